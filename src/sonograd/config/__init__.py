@@ -1,0 +1,26 @@
+"""Typed configuration: frozen dataclasses, JSON files, every error at once.
+
+Nothing here imports torch. A configuration is read with :func:`read_config`, written with
+:func:`write_config`, and validated as a whole, so that one run names all its problems.
+"""
+
+from sonograd.config.io import parse_config, read_config, suggest, to_dict, validate, write_config
+from sonograd.config.separators import (
+    SeparatorConfig,
+    SpectrogramNetLSTMConfig,
+    SpectrogramNetSimpleConfig,
+    SpectrogramNetVAEConfig,
+)
+
+__all__ = [
+    "SeparatorConfig",
+    "SpectrogramNetLSTMConfig",
+    "SpectrogramNetSimpleConfig",
+    "SpectrogramNetVAEConfig",
+    "parse_config",
+    "read_config",
+    "suggest",
+    "to_dict",
+    "validate",
+    "write_config",
+]

@@ -1,0 +1,159 @@
+"""Read, write and validate configurations."""
+
+import dataclasses
+import difflib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+from sonograd.errors import ConfigError, OutputError
+
+__all__ = ["parse_config", "read_config", "suggest", "to_dict", "validate", "write_config"]
+
+T = TypeVar("T")
+
+
+def suggest(name: str, valid: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the name nearest to ``name``, or an empty string."""
+    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return the plain JSON form of a configuration dataclass."""
+    from pydantic import TypeAdapter
+
+    result: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    return result
+
+
+def _field_names(kind: Any) -> list[str]:
+    """Return every field name that some dataclass inside the annotation ``kind`` has."""
+    names: list[str] = []
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        for field in dataclasses.fields(kind):
+            names.append(field.name)
+            names.extend(_field_names(field.type))
+    for part in get_args(kind):
+        names.extend(_field_names(part))
+    return names
+
+
+def _describe(error: Mapping[str, Any], kind: Any) -> str:
+    """Turn one of pydantic's errors into ``path: what is wrong. Remedy``."""
+    path = ".".join(str(part) for part in error["loc"] if part not in _tags(kind)) or "(file)"
+    if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+        return f"{path}: no such key.{suggest(str(error['loc'][-1]), _field_names(kind))}"
+    message = str(error["msg"])
+    if error["type"] in {"union_tag_invalid", "literal_error"}:
+        given = error.get("input")
+        if isinstance(given, Mapping):
+            given = given.get(str(error["ctx"].get("discriminator", "")).strip("'"))
+        expected = str(error["ctx"].get("expected_tags") or error["ctx"].get("expected"))
+        names = [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
+        return f"{path}: got {given!r}; expected one of {', '.join(names)}." + suggest(
+            str(given), names
+        )
+    if error["type"] == "union_tag_not_found":
+        return str(error["ctx"]["discriminator"]).strip("'") + ": this key is missing."
+    if error["type"] in {"missing", "missing_argument"}:
+        return f"{path}: this key is missing."
+    return f"{path}: {message[0].lower()}{message[1:]} (got {error['input']!r})."
+
+
+def _tags(kind: Any) -> set[str]:
+    """Return the tag values of a tagged union, which pydantic inserts into error paths."""
+    tags: set[str] = set()
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        for field in dataclasses.fields(kind):
+            if get_origin(field.type) is Literal:
+                tags.update(str(value) for value in get_args(field.type))
+    for part in get_args(kind):
+        tags |= _tags(part)
+    return tags
+
+
+def _tag_name(kind: Any) -> str | None:
+    """Return the field that tells the members of a union of dataclasses apart, if there is one."""
+    members = get_args(kind)
+    if not members or not all(dataclasses.is_dataclass(member) for member in members):
+        return None
+    literals = [
+        {field.name for field in dataclasses.fields(member) if get_origin(field.type) is Literal}
+        for member in members
+    ]
+    return next((name for name in sorted(set.intersection(*literals)) if "type" in name), None)
+
+
+def parse_config(data: Any, kind: type[T], *, source: str = "configuration") -> T:
+    """Validate plain ``data`` as the dataclass (or union of dataclasses) ``kind``.
+
+    Args:
+        data: What a JSON file holds.
+        kind: A frozen dataclass or a tagged union of them.
+        source: Named at the start of the error message, usually the file.
+
+    Raises:
+        ConfigError: With every problem at once, each with its path.
+    """
+    from pydantic import Field, TypeAdapter, ValidationError
+
+    tag = _tag_name(kind)
+    schema: Any = Annotated[kind, Field(discriminator=tag)] if tag else kind
+    adapter: TypeAdapter[T] = TypeAdapter(schema)
+    try:
+        # Strict JSON rules: "3" is no number, 3 is a float, a list is a tuple.
+        return adapter.validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        problems = [_describe(item, kind) for item in error.errors()]
+        raise ConfigError(source, problems) from None
+
+
+def validate(config: T, *, source: str = "configuration") -> T:
+    """Return ``config`` if a round trip through its JSON form finds nothing wrong with it."""
+    plain = json.loads(json.dumps(dataclasses.asdict(config)))  # type: ignore[call-overload]
+    return parse_config(plain, type(config), source=source)
+
+
+def read_config(path: str | os.PathLike[str], kind: type[T]) -> T:
+    """Read a JSON file as ``kind``.
+
+    Raises:
+        ConfigError: If the file is missing, is not JSON, or does not fit; all problems at once.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(str(path), ["no such file."]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [f"cannot be read: {error}."]) from None
+    except json.JSONDecodeError as error:
+        problem = f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}."
+        raise ConfigError(str(path), [problem]) from None
+    return parse_config(data, kind, source=str(path))
+
+
+def write_config(config: Any, path: str | os.PathLike[str]) -> None:
+    """Write a configuration as indented JSON; the file appears complete or not at all.
+
+    Raises:
+        OutputError: If the folder cannot be written to.
+    """
+    path = Path(path)
+    text = json.dumps(to_dict(config), indent=2) + "\n"
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}.") from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {error.strerror}.") from None

@@ -1,0 +1,1 @@
+"""Audio files, folders of stems, chunks, and synthetic songs."""

@@ -1,0 +1,1 @@
+"""Trainable time-frequency layers."""

@@ -1,0 +1,1 @@
+"""The mathematics of sound, each piece once: pure functions of tensors."""

@@ -1,0 +1,1 @@
+"""Losses: modules with ``forward(estimate, reference)``, finite on silence."""

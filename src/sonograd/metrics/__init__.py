@@ -1,0 +1,1 @@
+"""Metrics, equal to their references."""

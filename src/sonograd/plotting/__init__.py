@@ -1,0 +1,1 @@
+"""Pictures of sound; needs the extra ``[plot]``."""

@@ -1,0 +1,128 @@
+"""What every separator is: a module from a mix to its stems."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from sonograd.separators.chunking import ChunkPlan
+from sonograd.separators.stream import SeparatorStream
+from sonograd.shapes import check_audio
+
+if TYPE_CHECKING:
+    from sonograd.config import SeparatorConfig
+
+__all__ = ["MaskEstimate", "Progress", "Separator"]
+
+#: Called with ``(done, total)`` in seconds of audio, over the whole job.
+Progress: TypeAlias = Callable[[float, float], None]
+
+
+@dataclass(frozen=True)
+class MaskEstimate:
+    """What a mask network found out about a mix.
+
+    Attributes:
+        stems: Audio, ``(batch, stems, channels, samples)``.
+        masks: One mask per stem, real, ``(batch, stems, channels, bins, frames)``.
+        mix_spectrum: Spectrum of the mix, complex, ``(batch, channels, bins, frames)``.
+        latent: Mean and log-variance of a variational latent, each ``(batch, steps, features)``,
+            or None for models without one.
+    """
+
+    stems: Tensor
+    masks: Tensor
+    mix_spectrum: Tensor
+    latent: tuple[Tensor, Tensor] | None = None
+
+
+class Separator(nn.Module, ABC):
+    """Base class of all models that take a mix apart.
+
+    A subclass sets the four attributes below and writes :meth:`forward`; long signals, streams
+    and batches then work. An item's stems must not depend on the other items of its batch, and in
+    evaluation mode :meth:`forward` must be deterministic.
+
+    Attributes:
+        stems: Names of the stems, in output order.
+        sample_rate: Rate of the audio that the model works at, in Hz.
+        channels: Audio channels of the mix and of every stem.
+        plan: How a signal longer than one chunk is cut; ``forward`` gets ``plan.input_length``
+            samples at a time, but accepts any number, 0 included.
+        config: What the model was built from, or None for models without weights.
+    """
+
+    stems: tuple[str, ...]
+    sample_rate: int
+    channels: int
+    plan: ChunkPlan
+    config: "SeparatorConfig | None" = None
+
+    @abstractmethod
+    def forward(self, mix: Tensor) -> Tensor:
+        """Map ``(batch, channels, samples)`` to ``(batch, stems, channels, samples)``."""
+
+    def separate_chunks(self, chunks: Tensor) -> Tensor:
+        """Run one batch of chunks without gradients; silent chunks give silent stems.
+
+        Args:
+            chunks: ``(batch, channels, plan.input_length)``.
+
+        Returns:
+            ``(batch, stems, channels, plan.input_length)``.
+        """
+        with torch.no_grad():
+            stems: Tensor = self(chunks)
+            silent = chunks.abs().amax(dim=(-2, -1)) == 0
+            return stems.masked_fill(silent[:, None, None, None], 0.0) if silent.any() else stems
+
+    def separate(
+        self,
+        mix: Tensor,
+        *,
+        overlap: float | None = None,
+        batch_size: int = 1,
+        on_progress: Progress | None = None,
+    ) -> Tensor:
+        """Take apart a signal of any length, chunk by chunk, at the model's rate and channels.
+
+        Args:
+            mix: ``(..., channels, samples)``.
+            overlap: Fraction of a chunk that neighbors share, in [0, 1); the model's own if None.
+            batch_size: Chunks that run together; 1 is bitwise equal to streaming.
+            on_progress: Called with ``(done, total)`` in seconds of audio.
+
+        Returns:
+            ``(..., stems, channels, samples)``, as long as the mix. Silence gives silence.
+
+        Raises:
+            ShapeError: If ``mix`` has another layout or number of channels.
+            ParameterError: If ``overlap`` is outside [0, 1).
+        """
+        check_audio(mix, name="mix", channels=self.channels)
+        *leading, channels, samples = mix.shape
+        flat = mix.reshape(math.prod(leading), channels, samples)
+        total = flat.shape[0] * samples / self.sample_rate
+        results = []
+        for number, item in enumerate(flat):
+            stream = self.stream(overlap=overlap, batch_size=batch_size)
+            parts = []
+            for begin in range(0, samples, stream.plan.hop):
+                parts.append(stream.push(item[:, begin : begin + stream.plan.hop]))
+                if on_progress is not None:
+                    done = number * samples + min(begin + stream.plan.hop, samples)
+                    on_progress(done / self.sample_rate, total)
+            parts.append(stream.finish())
+            results.append(torch.cat(parts, dim=-1))
+        if not results:
+            return mix.new_empty(*leading, len(self.stems), channels, samples)
+        return torch.stack(results).reshape(*leading, len(self.stems), channels, samples)
+
+    def stream(self, *, overlap: float | None = None, batch_size: int = 1) -> SeparatorStream:
+        """Start a block-wise separation, see :class:`~sonograd.separators.SeparatorStream`."""
+        plan = self.plan if overlap is None else self.plan.with_overlap(overlap)
+        return SeparatorStream(self, plan, batch_size=batch_size)

@@ -1,0 +1,205 @@
+"""Cut a signal of any length into chunks, and put the results together without a seam.
+
+One :class:`ChunkPlan` serves whole, streamed and batched use. :class:`Chunker` turns blocks of any
+size into chunks, :class:`OverlapAdd` turns processed chunks back into blocks; what lies between
+them may run in order, in batches or in parallel, since both only look at the position of a chunk.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sonograd.errors import ParameterError
+
+__all__ = ["ChunkPlan", "Chunker", "OverlapAdd"]
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """Where chunks lie, what a model sees of each, and with which weight it is kept.
+
+    Chunk ``k`` is kept on ``[k * hop, k * hop + length)``, shifted by ``-offset``; the model also
+    sees ``context`` samples on both sides, and zeros outside the signal. Kept parts overlap by
+    ``length - hop`` samples and are averaged with weights that rise and fall linearly over the
+    overlap, normalized by their sum, so that the first and last samples count in full.
+
+    Attributes:
+        length: Samples kept of each chunk.
+        hop: Samples between the starts of neighboring chunks.
+        context: Samples seen before and after the kept part, then dropped.
+        offset: Samples by which the first chunk starts before the signal.
+    """
+
+    length: int
+    hop: int
+    context: int = 0
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse plans that leave gaps."""
+        if self.length < 1 or not 1 <= self.hop <= self.length:
+            raise ParameterError(
+                f"a plan of length {self.length} and hop {self.hop} leaves gaps; "
+                "expected 1 <= hop <= length"
+            )
+        if self.context < 0 or not 0 <= self.offset < self.length:
+            raise ParameterError(
+                f"context is {self.context} and offset {self.offset}; "
+                f"expected context >= 0 and 0 <= offset < length ({self.length})"
+            )
+
+    @property
+    def input_length(self) -> int:
+        """Samples that the model sees of each chunk."""
+        return self.length + 2 * self.context
+
+    @property
+    def latency(self) -> int:
+        """Samples that must arrive before the first result can leave."""
+        return self.length + self.context - self.offset
+
+    def with_overlap(self, overlap: float) -> "ChunkPlan":
+        """Return this plan with kept parts that overlap by the fraction ``overlap`` in [0, 1).
+
+        Raises:
+            ParameterError: If ``overlap`` is outside [0, 1).
+        """
+        if not 0 <= overlap < 1:
+            raise ParameterError(f"overlap is {overlap}; expected a fraction in [0, 1)")
+        return self.with_padding(round(overlap * self.length))
+
+    def with_padding(self, samples: int) -> "ChunkPlan":
+        """Return this plan with kept parts that overlap by ``samples``.
+
+        Raises:
+            ParameterError: If the overlap is negative or as long as a chunk.
+        """
+        if not 0 <= samples < self.length:
+            raise ParameterError(
+                f"padding is {samples} samples; expected 0 <= padding < {self.length}, "
+                "the length of a chunk"
+            )
+        return replace(self, hop=self.length - samples)
+
+    def count(self, samples: int) -> int:
+        """Return the number of chunks that cover a signal of ``samples``."""
+        if samples == 0:
+            return 0
+        return 1 + max(0, math.ceil((samples + self.offset - self.length) / self.hop))
+
+    def weights(self, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Return the weight of each kept sample, shape ``(length,)``, all positive."""
+        overlap = self.length - self.hop
+        position = torch.arange(self.length, dtype=torch.float64)
+        edge = torch.minimum(position, position.flip(0)) + 0.5
+        ramp = (edge / max(overlap, 0.5)).clamp(max=1.0)
+        return ramp.to(dtype=dtype, device=device)
+
+
+class Chunker:
+    """Collect blocks ``(..., samples)`` of any sizes and hand out the chunks of a plan."""
+
+    def __init__(self, plan: ChunkPlan) -> None:
+        """Start before the first sample."""
+        self.plan = plan
+        self._held: list[Tensor] = []
+        self._start = 0  # position of the first held sample
+        self._received = 0
+        self._next = 0  # index of the next chunk
+
+    @property
+    def received(self) -> int:
+        """Samples received so far."""
+        return self._received
+
+    def push(self, block: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Add ``block``; yield ``(index, chunk)`` for every chunk that is complete.
+
+        A chunk has shape ``(..., plan.input_length)``.
+        """
+        self._held.append(block)
+        self._received += block.shape[-1]
+        while self._received >= self._end(self._next):
+            yield self._take()
+
+    def finish(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield the chunks that remain, filled up with zeros, once the signal has ended."""
+        while self._next < self.plan.count(self._received):
+            yield self._take()
+
+    def _begin(self, index: int) -> int:
+        return index * self.plan.hop - self.plan.offset - self.plan.context
+
+    def _end(self, index: int) -> int:
+        return self._begin(index) + self.plan.input_length
+
+    def _take(self) -> tuple[int, Tensor]:
+        begin, end = self._begin(self._next), self._end(self._next)
+        held = self._held[0] if len(self._held) == 1 else torch.cat(self._held, dim=-1)
+        piece = held[..., max(begin, 0) - self._start : end - self._start]
+        missing = (max(-begin, 0), end - max(begin, 0) - piece.shape[-1])
+        chunk = torch.nn.functional.pad(piece, missing) if any(missing) else piece.clone()
+        index = self._next
+        self._next += 1
+        keep_from = max(self._begin(self._next), 0)
+        self._held = [held[..., keep_from - self._start :]]
+        self._start = min(keep_from, self._received)
+        return index, chunk
+
+
+class OverlapAdd:
+    """Put processed chunks together, in order, and hand out samples that are final."""
+
+    def __init__(self, plan: ChunkPlan) -> None:
+        """Start before the first chunk."""
+        self.plan = plan
+        self._sum: Tensor | None = None
+        self._weights: Tensor | None = None
+        self._norm: Tensor | None = None
+        self._next = 0
+        self._emitted = 0
+
+    def add(self, index: int, chunk: Tensor) -> Tensor:
+        """Add chunk ``index`` of shape ``(..., plan.input_length)``; return what is now final.
+
+        Returns:
+            The next samples of the result, shape ``(..., any)``.
+
+        Raises:
+            ParameterError: If chunks do not arrive in order or have another length.
+        """
+        plan = self.plan
+        if index != self._next or chunk.shape[-1] != plan.input_length:
+            raise ParameterError(
+                f"chunk {index} of {chunk.shape[-1]} samples arrived; "
+                f"expected chunk {self._next} of {plan.input_length} samples"
+            )
+        kept = chunk[..., plan.context : plan.context + plan.length]
+        if self._sum is None or self._weights is None or self._norm is None:
+            self._weights = plan.weights(dtype=kept.dtype, device=kept.device)
+            self._sum = torch.zeros_like(kept)
+            self._norm = torch.zeros_like(self._weights)
+        self._sum = self._sum + kept * self._weights
+        self._norm = self._norm + self._weights
+        self._next += 1
+        done = self._sum[..., : plan.hop] / self._norm[: plan.hop]
+        self._sum = torch.nn.functional.pad(self._sum[..., plan.hop :], (0, plan.hop))
+        self._norm = torch.nn.functional.pad(self._norm[plan.hop :], (0, plan.hop))
+        done = done[..., max(plan.offset - index * plan.hop, 0) :]
+        self._emitted += done.shape[-1]
+        return done
+
+    def finish(self, samples: int) -> Tensor | None:
+        """Return the rest of a signal of ``samples``, or None if no chunk was ever added.
+
+        The last blocks may have run past the end of the signal: the caller cuts the whole to
+        ``samples``; :class:`~sonograd.separators.stream.SeparatorStream` does so.
+        """
+        if self._sum is None or self._norm is None:
+            return None
+        before = max(self.plan.offset - self._next * self.plan.hop, 0)
+        rest = slice(before, before + max(samples - self._emitted, 0))
+        return self._sum[..., rest] / self._norm[rest]

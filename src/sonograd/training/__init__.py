@@ -1,0 +1,1 @@
+"""Train separators; needs the extra ``[train]``."""
