@@ -1,0 +1,1 @@
+"""Measurements: one module per topic, whose ``run() -> str`` returns a Markdown section."""
