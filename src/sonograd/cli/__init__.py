@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: :mod:`sonograd.cli.app` holds the list of commands, one file each."""

@@ -5,6 +5,7 @@ Nothing here imports torch. A configuration is read with :func:`read_config`, wr
 """
 
 from sonograd.config.io import parse_config, read_config, suggest, to_dict, validate, write_config
+from sonograd.config.output import SeparationRecord, SeparationSettings
 from sonograd.config.separators import (
     SeparatorConfig,
     SpectrogramNetLSTMConfig,
@@ -13,6 +14,8 @@ from sonograd.config.separators import (
 )
 
 __all__ = [
+    "SeparationRecord",
+    "SeparationSettings",
     "SeparatorConfig",
     "SpectrogramNetLSTMConfig",
     "SpectrogramNetSimpleConfig",
