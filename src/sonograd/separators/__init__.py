@@ -2,13 +2,21 @@
 
 from sonograd.separators.base import MaskEstimate, Separator
 from sonograd.separators.chunking import Chunker, ChunkPlan, OverlapAdd
+from sonograd.separators.classical import (
+    CenterExtraction,
+    HarmonicPercussive,
+    RepetitionExtraction,
+)
 from sonograd.separators.stream import SeparatorStream
 
 __all__ = [
+    "CenterExtraction",
     "ChunkPlan",
     "Chunker",
+    "HarmonicPercussive",
     "MaskEstimate",
     "OverlapAdd",
+    "RepetitionExtraction",
     "Separator",
     "SeparatorStream",
 ]

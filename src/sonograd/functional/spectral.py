@@ -1,0 +1,233 @@
+"""The short-time Fourier transform and its inverse."""
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as nnf
+
+from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional.windows import hann
+from sonograd.shapes import check_floating
+
+__all__ = ["PadMode", "istft", "overlap_add", "stft"]
+
+PadMode: TypeAlias = Literal["reflect", "constant"]
+
+
+def stft(
+    x: Tensor,
+    *,
+    n_fft: int,
+    hop_length: int,
+    win_length: int | None = None,
+    window: Tensor | None = None,
+    center: bool = True,
+    pad_mode: PadMode = "reflect",
+    pad_end: bool = False,
+) -> Tensor:
+    r"""Short-time Fourier transform, one-sided and without scaling.
+
+    .. math::
+        X[k, m] = \sum_{n=0}^{N-1} w[n] \, x[n + m H - c] \, e^{-2 \pi i k n / N}
+
+    with :math:`c = \lfloor N / 2 \rfloor` if ``center``, else 0.
+
+    Args:
+        x: Signals, ``(..., samples)``, any number of samples; half precision is transformed in
+            float32.
+        n_fft: Length :math:`N` of the transform, even or odd.
+        hop_length: Samples :math:`H` between frames; need not divide anything.
+        win_length: Length of the window, at most ``n_fft``; it is centered in the frame.
+        window: The window, ``(win_length,)``; a periodic Hann window if None.
+        center: Frame ``m`` is centered at sample ``m * hop_length``, and the signal is padded by
+            ``n_fft // 2`` at both ends. Otherwise frames start there and nothing is padded.
+        pad_mode: What lies outside the signal: ``"reflect"`` mirrors it about its first and last
+            sample, again and again where it is short (one sample repeats, no samples give
+            zeros); ``"constant"`` is silence.
+        pad_end: Add frames until one is centered at or after the last sample (without
+            ``center``: until one ends there). Then :func:`istft` restores every sample equally
+            well; without it, up to ``hop_length - 1`` samples at the end depend on the skirt of
+            the last window, or on nothing.
+
+    Returns:
+        Complex spectra ``(..., bins, frames)``, ``bins = n_fft // 2 + 1``. For even ``n_fft`` and
+        ``center``, ``frames = 1 + samples // hop_length``.
+
+    Raises:
+        ShapeError: If ``x`` is not floating point, or ``window`` is not ``(win_length,)``.
+        ParameterError: If a length is out of range.
+
+    >>> stft(torch.ones(8), n_fft=4, hop_length=4).abs()[0]
+    tensor([2., 2., 2.])
+    """
+    check_floating(x)
+    if x.ndim < 1:
+        raise ShapeError("x has no axes; expected (..., samples)")
+    if pad_mode not in {"reflect", "constant"}:
+        raise ParameterError(f"pad_mode is {pad_mode!r}; expected 'reflect' or 'constant'")
+    if x.dtype in {torch.float16, torch.bfloat16}:
+        x = x.float()
+    window = _full_window(window, win_length, n_fft, hop_length, x)
+    x = _pad(x, *_margins(x.shape[-1], n_fft, hop_length, center, pad_end), pad_mode)
+    if x.shape[-1] < n_fft:
+        shape = (*x.shape[:-1], n_fft // 2 + 1, 0)
+        return x.new_zeros(shape, dtype=torch.promote_types(x.dtype, torch.complex32))
+    frames = x.unfold(-1, n_fft, hop_length)
+    spectrum: Tensor = torch.fft.rfft(frames * window).mT
+    return spectrum
+
+
+def istft(
+    spectrum: Tensor,
+    *,
+    n_fft: int,
+    hop_length: int,
+    win_length: int | None = None,
+    window: Tensor | None = None,
+    center: bool = True,
+    length: int | None = None,
+) -> Tensor:
+    r"""Invert :func:`stft`: the signal whose transform is nearest in the least-squares sense.
+
+    .. math::
+        x[n] = \frac{\sum_m w[n - m H] \, x_m[n - m H]}{\sum_m w^2[n - m H]}
+
+    Griffin and Lim, *Signal estimation from modified short-time Fourier transform*,
+    doi:10.1109/TASSP.1984.1164317.
+
+    Args:
+        spectrum: Complex, ``(..., bins, frames)``.
+        n_fft: As given to :func:`stft`.
+        hop_length: As given to :func:`stft`.
+        win_length: As given to :func:`stft`.
+        window: As given to :func:`stft`.
+        center: As given to :func:`stft`.
+        length: Samples to return. If None, ``(frames - 1) * hop_length`` (one more for odd
+            ``n_fft``) with ``center``, else all that the frames cover.
+
+    Returns:
+        Signals, ``(..., samples)``. Samples that no frame covers, or only zeros of the window,
+        are 0.
+
+    Raises:
+        ShapeError: If ``spectrum`` is not complex or has another number of bins.
+        ParameterError: If a length is out of range, or if the window leaves samples out in every
+            hop, so that no signal can be restored.
+
+    >>> x = torch.tensor([1.0, -2.0, 3.0])
+    >>> istft(stft(x, n_fft=4, hop_length=1), n_fft=4, hop_length=1, length=3).round(decimals=4)
+    tensor([ 1., -2.,  3.])
+    """
+    if spectrum.ndim < 2 or not spectrum.is_complex() or spectrum.shape[-2] != n_fft // 2 + 1:
+        raise ShapeError(
+            f"spectrum has shape {tuple(spectrum.shape)} and dtype {spectrum.dtype}; expected "
+            f"complex (..., bins, frames) with {n_fft // 2 + 1} bins for n_fft {n_fft}"
+        )
+    if length is not None and length < 0:
+        raise ParameterError(f"length is {length}; expected at least 0")
+    window = _full_window(window, win_length, n_fft, hop_length, spectrum.real)
+    floor = _envelope_floor(window, hop_length)
+    frames = spectrum.shape[-1]
+    start = n_fft // 2 if center else 0
+    covered = (frames - 1) * hop_length + n_fft if frames else 0
+    stop = max(covered - start, start) if length is None else start + length
+    if not frames:
+        return spectrum.real.new_zeros(*spectrum.shape[:-2], stop - start)
+    parts = torch.fft.irfft(spectrum.mT, n=n_fft) * window
+    signal = overlap_add(parts, hop_length=hop_length)[..., start:stop]
+    squares = window.square().expand(frames, n_fft)
+    envelope = overlap_add(squares, hop_length=hop_length)[start:stop]
+    kept = envelope > floor
+    signal = (signal / envelope.where(kept, 1.0)).where(kept, 0.0)
+    return nnf.pad(signal, (0, stop - start - signal.shape[-1]))
+
+
+def overlap_add(frames: Tensor, *, hop_length: int) -> Tensor:
+    """Add frames that start every ``hop_length`` samples.
+
+    Args:
+        frames: ``(..., frames, frame_length)``, at least one frame.
+        hop_length: Samples between the starts of frames.
+
+    Returns:
+        ``(..., (frames - 1) * hop_length + frame_length)``.
+
+    >>> overlap_add(torch.ones(3, 4), hop_length=2)
+    tensor([1., 1., 2., 2., 2., 2., 1., 1.])
+    """
+    count, length = frames.shape[-2:]
+    if hop_length < 1 or count < 1:
+        raise ParameterError(
+            f"hop_length is {hop_length} and there are {count} frames; expected at least 1 each"
+        )
+    steps = -(-length // hop_length)
+    blocks = nnf.pad(frames, (0, steps * hop_length - length)).unflatten(-1, (steps, hop_length))
+    total = frames.new_zeros(*frames.shape[:-2], count + steps - 1, hop_length)
+    for step in range(steps):
+        total[..., step : step + count, :] += blocks[..., step, :]
+    return total.flatten(-2)[..., : (count - 1) * hop_length + length]
+
+
+def _full_window(
+    window: Tensor | None, win_length: int | None, n_fft: int, hop_length: int, like: Tensor
+) -> Tensor:
+    """Return the window, centered in a frame of ``n_fft`` samples, with type and place of ``like``.
+
+    An odd remainder puts the extra zero after the window.
+    """
+    if n_fft < 1 or hop_length < 1:
+        raise ParameterError(
+            f"n_fft is {n_fft} and hop_length {hop_length}; expected at least 1 each"
+        )
+    if win_length is None:
+        win_length = n_fft if window is None else window.shape[-1]
+    if not 1 <= win_length <= n_fft:
+        raise ParameterError(f"win_length is {win_length}; expected 1 to n_fft ({n_fft})")
+    if window is None:
+        window = hann(win_length, dtype=like.dtype, device=like.device)
+    if window.shape != (win_length,):
+        raise ShapeError(f"window has shape {tuple(window.shape)}; expected ({win_length},)")
+    before = (n_fft - win_length) // 2
+    window = window.to(dtype=like.dtype, device=like.device)
+    return nnf.pad(window, (before, n_fft - win_length - before))
+
+
+def _envelope_floor(window: Tensor, hop_length: int) -> float:
+    """Return the level below which squared windows do not count; refuse what has no inverse."""
+    squares = window.detach().square()
+    rest = -squares.shape[0] % hop_length
+    steady = nnf.pad(squares, (0, rest)).unflatten(0, (-1, hop_length)).sum(0)
+    highest = float(steady.max())
+    if not float(steady.min()) > 1e-10 * highest:
+        raise ParameterError(
+            f"hop_length is {hop_length}, too long for this window: it leaves out "
+            f"{int((steady <= 1e-10 * highest).sum())} samples of every hop, which nothing can "
+            "restore. Use a shorter hop, often a quarter of the window."
+        )
+    return 1e-11 * highest
+
+
+def _margins(
+    samples: int, n_fft: int, hop_length: int, center: bool, pad_end: bool
+) -> tuple[int, int]:
+    """Return the samples to add before and after the signal."""
+    before = after = n_fft // 2 if center else 0
+    if pad_end:
+        last = max(samples - 1, 0) if center else max(samples - n_fft, 0)
+        start = -(-last // hop_length) * hop_length
+        after = max(start + n_fft - before - samples, after if center else 0)
+    return before, after
+
+
+def _pad(x: Tensor, before: int, after: int, mode: PadMode) -> Tensor:
+    samples = x.shape[-1]
+    if mode == "constant" or samples == 0:
+        return nnf.pad(x, (before, after))
+    if max(before, after) < samples:
+        flat = x.reshape(-1, samples)
+        padded = nnf.pad(flat, (before, after), mode="reflect") if before + after else flat
+        return padded.reshape(*x.shape[:-1], -1) if flat.shape[0] else nnf.pad(x, (before, after))
+    period = max(2 * (samples - 1), 1)
+    position = torch.arange(-before, samples + after, device=x.device) % period
+    return x[..., torch.minimum(position, period - position) if samples > 1 else position * 0]
