@@ -11,6 +11,7 @@ from sonograd.config.separators import (
     SpectrogramNetLSTMConfig,
     SpectrogramNetSimpleConfig,
     SpectrogramNetVAEConfig,
+    TFCTDFUNetConfig,
 )
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "SpectrogramNetLSTMConfig",
     "SpectrogramNetSimpleConfig",
     "SpectrogramNetVAEConfig",
+    "TFCTDFUNetConfig",
     "parse_config",
     "read_config",
     "suggest",

@@ -4,10 +4,11 @@ import dataclasses
 import difflib
 import json
 import os
+import reprlib
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from sonograd.errors import ConfigError, OutputError
 
@@ -30,13 +31,19 @@ def to_dict(config: Any) -> dict[str, Any]:
     return result
 
 
+def _field_types(kind: Any) -> dict[str, Any]:
+    """Return the type of each field of a dataclass."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
 def _field_names(kind: Any) -> list[str]:
     """Return every field name that some dataclass inside the annotation ``kind`` has."""
     names: list[str] = []
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        for field in dataclasses.fields(kind):
-            names.append(field.name)
-            names.extend(_field_names(field.type))
+        for name, inner in _field_types(kind).items():
+            names.append(name)
+            names.extend(_field_names(inner))
     for part in get_args(kind):
         names.extend(_field_names(part))
     return names
@@ -61,16 +68,36 @@ def _describe(error: Mapping[str, Any], kind: Any) -> str:
         return str(error["ctx"]["discriminator"]).strip("'") + ": this key is missing."
     if error["type"] in {"missing", "missing_argument"}:
         return f"{path}: this key is missing."
-    return f"{path}: {message[0].lower()}{message[1:]} (got {error['input']!r})."
+    return f"{path}: {message[0].lower()}{message[1:]} (got {reprlib.repr(error['input'])})."
+
+
+def _problems(error: Mapping[str, Any], kind: Any) -> list[str]:
+    """Return what one of pydantic's errors says, in our words."""
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):  # from the ``__post_init__`` of a dataclass
+        place = ".".join(str(part) for part in error["loc"] if part not in _tags(kind))
+        return [f"{place}.{problem}" if place else problem for problem in cause.problems]
+    return [_describe(error, kind)]
+
+
+def _without_ignored(data: Any, kind: Any, tag: str | None) -> Any:
+    """Drop the keys that the dataclass meant by ``data`` lists in its ``ignored_keys``."""
+    if not isinstance(data, Mapping):
+        return data
+    for member in get_args(kind) if tag else (kind,):
+        ignored = getattr(member, "ignored_keys", None)
+        if ignored and (tag is None or getattr(member, tag, None) == data.get(tag)):
+            return {key: value for key, value in data.items() if key not in ignored}
+    return data
 
 
 def _tags(kind: Any) -> set[str]:
     """Return the tag values of a tagged union, which pydantic inserts into error paths."""
     tags: set[str] = set()
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        for field in dataclasses.fields(kind):
-            if get_origin(field.type) is Literal:
-                tags.update(str(value) for value in get_args(field.type))
+        for inner in _field_types(kind).values():
+            if get_origin(inner) is Literal:
+                tags.update(str(value) for value in get_args(inner))
     for part in get_args(kind):
         tags |= _tags(part)
     return tags
@@ -82,7 +109,7 @@ def _tag_name(kind: Any) -> str | None:
     if not members or not all(dataclasses.is_dataclass(member) for member in members):
         return None
     literals = [
-        {field.name for field in dataclasses.fields(member) if get_origin(field.type) is Literal}
+        {name for name, inner in _field_types(member).items() if get_origin(inner) is Literal}
         for member in members
     ]
     return next((name for name in sorted(set.intersection(*literals)) if "type" in name), None)
@@ -106,16 +133,17 @@ def parse_config(data: Any, kind: type[T], *, source: str = "configuration") -> 
     adapter: TypeAdapter[T] = TypeAdapter(schema)
     try:
         # Strict JSON rules: "3" is no number, 3 is a float, a list is a tuple.
-        return adapter.validate_json(json.dumps(data), strict=True)
+        return adapter.validate_json(json.dumps(_without_ignored(data, kind, tag)), strict=True)
+    except TypeError as error:
+        raise ConfigError(source, [f"not plain JSON data: {error}."]) from None
     except ValidationError as error:
-        problems = [_describe(item, kind) for item in error.errors()]
+        problems = [text for item in error.errors() for text in _problems(item, kind)]
         raise ConfigError(source, problems) from None
 
 
 def validate(config: T, *, source: str = "configuration") -> T:
     """Return ``config`` if a round trip through its JSON form finds nothing wrong with it."""
-    plain = json.loads(json.dumps(dataclasses.asdict(config)))  # type: ignore[call-overload]
-    return parse_config(plain, type(config), source=source)
+    return parse_config(dataclasses.asdict(config), type(config), source=source)  # type: ignore[call-overload]
 
 
 def read_config(path: str | os.PathLike[str], kind: type[T]) -> T:
@@ -126,7 +154,8 @@ def read_config(path: str | os.PathLike[str], kind: type[T]) -> T:
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        data = json.loads(text, object_pairs_hook=_unique_keys)
     except FileNotFoundError:
         raise ConfigError(str(path), ["no such file."]) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -134,7 +163,24 @@ def read_config(path: str | os.PathLike[str], kind: type[T]) -> T:
     except json.JSONDecodeError as error:
         problem = f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}."
         raise ConfigError(str(path), [problem]) from None
+    except _DuplicateKeyError as error:
+        raise ConfigError(str(path), [f"{error}: this key is there twice."]) from None
+    except RecursionError:
+        raise ConfigError(str(path), ["nested too deeply."]) from None
     return parse_config(data, kind, source=str(path))
+
+
+class _DuplicateKeyError(Exception):
+    """An object in a JSON file names one key twice."""
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise _DuplicateKeyError(key)
+        result[key] = value
+    return result
 
 
 def write_config(config: Any, path: str | os.PathLike[str]) -> None:

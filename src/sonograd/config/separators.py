@@ -4,10 +4,13 @@
 dataclass to the union; the type checker then names every place that has to know about it.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Ge, Gt, Interval, MinLen, MultipleOf
+
+from sonograd.errors import ConfigError
 
 __all__ = [
     "SeparatorConfig",
@@ -15,10 +18,33 @@ __all__ = [
     "SpectrogramNetLSTMConfig",
     "SpectrogramNetSimpleConfig",
     "SpectrogramNetVAEConfig",
+    "TFCTDFUNetConfig",
 ]
 
 MaskActivation: TypeAlias = Literal["sigmoid", "relu", "leaky_relu", "tanh", "softmax"]
 Positive: TypeAlias = Annotated[int, Ge(1)]
+Seconds: TypeAlias = Annotated[float, Interval(gt=0, le=3600)]
+#: Names of files that are written beside those of the stems.
+_RESERVED = frozenset({"mix", "mixture", "residual"})
+
+
+def target_problems(targets: tuple[str, ...]) -> list[str]:
+    """Return what keeps ``targets`` from being names of stems, and of their files."""
+    problems = []
+    for index, name in enumerate(targets):
+        if name in targets[:index]:
+            problems.append(f"targets: {name!r} is listed twice.")
+        elif not re.fullmatch(r"\w[\w .+-]{0,99}", name) or name != name.rstrip(" ."):
+            problems.append(
+                f"targets.{index}: {name!r} cannot name a file; "
+                "expected letters, digits, spaces and the signs . + - _"
+            )
+        elif name.lower() in _RESERVED:
+            problems.append(
+                f"targets.{index}: {name!r} is the name of another file beside the stems; "
+                "expected another name."
+            )
+    return problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,25 +54,35 @@ class SpectrogramNetConfig:
     Attributes:
         targets: Stems to estimate, in output order.
         num_channels: Audio channels, 1 for mono and 2 for stereo.
-        num_hidden_channels: Channels of the first block; each of the five levels doubles them.
-        sample_length: Length of a training chunk, and of an inference chunk, in seconds.
+        num_hidden_channels: Maps of the first level; each of the five levels doubles them.
+        sample_length: Length of a training chunk, and what is kept of an inference chunk, in
+            seconds.
         sample_rate: Rate the model works at, in Hz.
-        dropout_p: Dropout probability in the decoder and the recurrent layers.
+        dropout_p: Dropout probability on each level of the decoder and between recurrent layers.
         leak_factor: Negative slope of the ``leaky_relu`` mask activation.
         normalize_input: Learn a scale and shift per frequency bin at the input.
-        normalize_output: Learn a scale and shift per frequency bin before the mask activation.
-        mask_act_fn: Activation that turns logits into masks; ``softmax`` runs over the targets.
+        normalize_output: Learn a scale and shift per target and frequency bin before the mask
+            activation.
+        mask_act_fn: Activation that turns logits into masks; ``softmax`` runs over the targets,
+            of which it needs two or more.
         num_fft: FFT length in samples.
-        window_size: Length of the Hann window in samples.
-        hop_length: Samples between frames.
+        window_size: Length of the Hann window in samples, at most ``num_fft``.
+        hop_length: Samples between frames, at most half of ``window_size``.
+
+    Raises:
+        ConfigError: If values contradict each other.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "strict": True,
+        "allow_inf_nan": False,
+    }
 
     targets: Annotated[tuple[str, ...], MinLen(1)] = ("vocals",)
     num_channels: Positive = 1
     num_hidden_channels: Positive = 16
-    sample_length: Annotated[float, Gt(0)] = 3
+    sample_length: Seconds = 3
     sample_rate: Annotated[int, Ge(1000)] = 44100
     dropout_p: Annotated[float, Interval(ge=0, lt=1)] = 0.4
     leak_factor: Annotated[float, Ge(0)] = 0
@@ -57,10 +93,36 @@ class SpectrogramNetConfig:
     window_size: Annotated[int, Ge(16)] = 1024
     hop_length: Positive = 512
 
+    def __post_init__(self) -> None:
+        """Refuse values that contradict each other."""
+        problems = target_problems(self.targets)
+        if self.window_size > self.num_fft:
+            problems.append(
+                f"window_size: {self.window_size} is longer than num_fft ({self.num_fft}); "
+                "expected at most as long."
+            )
+        if self.hop_length > self.window_size // 2:
+            problems.append(
+                f"hop_length: {self.hop_length} is more than half of window_size "
+                f"({self.window_size}); expected at most {self.window_size // 2}."
+            )
+        if self.mask_act_fn == "softmax" and len(self.targets) < 2:
+            problems.append(
+                "mask_act_fn: 'softmax' over one target is always 1; "
+                "expected two or more targets, or 'sigmoid'."
+            )
+        if problems:
+            raise ConfigError(getattr(self, "model_type", type(self).__name__), problems)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpectrogramNetSimpleConfig(SpectrogramNetConfig):
     """A convolutional U-Net on magnitude spectrograms."""
+
+    #: Keys that auralflow writes for every model and that mean nothing to this one.
+    ignored_keys: ClassVar[frozenset[str]] = frozenset(
+        {"recurrent_depth", "hidden_size", "input_axis"}
+    )
 
     model_type: Literal["SpectrogramNetSimple"] = "SpectrogramNetSimple"
 
@@ -71,14 +133,14 @@ class SpectrogramNetLSTMConfig(SpectrogramNetConfig):
 
     Attributes:
         recurrent_depth: Number of stacked bidirectional LSTM layers.
-        hidden_size: Size of their state.
+        hidden_size: Size of their input and output, half of it for each direction.
         input_axis: 1 squeezes frequency into features and recurs over time; 0 recurs over
             frequency, with frames as items.
     """
 
     model_type: Literal["SpectrogramNetLSTM"] = "SpectrogramNetLSTM"
     recurrent_depth: Positive = 3
-    hidden_size: Positive = 1024
+    hidden_size: Annotated[int, Ge(2), MultipleOf(2)] = 1024
     input_axis: Literal[0, 1] = 1
 
 
@@ -88,17 +150,56 @@ class SpectrogramNetVAEConfig(SpectrogramNetConfig):
 
     Attributes:
         recurrent_depth: Number of stacked bidirectional LSTM layers.
-        hidden_size: Size of their state.
+        hidden_size: Size of their input and output, half of it for each direction.
         input_axis: 1 squeezes frequency into features and recurs over time; 0 recurs over
             frequency, with frames as items.
     """
 
     model_type: Literal["SpectrogramNetVAE"] = "SpectrogramNetVAE"
     recurrent_depth: Positive = 3
-    hidden_size: Positive = 1024
+    hidden_size: Annotated[int, Ge(2), MultipleOf(2)] = 1024
     input_axis: Literal[0, 1] = 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class TFCTDFUNetConfig:
+    """A small U-Net of convolutions and frequency bottlenecks whose masks share out the mix.
+
+    Attributes:
+        targets: Stems to estimate, in output order.
+        num_channels: Audio channels, 1 for mono and 2 for stereo.
+        num_hidden_channels: Channels of the first level; each level below adds as many.
+        num_levels: Levels below the first; each halves the time and frequency axes.
+        bottleneck_factor: How much narrower than the frequency axis its bottleneck is.
+        complete_targets: The targets make up the whole mix, so that their masks sum to one. If
+            not, one more mask takes what belongs to none of them.
+        sample_length: Length of a training chunk in seconds.
+        sample_rate: Rate the model works at, in Hz.
+        num_fft: FFT length and length of the Hann window, in samples.
+        hop_length: Samples between frames.
+        full_resolution_hz: Up to here masks have one value per bin, then one per 2 bins for the
+            next octave, per 4 for the octave above, and per 16 beyond.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+    model_type: Literal["TFCTDFUNet"] = "TFCTDFUNet"
+    targets: Annotated[tuple[str, ...], MinLen(1)] = ("drums", "bass", "other", "vocals")
+    num_channels: Literal[1, 2] = 2
+    num_hidden_channels: Positive = 32
+    num_levels: Annotated[int, Interval(ge=1, le=6)] = 4
+    bottleneck_factor: Positive = 8
+    complete_targets: bool = True
+    sample_length: Annotated[float, Gt(0)] = 2.95
+    sample_rate: Annotated[int, Ge(1000)] = 44100
+    num_fft: Annotated[int, Ge(64)] = 4096
+    hop_length: Positive = 1024
+    full_resolution_hz: Annotated[float, Gt(0)] = 4000
+
+
 SeparatorConfig: TypeAlias = (
-    SpectrogramNetSimpleConfig | SpectrogramNetLSTMConfig | SpectrogramNetVAEConfig
+    SpectrogramNetSimpleConfig
+    | SpectrogramNetLSTMConfig
+    | SpectrogramNetVAEConfig
+    | TFCTDFUNetConfig
 )

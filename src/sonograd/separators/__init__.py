@@ -1,22 +1,40 @@
 """Models that take a mix apart, and the machinery that runs them on audio of any length."""
 
 from sonograd.separators.base import MaskEstimate, Separator
+from sonograd.separators.build import build_separator
+from sonograd.separators.checkpoint import (
+    CheckpointInfo,
+    load_separator,
+    read_checkpoint_info,
+    save_separator,
+)
 from sonograd.separators.chunking import Chunker, ChunkPlan, OverlapAdd
 from sonograd.separators.classical import (
     CenterExtraction,
     HarmonicPercussive,
     RepetitionExtraction,
 )
+from sonograd.separators.select import SelectStems
 from sonograd.separators.stream import SeparatorStream
+from sonograd.separators.unet import SpectrogramNetLSTM, SpectrogramNetSimple, SpectrogramNetVAE
 
 __all__ = [
     "CenterExtraction",
+    "CheckpointInfo",
     "ChunkPlan",
     "Chunker",
     "HarmonicPercussive",
     "MaskEstimate",
     "OverlapAdd",
     "RepetitionExtraction",
+    "SelectStems",
     "Separator",
     "SeparatorStream",
+    "SpectrogramNetLSTM",
+    "SpectrogramNetSimple",
+    "SpectrogramNetVAE",
+    "build_separator",
+    "load_separator",
+    "read_checkpoint_info",
+    "save_separator",
 ]

@@ -1,11 +1,171 @@
 """From what a user types as MODEL to a separator."""
 
-from sonograd.errors import ModelNotFoundError
-from sonograd.separators import Separator
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-__all__ = ["load"]
+from sonograd.config import SeparatorConfig, read_config, suggest
+from sonograd.errors import ModelNotFoundError, ParameterError
+
+if TYPE_CHECKING:
+    from sonograd.separators import Separator
+
+__all__ = ["CHECKPOINT_NAME", "CONFIG_NAME", "ResolvedModel", "load", "model_names", "resolve"]
+
+#: Configuration of the model in a session folder.
+CONFIG_NAME = "model.json"
+#: Weights of the best epoch in a session folder.
+CHECKPOINT_NAME = "model.safetensors"
+
+_WEIGHTS = Path(__file__).parent / "weights"
+_CLASSICAL = ("center", "hpss", "repet")
 
 
-def load(model: str, target: str | None = None) -> Separator:
-    """Return the separator that answers to ``model``, in evaluation mode."""
-    raise ModelNotFoundError(f"no model is called {model!r} ({target})")
+@dataclass(frozen=True)
+class ResolvedModel:
+    """What a MODEL turned out to be; nothing is loaded yet.
+
+    Attributes:
+        name: What to call it: the name it was asked by, or that of its file or folder.
+        path: Its weights, or None for a model without weights.
+        config_path: The configuration beside the weights, for a session folder.
+    """
+
+    name: str
+    path: Path | None = None
+    config_path: Path | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the file of weights, as hexadecimal digits; None without weights."""
+        if self.path is None:
+            return None
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def load(
+        self,
+        target: str | None = None,
+        *,
+        sample_rate: int | None = None,
+        channels: int | None = None,
+    ) -> "Separator":
+        """Return the separator in evaluation mode; see :func:`load`."""
+        separator = self._build(sample_rate, channels)
+        if target is not None:
+            from sonograd.separators.select import SelectStems
+
+            separator = SelectStems(separator, [target])
+        return separator.eval()
+
+    def _build(self, sample_rate: int | None, channels: int | None) -> "Separator":
+        if self.path is None:
+            return _classical(self.name)(sample_rate=sample_rate or 44100, channels=channels or 2)
+        given = {"sample_rate": sample_rate, "channels": channels}
+        for option, value in given.items():
+            if value is not None:
+                raise ParameterError(
+                    f"{option} is {value}, but {self.name} was trained for one {option}; "
+                    f"leave it out, and convert the audio."
+                )
+        from sonograd.separators.checkpoint import load_separator
+
+        config = None
+        if self.config_path is not None:
+            config = read_config(self.config_path, cast("type[SeparatorConfig]", SeparatorConfig))
+        return load_separator(self.path, config=config)
+
+
+def _classical(name: str) -> Callable[..., "Separator"]:
+    from sonograd.separators import CenterExtraction, HarmonicPercussive, RepetitionExtraction
+
+    kinds: dict[str, Callable[..., Separator]] = {
+        "center": CenterExtraction,
+        "hpss": HarmonicPercussive,
+        "repet": RepetitionExtraction,
+    }
+    return kinds[name]
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names that :func:`load` knows without any file of yours, sorted.
+
+    >>> "hpss" in model_names()
+    True
+    """
+    shipped = (path.stem for path in _WEIGHTS.glob("*.safetensors"))
+    return tuple(sorted({*_CLASSICAL, *shipped}))
+
+
+def resolve(model: str | os.PathLike[str]) -> ResolvedModel:
+    """Find out what ``model`` means, without loading it.
+
+    Args:
+        model: A session folder, a ``.safetensors`` file, or one of :func:`model_names`. A name
+            comes first; write ``./hpss`` for a folder that is called like a model.
+
+    Raises:
+        ModelNotFoundError: If it is none of them, or a session folder without weights.
+    """
+    name, path = str(model), Path(model).expanduser()
+    if name in _CLASSICAL:
+        return ResolvedModel(name)
+    if name in model_names():
+        return ResolvedModel(name, _WEIGHTS / f"{name}.safetensors")
+    if path.is_dir():
+        return _session(path)
+    if path.is_file():
+        if path.name == CONFIG_NAME:
+            return _session(path.parent)
+        return ResolvedModel(path.stem, path)
+    names = model_names()
+    looks_like_path = path.suffix or len(path.parts) > 1
+    what = "there is no such file or folder" if looks_like_path else "no model has this name"
+    raise ModelNotFoundError(
+        f"{name!r}: {what}; expected a session folder, a .safetensors file, or one of "
+        f"{', '.join(names)}.{suggest(name, names)}"
+    )
+
+
+def _session(folder: Path) -> ResolvedModel:
+    config_path, weights = folder / CONFIG_NAME, folder / CHECKPOINT_NAME
+    if not config_path.is_file():
+        raise ModelNotFoundError(
+            f"{folder}: not a session folder, there is no {CONFIG_NAME} in it; "
+            "create one with: sonograd config MODEL_TYPE --save FOLDER"
+        )
+    if not weights.is_file():
+        raise ModelNotFoundError(
+            f"{folder}: this model has no weights yet ({CHECKPOINT_NAME} is missing); "
+            f"train it first: sonograd train {folder} DATASET"
+        )
+    return ResolvedModel(folder.resolve().name, weights, config_path)
+
+
+def load(
+    model: str | os.PathLike[str],
+    target: str | None = None,
+    *,
+    sample_rate: int | None = None,
+    channels: int | None = None,
+) -> "Separator":
+    """Return the separator that answers to ``model``, in evaluation mode on the CPU.
+
+    Args:
+        model: A session folder, a ``.safetensors`` file, or a name, see :func:`model_names`.
+        target: Return this stem only; all of them if None.
+        sample_rate: Rate in Hz for models without weights, 44100 if None. Others have their own.
+        channels: Channels for models without weights, 2 if None. Others have their own.
+
+    Raises:
+        ModelNotFoundError: If nothing answers to ``model``.
+        CheckpointError: If its weights are damaged or belong to another model.
+        ParameterError: If it has no such ``target``, or was trained for one rate.
+
+    >>> load("hpss", "percussive", sample_rate=16000).stems
+    ('percussive',)
+    """
+    return resolve(model).load(target, sample_rate=sample_rate, channels=channels)

@@ -1,0 +1,37 @@
+"""From a configuration to its model."""
+
+from typing import assert_never
+
+from sonograd.config import (
+    SeparatorConfig,
+    SpectrogramNetLSTMConfig,
+    SpectrogramNetSimpleConfig,
+    SpectrogramNetVAEConfig,
+    TFCTDFUNetConfig,
+    validate,
+)
+from sonograd.separators.base import Separator
+from sonograd.separators.default import TFCTDFUNet
+from sonograd.separators.unet import SpectrogramNetLSTM, SpectrogramNetSimple, SpectrogramNetVAE
+
+__all__ = ["build_separator"]
+
+
+def build_separator(config: SeparatorConfig) -> Separator:
+    """Return a freshly initialized model for ``config``, in training mode.
+
+    Raises:
+        ConfigError: If ``config`` is not valid; with all problems at once.
+    """
+    validate(config, source=type(config).__name__)
+    match config:
+        case SpectrogramNetSimpleConfig():
+            return SpectrogramNetSimple(config)
+        case SpectrogramNetLSTMConfig():
+            return SpectrogramNetLSTM(config)
+        case SpectrogramNetVAEConfig():
+            return SpectrogramNetVAE(config)
+        case TFCTDFUNetConfig():
+            return TFCTDFUNet(config)
+        case _:
+            assert_never(config)

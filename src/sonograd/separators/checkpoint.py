@@ -1,0 +1,249 @@
+"""Weights of a separator in one safetensors file, with its configuration in the metadata.
+
+Nothing in such a file is executed: it holds named tensors and JSON. Files made by pickle
+(``.pth``, ``.ckpt``, ...) are refused.
+"""
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sonograd.config import SeparatorConfig, parse_config, to_dict
+from sonograd.errors import CheckpointError, ConfigError, OutputError, ParameterError
+from sonograd.separators.base import Separator
+from sonograd.separators.build import build_separator
+
+__all__ = ["CheckpointInfo", "load_separator", "read_checkpoint_info", "save_separator"]
+
+FORMAT = "sonograd-separator"
+VERSION = 1
+PICKLED = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".th"})
+#: Settings that may change after training, since no weight depends on them.
+FREE_SETTINGS = frozenset({"dropout_p", "sample_length"})
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint says about itself.
+
+    Attributes:
+        config: What the model is built from.
+        metadata: What was given to :func:`save_separator`.
+        version: Version of the format.
+    """
+
+    config: SeparatorConfig
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    version: int = VERSION
+
+
+def save_separator(
+    separator: Separator,
+    path: str | os.PathLike[str],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write the weights and the configuration of ``separator``; the file appears complete or not.
+
+    Args:
+        separator: A model with weights, on any device.
+        path: A file name that ends in ``.safetensors``.
+        metadata: Notes to keep with the weights, such as scores or a license.
+        dtype: Type to store the weights in, such as ``torch.float16`` for half the size; they are
+            always loaded as float32.
+
+    Raises:
+        ParameterError: If the model has no weights, or they do not fit into ``dtype``.
+        OutputError: If the file cannot be written.
+    """
+    path = Path(path)
+    if separator.config is None:
+        raise ParameterError(f"{type(separator).__name__} has no weights that could be saved")
+    if path.suffix != ".safetensors":
+        raise ParameterError(f"path is {str(path)!r}; expected a name that ends in .safetensors")
+    tensors = {
+        name: _storable(tensor, name, dtype) for name, tensor in separator.state_dict().items()
+    }
+    header = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "config": json.dumps(to_dict(separator.config)),
+        "metadata": json.dumps(dict(metadata or {})),
+    }
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}.") from None
+    try:
+        save_file(tensors, temporary, metadata=header)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{path}: cannot be written: {error}.") from None
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _storable(tensor: Tensor, name: str, dtype: torch.dtype | None) -> Tensor:
+    tensor = tensor.detach().cpu()
+    if dtype is None or not tensor.is_floating_point():
+        return tensor.contiguous()
+    stored = tensor.to(dtype).contiguous()
+    if tensor.isfinite().all() and not stored.isfinite().all():
+        raise ParameterError(f"{name} reaches {tensor.abs().max():.3g}, which {dtype} cannot hold")
+    return stored
+
+
+def read_checkpoint_info(path: str | os.PathLike[str]) -> CheckpointInfo:
+    """Read what a checkpoint says about itself, without its weights.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or not one of ours.
+    """
+    return _read(Path(path), weights=False)[0]
+
+
+def load_separator(
+    path: str | os.PathLike[str], *, config: SeparatorConfig | None = None
+) -> Separator:
+    """Build the model that a checkpoint describes and load its weights, all of them.
+
+    Args:
+        path: A file written by :func:`save_separator`.
+        config: What the model is expected to be built from, such as the ``model.json`` beside the
+            checkpoint. Settings that no weight depends on (``sample_length``, ``dropout_p``) are
+            taken from it; any other difference is an error.
+
+    Returns:
+        The model in evaluation mode, in float32 on the CPU.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or belongs to another model.
+    """
+    path = Path(path)
+    info, tensors = _read(path, weights=True)
+    if config is not None:
+        _check_same_model(path, info.config, config)
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
+        separator = build_separator(config or info.config)
+    expected = separator.state_dict()
+    _check_tensors(path, tensors, expected)
+    separator.load_state_dict({name: tensors[name].to(expected[name].dtype) for name in expected})
+    return separator.eval()
+
+
+def _read(path: Path, *, weights: bool) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+    if path.suffix in PICKLED:
+        raise CheckpointError(
+            f"{path}: files of this kind can run any program when they are opened, so they are "
+            "not; expected a .safetensors file."
+        )
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {what}; expected a .safetensors file.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            info = _parse_header(path, file.metadata() or {})
+            names = file.keys() if weights else []
+            return info, {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: damaged, or not a safetensors file ({reason}).") from None
+
+
+def _parse_header(path: Path, header: Mapping[str, str]) -> CheckpointInfo:
+    if header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: a safetensors file, but not a separator (its format is "
+            f"{header.get('format', '')!r}, expected {FORMAT!r})."
+        )
+    version = header.get("version", "")
+    if version != str(VERSION):
+        raise CheckpointError(
+            f"{path}: has version {version!r} of the format, this sonograd reads {VERSION}; "
+            "a newer sonograd may read it."
+        )
+    try:
+        config = parse_config(
+            json.loads(header.get("config", "")),
+            cast("type[SeparatorConfig]", SeparatorConfig),
+            source="configuration",
+        )
+        metadata = json.loads(header.get("metadata", "{}"))
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except (json.JSONDecodeError, RecursionError):
+        raise CheckpointError(f"{path}: its configuration is not valid JSON.") from None
+    notes = metadata.items() if isinstance(metadata, Mapping) else ()
+    return CheckpointInfo(config, {str(key): str(value) for key, value in notes})
+
+
+def _check_same_model(path: Path, stored: SeparatorConfig, expected: SeparatorConfig) -> None:
+    """Refuse configurations that lead to different weights, or to other results from them."""
+    if type(stored) is not type(expected):
+        raise CheckpointError(
+            f"{path}: holds a {stored.model_type}, expected a {expected.model_type}."
+        )
+    before, now = dataclasses.asdict(stored), dataclasses.asdict(expected)
+    differences = [
+        f"{key} {before[key]!r} instead of {now[key]!r}"
+        for key in before
+        if before[key] != now[key] and key not in FREE_SETTINGS
+    ]
+    if differences:
+        raise CheckpointError(
+            f"{path}: was trained with {_some(differences)}; "
+            "restore the configuration, or train again."
+        )
+
+
+def _check_tensors(
+    path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> None:
+    """Refuse tensors that are missing, left over, of another shape, or not finite."""
+    missing = [name for name in expected if name not in tensors]
+    left_over = [name for name in tensors if name not in expected]
+    wrong = [
+        f"{name} {_shape(tensors[name])} instead of {_shape(tensor)}"
+        for name, tensor in expected.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    broken = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not tensor.isfinite().all()
+    ]
+    found = {
+        "missing": missing,
+        "left over": left_over,
+        "of another shape": wrong,
+        "not finite": broken,
+    }
+    problems = [f"{label}: {_some(names)}" for label, names in found.items() if names]
+    if problems:
+        raise CheckpointError(f"{path}: weights do not fit the model; {'; '.join(problems)}.")
+
+
+def _shape(tensor: Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.shape)
+
+
+def _some(items: Iterable[str], most: int = 3) -> str:
+    """Join the first few of ``items`` and count the others."""
+    items = list(items)
+    rest = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + rest
