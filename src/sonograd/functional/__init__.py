@@ -1,5 +1,28 @@
 """The mathematics of sound, each piece once: pure functions of tensors."""
 
+from sonograd.functional._kernels import has_fast_kernels
+from sonograd.functional.ballistics import TimeConvention, envelope_follower, smoothing_coefficient
+from sonograd.functional.biquads import (
+    all_pass_biquad,
+    band_pass_biquad,
+    butterworth,
+    frequency_response,
+    high_pass_biquad,
+    high_shelf_biquad,
+    low_pass_biquad,
+    low_shelf_biquad,
+    notch_biquad,
+    peak_biquad,
+)
+from sonograd.functional.convolution import fast_length, fft_convolve
+from sonograd.functional.delays import echo, fractional_delay
+from sonograd.functional.dynamics import (
+    compressor_gain,
+    compressor_gain_db,
+    gate_gain_db,
+    limiter_gain_db,
+)
+from sonograd.functional.envelopes import adsr
 from sonograd.functional.masking import (
     center_mask,
     harmonic_percussive_masks,
@@ -7,32 +30,70 @@ from sonograd.functional.masking import (
     soft_mask,
 )
 from sonograd.functional.order_statistics import median, median_filter
+from sonograd.functional.oscillators import oscillator, running_phase
 from sonograd.functional.ratios import sa_sdr, sd_sdr, sdr, si_sdr, snr
+from sonograd.functional.recursion import lfilter, sosfilt, sosfilt_stream
+from sonograd.functional.reverbs import noise_reverb_impulse
 from sonograd.functional.scales import amplitude_to_db, db_to_amplitude
+from sonograd.functional.scans import linear_scan
 from sonograd.functional.spectral import istft, overlap_add, stft
+from sonograd.functional.state_variable import state_variable_filter
+from sonograd.functional.strings import plucked_string
 from sonograd.functional.windows import blackman, blackman_harris, hamming, hann, kaiser, sine
 
 __all__ = [
+    "TimeConvention",
+    "adsr",
+    "all_pass_biquad",
     "amplitude_to_db",
+    "band_pass_biquad",
     "blackman",
     "blackman_harris",
+    "butterworth",
     "center_mask",
+    "compressor_gain",
+    "compressor_gain_db",
     "db_to_amplitude",
+    "echo",
+    "envelope_follower",
+    "fast_length",
+    "fft_convolve",
+    "fractional_delay",
+    "frequency_response",
+    "gate_gain_db",
     "hamming",
     "hann",
     "harmonic_percussive_masks",
+    "has_fast_kernels",
+    "high_pass_biquad",
+    "high_shelf_biquad",
     "istft",
     "kaiser",
+    "lfilter",
+    "limiter_gain_db",
+    "linear_scan",
+    "low_pass_biquad",
+    "low_shelf_biquad",
     "median",
     "median_filter",
+    "noise_reverb_impulse",
+    "notch_biquad",
+    "oscillator",
     "overlap_add",
+    "peak_biquad",
+    "plucked_string",
     "repetition_mask",
+    "running_phase",
     "sa_sdr",
     "sd_sdr",
     "sdr",
     "si_sdr",
     "sine",
+    "smoothing_coefficient",
     "snr",
     "soft_mask",
+    "sosfilt",
+    "sosfilt_stream",
+    "state_variable_filter",
     "stft",
 ]

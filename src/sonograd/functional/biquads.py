@@ -1,0 +1,265 @@
+r"""Second-order sections: their design and their frequency response.
+
+A section is a row ``(b0, b1, b2, 1, a1, a2)`` with the transfer function
+:math:`(b_0 + b_1 z^{-1} + b_2 z^{-2}) / (1 + a_1 z^{-1} + a_2 z^{-2})`, the layout of
+:func:`scipy.signal.sosfilt`. All designs are bilinear transforms of analog prototypes, warped so
+that the given frequency is met exactly (R. Bristow-Johnson, *Audio EQ Cookbook*, 1998), computed
+in float64 and differentiable in every argument.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._values import as_float64, check_range
+
+__all__ = [
+    "all_pass_biquad",
+    "band_pass_biquad",
+    "butterworth",
+    "frequency_response",
+    "high_pass_biquad",
+    "high_shelf_biquad",
+    "low_pass_biquad",
+    "low_shelf_biquad",
+    "notch_biquad",
+    "peak_biquad",
+]
+
+_FLAT = math.sqrt(0.5)  # the quality of the second-order Butterworth filter
+
+
+def peak_biquad(
+    frequency_hz: float | Tensor,
+    gain_db: float | Tensor,
+    q: float | Tensor,
+    *,
+    sample_rate: float,
+) -> Tensor:
+    r"""Design a bell: ``gain_db`` at ``frequency_hz``, 0 dB far away.
+
+    Prototype :math:`(s^2 + s A/Q + 1) / (s^2 + s/(AQ) + 1)` with :math:`A = 10^{gain/40}`.
+
+    Args:
+        frequency_hz: Center, in (0, ``sample_rate`` / 2); broadcasts with the others.
+        gain_db: Gain at the center.
+        q: Center over the bandwidth at half the gain in dB; positive.
+        sample_rate: In Hz.
+
+    Returns:
+        Sections ``(..., 6)``, float64.
+
+    Raises:
+        ParameterError: A Python number is out of range (tensors are not looked at).
+
+    >>> peak_biquad(1000.0, 0.0, 1.0, sample_rate=44100).shape
+    torch.Size([6])
+    """
+    cosine, alpha, gain = _warp(frequency_hz, q, gain_db, sample_rate)
+    middle = -2 * cosine
+    return _section(
+        (1 + alpha * gain, middle, 1 - alpha * gain),
+        (1 + alpha / gain, middle, 1 - alpha / gain),
+    )
+
+
+def low_shelf_biquad(
+    frequency_hz: float | Tensor,
+    gain_db: float | Tensor,
+    q: float | Tensor = _FLAT,
+    *,
+    sample_rate: float,
+) -> Tensor:
+    r"""Design a shelf of ``gain_db`` below ``frequency_hz``, where it has half the gain in dB.
+
+    Prototype :math:`A (s^2 + s\sqrt{A}/Q + A) / (A s^2 + s\sqrt{A}/Q + 1)`. Arguments, result and
+    errors as :func:`peak_biquad`.
+    """
+    return _shelf(frequency_hz, gain_db, q, sample_rate, sign=1.0)
+
+
+def high_shelf_biquad(
+    frequency_hz: float | Tensor,
+    gain_db: float | Tensor,
+    q: float | Tensor = _FLAT,
+    *,
+    sample_rate: float,
+) -> Tensor:
+    r"""Design a shelf of ``gain_db`` above ``frequency_hz``, where it has half the gain in dB.
+
+    Prototype :math:`A (A s^2 + s\sqrt{A}/Q + 1) / (s^2 + s\sqrt{A}/Q + A)`. Arguments, result and
+    errors as :func:`peak_biquad`.
+    """
+    return _shelf(frequency_hz, gain_db, q, sample_rate, sign=-1.0)
+
+
+def low_pass_biquad(
+    frequency_hz: float | Tensor, q: float | Tensor = _FLAT, *, sample_rate: float
+) -> Tensor:
+    """Design :math:`1 / (s^2 + s/Q + 1)`: the gain at ``frequency_hz`` is ``q``.
+
+    Arguments, result and errors as :func:`peak_biquad`.
+    """
+    cosine, alpha, _ = _warp(frequency_hz, q, 0.0, sample_rate)
+    edge = (1 - cosine) / 2
+    return _section((edge, 1 - cosine, edge), (1 + alpha, -2 * cosine, 1 - alpha))
+
+
+def high_pass_biquad(
+    frequency_hz: float | Tensor, q: float | Tensor = _FLAT, *, sample_rate: float
+) -> Tensor:
+    """Design :math:`s^2 / (s^2 + s/Q + 1)`: the gain at ``frequency_hz`` is ``q``.
+
+    Arguments, result and errors as :func:`peak_biquad`.
+    """
+    cosine, alpha, _ = _warp(frequency_hz, q, 0.0, sample_rate)
+    edge = (1 + cosine) / 2
+    return _section((edge, -(1 + cosine), edge), (1 + alpha, -2 * cosine, 1 - alpha))
+
+
+def band_pass_biquad(
+    frequency_hz: float | Tensor, q: float | Tensor, *, sample_rate: float
+) -> Tensor:
+    """Design :math:`(s/Q) / (s^2 + s/Q + 1)`: 0 dB at ``frequency_hz``.
+
+    Arguments, result and errors as :func:`peak_biquad`.
+    """
+    cosine, alpha, _ = _warp(frequency_hz, q, 0.0, sample_rate)
+    zero = torch.zeros_like(alpha)
+    return _section((alpha, zero, -alpha), (1 + alpha, -2 * cosine, 1 - alpha))
+
+
+def notch_biquad(frequency_hz: float | Tensor, q: float | Tensor, *, sample_rate: float) -> Tensor:
+    """Design :math:`(s^2 + 1) / (s^2 + s/Q + 1)`: silence at ``frequency_hz``.
+
+    Arguments, result and errors as :func:`peak_biquad`.
+    """
+    cosine, alpha, _ = _warp(frequency_hz, q, 0.0, sample_rate)
+    one = torch.ones_like(alpha)
+    return _section((one, -2 * cosine, one), (1 + alpha, -2 * cosine, 1 - alpha))
+
+
+def all_pass_biquad(
+    frequency_hz: float | Tensor, q: float | Tensor, *, sample_rate: float
+) -> Tensor:
+    """Design :math:`(s^2 - s/Q + 1) / (s^2 + s/Q + 1)`: the phase is -180 deg at ``frequency_hz``.
+
+    Arguments, result and errors as :func:`peak_biquad`.
+    """
+    cosine, alpha, _ = _warp(frequency_hz, q, 0.0, sample_rate)
+    middle = -2 * cosine
+    return _section((1 - alpha, middle, 1 + alpha), (1 + alpha, middle, 1 - alpha))
+
+
+def butterworth(
+    order: int,
+    frequency_hz: float | Tensor,
+    *,
+    sample_rate: float,
+    kind: Literal["low_pass", "high_pass"] = "low_pass",
+) -> Tensor:
+    """Design a maximally flat filter, -3 dB at ``frequency_hz`` (S. Butterworth, 1930).
+
+    Args:
+        order: From 1; the slope is 6 dB per octave and order.
+        frequency_hz: In (0, ``sample_rate`` / 2), any shape ``(...)``.
+        sample_rate: In Hz.
+        kind: Which side passes.
+
+    Returns:
+        Sections ``(..., ceil(order / 2), 6)``, float64; of an odd order, the first has order 1.
+
+    Raises:
+        ParameterError: ``order``, ``kind`` or a number ``frequency_hz`` is out of range.
+    """
+    if order < 1:
+        raise ParameterError(f"order is {order}; expected at least 1")
+    if kind not in {"low_pass", "high_pass"}:
+        raise ParameterError(f"kind is {kind!r}; expected 'low_pass' or 'high_pass'")
+    design = low_pass_biquad if kind == "low_pass" else high_pass_biquad
+    sections = [_first_order(frequency_hz, sample_rate, kind)] if order % 2 else []
+    for k in range(order // 2):
+        angle = math.pi * (2 * k + 1) / (2 * order)
+        sections.append(design(frequency_hz, 0.5 / math.sin(angle), sample_rate=sample_rate))
+    return torch.stack(sections, dim=-2)
+
+
+def frequency_response(
+    sos: Tensor, frequencies_hz: float | Tensor, *, sample_rate: float
+) -> Tensor:
+    """Evaluate a cascade on the unit circle.
+
+    Args:
+        sos: Sections ``(..., sections, 6)``.
+        frequencies_hz: Where, in Hz, shape ``(bins,)`` or a number.
+        sample_rate: In Hz.
+
+    Returns:
+        Complex response ``(..., bins)``, complex128; ``(...,)`` for a number.
+    """
+    if sos.ndim < 2 or sos.shape[-1] != 6:
+        raise ShapeError(f"sos has shape {tuple(sos.shape)}; expected (..., sections, 6)")
+    coefficients = sos.to(torch.float64)
+    frequencies = torch.as_tensor(frequencies_hz).to(sos.device, torch.float64)
+    angle = -2 * math.pi / sample_rate * frequencies.reshape(-1)
+    powers = torch.polar(torch.ones(1, dtype=torch.float64, device=sos.device), angle)
+    basis = torch.stack([torch.ones_like(powers), powers, powers * powers])
+    numerator = coefficients[..., :3].to(basis.dtype) @ basis
+    denominator = coefficients[..., 3:].to(basis.dtype) @ basis
+    response = (numerator / denominator).prod(dim=-2)
+    return response if frequencies.ndim else response[..., 0]
+
+
+def _warp(
+    frequency_hz: float | Tensor, q: float | Tensor, gain_db: float | Tensor, sample_rate: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosine of the digital frequency, sin / 2Q, and the square root of the gain."""
+    check_range(sample_rate, "sample_rate", above=0)
+    check_range(frequency_hz, "frequency_hz", above=0, below=sample_rate / 2)
+    check_range(q, "q", above=0)
+    frequency, quality, gain = as_float64(frequency_hz, q, gain_db)
+    angle = 2 * math.pi / sample_rate * frequency
+    return torch.cos(angle), torch.sin(angle) / (2 * quality), torch.pow(10.0, gain / 40)
+
+
+def _shelf(
+    frequency_hz: float | Tensor,
+    gain_db: float | Tensor,
+    q: float | Tensor,
+    sample_rate: float,
+    sign: float,
+) -> Tensor:
+    """Both shelves: replacing z by -z mirrors the low one (``sign`` 1) into the high one (-1)."""
+    cosine, alpha, gain = _warp(frequency_hz, q, gain_db, sample_rate)
+    mirrored = sign * cosine
+    plus, minus = gain + 1, gain - 1
+    slope = 2 * gain.sqrt() * alpha
+    return _section(
+        (
+            gain * (plus - minus * mirrored + slope),
+            sign * 2 * gain * (minus - plus * mirrored),
+            gain * (plus - minus * mirrored - slope),
+        ),
+        (
+            plus + minus * mirrored + slope,
+            -sign * 2 * (minus + plus * mirrored),
+            plus + minus * mirrored - slope,
+        ),
+    )
+
+
+def _first_order(frequency_hz: float | Tensor, sample_rate: float, kind: str) -> Tensor:
+    check_range(frequency_hz, "frequency_hz", above=0, below=sample_rate / 2)
+    (frequency,) = as_float64(frequency_hz)
+    warped = torch.tan(math.pi / sample_rate * frequency)
+    one, zero = torch.ones_like(warped), torch.zeros_like(warped)
+    numerator = (warped, warped, zero) if kind == "low_pass" else (one, -one, zero)
+    return _section(numerator, (1 + warped, warped - 1, zero))
+
+
+def _section(numerator: tuple[Tensor, ...], denominator: tuple[Tensor, ...]) -> Tensor:
+    section = torch.stack([*numerator, *denominator], dim=-1)
+    return section / section[..., 3:4]

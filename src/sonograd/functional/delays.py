@@ -1,0 +1,117 @@
+"""Delays: moving, for chorus and vibrato, and with feedback, for echoes."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._values import check_range
+from sonograd.shapes import check_audio, check_floating
+
+__all__ = ["echo", "fractional_delay"]
+
+
+def fractional_delay(
+    x: Tensor,
+    delay_s: float | Tensor,
+    *,
+    sample_rate: float,
+    interpolation: Literal["linear", "cubic"] = "cubic",
+) -> Tensor:
+    """Read each sample ``delay_s`` in the past, between samples too; before the start is silence.
+
+    A delay that moves by ``d`` seconds per second shifts the pitch by the factor ``1 - d``.
+
+    Args:
+        x: Signals ``(..., samples)``.
+        delay_s: Seconds, a number, ``(..., 1)`` or a curve ``(..., samples)``; not negative.
+        sample_rate: In Hz.
+        interpolation: Two points, or the four of a third-order Lagrange polynomial.
+
+    Returns:
+        ``(..., samples)``, dtype and device of ``x``; differentiable in both.
+    """
+    check_floating(x)
+    if interpolation not in {"linear", "cubic"}:
+        raise ParameterError(f"interpolation is {interpolation!r}; expected 'linear' or 'cubic'")
+    check_range(sample_rate, "sample_rate", above=0)
+    check_range(delay_s, "delay_s", above=0, closed=True)
+    wide = torch.float32 if x.device.type == "mps" else torch.float64
+    delay = torch.as_tensor(delay_s, dtype=wide, device=x.device).clamp_min(0) * sample_rate
+    samples = x.shape[-1]
+    if delay.ndim and delay.shape[-1] not in {1, samples}:
+        raise ShapeError(f"delay_s has shape {tuple(delay.shape)}; expected (..., {samples})")
+    shape = torch.broadcast_shapes(x.shape, delay.shape)
+    whole = delay.detach().floor()
+    rest = (delay - whole).to(x.dtype)
+    # One sample of the future is read by the cubic; it is silence after the end.
+    padded = pad(x.expand(shape), (1, 1))
+    newest = torch.arange(samples, device=x.device) - whole.long() + 1
+    points, first = (_linear(rest), 0) if interpolation == "linear" else (_cubic(rest), -1)
+    y = torch.zeros((), dtype=x.dtype, device=x.device)
+    for k, weight in enumerate(points, start=first):
+        index = (newest - k).clamp(0, samples + 1).expand(shape)
+        y = y + weight * padded.gather(-1, index)
+    return y
+
+
+def echo(
+    x: Tensor,
+    *,
+    sample_rate: float,
+    delay_s: float,
+    feedback: float | Tensor = 0.0,
+    mix: float | Tensor = 0.5,
+    ping_pong: bool = False,
+) -> Tensor:
+    """Repeat the sound every ``delay_s``, each time ``feedback`` as loud.
+
+    ``w[n] = x[n] + feedback w[n - D]`` with ``D = int(delay_s sample_rate)``, and
+    ``y = (1 - mix) x + mix w[n - D]``.
+
+    Args:
+        x: Audio ``(..., channels, samples)``.
+        sample_rate: In Hz.
+        delay_s: Seconds, at least one sample.
+        feedback: Below 1 to fade, a number or a tensor that broadcasts with ``x``.
+        mix: Of the echoes, in [0, 1].
+        ping_pong: Turn the channels around at each repetition.
+
+    Returns:
+        As ``x``, with the echoes that begin within its length.
+    """
+    check_audio(x)
+    distance = int(delay_s * sample_rate)
+    if distance < 1:
+        raise ParameterError(
+            f"delay_s is {delay_s}, less than one sample; expected at least {1 / sample_rate:.2e}"
+        )
+    samples = x.shape[-1]
+    delayed = [torch.zeros_like(x[..., :distance])]
+    for begin in range(0, samples - distance, distance):
+        length = min(distance, samples - distance - begin)
+        again = _turn(delayed[-1], ping_pong)[..., :length]
+        delayed.append(x[..., begin : begin + length] + feedback * again)
+    wet = torch.cat(delayed, dim=-1)[..., :samples]
+    return (1 - mix) * x + mix * _turn(wet, ping_pong)
+
+
+def _turn(x: Tensor, ping_pong: bool) -> Tensor:
+    return x.flip(-2) if ping_pong else x
+
+
+def _linear(rest: Tensor) -> tuple[Tensor, ...]:
+    return 1 - rest, rest
+
+
+def _cubic(rest: Tensor) -> tuple[Tensor, ...]:
+    """Lagrange weights of the points at delays -1, 0, 1 and 2."""
+    after, more, two = rest + 1, rest - 1, rest - 2
+    return (
+        -rest * more * two / 6,
+        after * more * two / 2,
+        -after * rest * two / 2,
+        after * rest * more / 6,
+    )

@@ -1,0 +1,273 @@
+r"""Recursive filters, exact and parallel over time.
+
+A filter of order ``n`` is a linear system with ``n`` states. Over a block of ``L`` samples its
+output and its last state are matrix products of the samples and the first state,
+
+.. math:: y = T x + O s, \qquad s' = A^L s + R x,
+
+so only one state per block is left to be found one after the other, and that recursion is solved
+in the same way on a coarser grid. All matrices are computed in float64, whatever the audio is:
+single-precision coefficients alone would cost four digits.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from sonograd.errors import ParameterError, ShapeError
+from sonograd.shapes import check_floating
+
+__all__ = ["lfilter", "sosfilt", "sosfilt_stream"]
+
+_BLOCK = 64  # samples per block, a power of two
+_FAN = 16  # blocks per step of the scan
+_MAX_ORDER = 32
+
+_System = tuple[Tensor, Tensor, Tensor, Tensor]
+"""``A (filters, n, n), B (filters, n), C (filters, n), D (filters,)``."""
+
+
+def sosfilt(x: Tensor, sos: Tensor) -> Tensor:
+    """Filter with a cascade of second-order sections, starting at rest.
+
+    Args:
+        x: Signals ``(..., samples)``.
+        sos: Sections ``(sections, 6)``, or ``(..., sections, 6)`` with leading dimensions that
+            broadcast with those of ``x``; see :mod:`sonograd.functional.biquads`.
+
+    Returns:
+        Signals ``(..., samples)``, dtype and device of ``x``. Equal to
+        :func:`scipy.signal.sosfilt` within rounding; differentiable in both arguments.
+
+    Raises:
+        ShapeError: ``sos`` is not ``(..., sections, 6)`` or does not broadcast.
+
+    >>> sosfilt(torch.ones(3), torch.tensor([[1.0, 0, 0, 1, -0.5, 0]]))
+    tensor([1.0000, 1.5000, 1.7500])
+    """
+    filters, rows, lead = _arrange(x, sos, tail=2)
+    if 0 in rows.shape or not filters.shape[-2]:
+        return x.expand(*lead, x.shape[-1]).clone()
+    _check_order(2 * filters.shape[-2])
+    return _run(rows, _cascade(filters), None)[0].reshape(*lead, -1)
+
+
+def sosfilt_stream(x: Tensor, sos: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Filter the next block of a signal; the blocks joined equal :func:`sosfilt` of the whole.
+
+    Args:
+        x: The next samples ``(..., samples)``, any number of them.
+        sos: As in :func:`sosfilt`; it may change from block to block.
+        state: What the call before returned; ``None`` at the start.
+
+    Returns:
+        The filtered samples ``(..., samples)`` and the state ``(..., sections, 2)``, float64: the
+        last two values inside each section between its poles and its zeros.
+    """
+    filters, rows, lead = _arrange(x, sos, tail=2)
+    sections = filters.shape[-2]
+    _check_order(2 * sections)
+    shape = (*lead, sections, 2)
+    if state is None:
+        state = torch.zeros(shape, dtype=_wide(x), device=x.device)
+    elif state.shape != shape:
+        raise ShapeError(f"state has shape {tuple(state.shape)}; expected {shape}")
+    if 0 in rows.shape or not sections:
+        return x.expand(*lead, x.shape[-1]).clone(), state
+    to_basis, from_basis = _basis(filters)
+    inside = state.reshape(*rows.shape[:2], sections, 2, 1).to(to_basis.device, to_basis.dtype)
+    start = (to_basis[:, None] @ inside).flatten(2)
+    y, end = _run(rows, _cascade(filters), start)
+    inside = from_basis[:, None] @ end.to(from_basis).reshape(*rows.shape[:2], sections, 2, 1)
+    return y.reshape(*lead, -1), inside.reshape(shape).to(state.device, state.dtype)
+
+
+def lfilter(x: Tensor, b: Tensor, a: Tensor) -> Tensor:
+    """Filter with one rational transfer function, starting at rest.
+
+    Above order 4 or so, poles move with the rounding of their polynomial: prefer
+    :func:`sosfilt`. The states are kept in float64 for that reason.
+
+    Args:
+        x: Signals ``(..., samples)``.
+        b: Numerator ``(..., taps)``; leading dimensions broadcast with those of ``x``.
+        a: Denominator ``(..., taps)``, its first coefficient not zero.
+
+    Returns:
+        Signals ``(..., samples)``, dtype and device of ``x``, equal to
+        :func:`scipy.signal.lfilter` within rounding.
+
+    Raises:
+        ParameterError: The order is above 32.
+    """
+    if not b.ndim or not a.ndim or not b.shape[-1] or not a.shape[-1]:
+        raise ShapeError(f"b and a have shapes {tuple(b.shape)} and {tuple(a.shape)}; need taps")
+    taps = max(b.shape[-1], a.shape[-1], 2)
+    _check_order(taps - 1)
+    b, a = (pad(c.to(_wide(c)), (0, taps - c.shape[-1])) for c in (b, a.to(b.device)))
+    b, a = torch.broadcast_tensors(b / a[..., :1], a / a[..., :1])
+    filters, rows, lead = _arrange(x, torch.stack([b, a], dim=-2), tail=2, width=taps)
+    if 0 in rows.shape:
+        return x.expand(*lead, x.shape[-1]).clone()
+    b, a = filters.unbind(-2)
+    first = a.new_zeros(taps - 1)
+    first[0] = 1
+    shift = torch.eye(taps - 2, taps - 1, dtype=a.dtype, device=a.device)
+    transition = torch.cat([-a[:, None, 1:], shift.expand(len(a), -1, -1)], dim=1)
+    system = (transition, first.expand(len(a), -1), b[:, 1:] - b[:, :1] * a[:, 1:], b[:, 0])
+    wide = rows.to(_wide(rows))
+    return _run(wide, system, None)[0].to(x.dtype).reshape(*lead, -1)
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.float32 if x.device.type == "mps" else torch.float64
+
+
+def _check_order(order: int) -> None:
+    if order > _MAX_ORDER:
+        raise ParameterError(
+            f"the filter has order {order}; at most {_MAX_ORDER} is supported. "
+            "Filter in several passes, each with some of the sections."
+        )
+
+
+def _arrange(
+    x: Tensor, filters: Tensor, *, tail: int, width: int = 6
+) -> tuple[Tensor, Tensor, torch.Size]:
+    """Line up filters ``(filters, ..., width)`` with rows ``(filters, rows, samples)``.
+
+    Trailing leading dimensions that all share one filter become rows of it.
+    """
+    check_floating(x)
+    if not x.ndim:
+        raise ShapeError("x is a scalar; expected (..., samples)")
+    if filters.ndim < tail or filters.shape[-1] != width:
+        raise ShapeError(f"sos has shape {tuple(filters.shape)}; expected (..., sections, {width})")
+    own, core = filters.shape[:-tail], filters.shape[-tail:]
+    try:
+        lead = torch.broadcast_shapes(x.shape[:-1], own)
+    except RuntimeError as error:
+        raise ShapeError(
+            f"the filters have leading shape {tuple(own)}, which does not broadcast with the "
+            f"leading dimensions {tuple(x.shape[:-1])} of x"
+        ) from error
+    own = torch.Size((1,) * (len(lead) - len(own)) + tuple(own))
+    split = max((i + 1 for i, size in enumerate(own) if size != 1), default=0)
+    count = lead[:split].numel()
+    rows = x.expand(*lead, x.shape[-1]).reshape(count, lead[split:].numel(), x.shape[-1])
+    filters = filters.reshape(*own[:split], *core).expand(*lead[:split], *core)
+    wide = filters.reshape(count, *core)
+    if wide.device.type == "mps":
+        wide = wide.cpu()
+    return wide.to(torch.float64), rows, lead
+
+
+def _basis(sos: Tensor) -> tuple[Tensor, Tensor]:
+    """Change of state ``(filters, sections, 2, 2)`` from direct form II, and back.
+
+    Direct form II keeps ``(w1, w2)``, the last two values of the all-pole signal: nearly equal,
+    and huge for poles near 1. The basis ``(d w1, w1 - w2)`` with ``d = sqrt(1 + a1 + a2)`` is of
+    the size of the signal and smooth in the coefficients, also where poles become real.
+    """
+    normal = sos[..., 4:] / sos[..., 3:4]
+    scale = (1 + normal.sum(-1)).clamp_min(1e-12).sqrt()
+    zero, one = torch.zeros_like(scale), torch.ones_like(scale)
+    forth = torch.stack([torch.stack([scale, zero], -1), torch.stack([one, -one], -1)], -2)
+    back = torch.stack([torch.stack([1 / scale, zero], -1), torch.stack([1 / scale, -one], -1)], -2)
+    return forth, back
+
+
+def _cascade(sos: Tensor) -> _System:
+    """Join the sections ``(filters, sections, 6)`` to one system."""
+    sos = sos / sos[..., 3:4]
+    b0, b1, b2, _, a1, a2 = sos.unbind(-1)
+    forth, back = _basis(sos)
+    zero, one = torch.zeros_like(a1), torch.ones_like(a1)
+    a_all = torch.stack([torch.stack([-a1, -a2], -1), torch.stack([one, zero], -1)], -2)
+    a_all = forth @ a_all @ back
+    b_all = forth[..., 0]
+    c_all = (torch.stack([b1 - b0 * a1, b2 - b0 * a2], -1)[..., None, :] @ back)[..., 0, :]
+    a, b, c, d = a_all[:, 0], b_all[:, 0], c_all[:, 0], b0[:, 0]
+    for k in range(1, sos.shape[1]):
+        upper = pad(a, (0, 2))
+        lower = torch.cat([b_all[:, k, :, None] * c[:, None, :], a_all[:, k]], -1)
+        a = torch.cat([upper, lower], -2)
+        b = torch.cat([b, b_all[:, k] * d[:, None]], -1)
+        c = torch.cat([b0[:, k, None] * c, c_all[:, k]], -1)
+        d = d * b0[:, k]
+    return a, b, c, d
+
+
+def _krylov(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """``[B, AB, ..., A^(L-1) B]`` as ``(filters, n, L)``, and ``A^L``, by doubling."""
+    columns, power = b[:, :, None], a
+    while columns.shape[-1] < _BLOCK:
+        columns = torch.cat([columns, power @ columns], -1)
+        power = power @ power
+    return columns, power
+
+
+def _block_matrices(system: _System) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``T^T (L, L), O^T (n, L), R^T (L, n), (A^L)^T (n, n)``, each with leading ``filters``."""
+    a, b, c, d = system
+    columns, power = _krylov(a, b)
+    rows, _ = _krylov(a.mT, c)
+    impulse = torch.cat([d[:, None], (c[:, None, :] @ columns)[:, 0, :-1]], -1)
+    toeplitz = pad(impulse, (_BLOCK - 1, 0)).unfold(-1, _BLOCK, 1).flip(-2)
+    return toeplitz, rows, columns.flip(-1).mT, power.mT
+
+
+def _run(x: Tensor, system: _System, start: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Filter rows ``(filters, rows, samples)`` from state ``start (filters, rows, n)``.
+
+    Returns the output and the last state, in float64 if the device has it.
+    """
+    filters, rows, samples = x.shape
+    toeplitz, outputs, inputs, power = (
+        m.to(x.device, x.dtype).contiguous() for m in _block_matrices(system)
+    )
+    order = power.shape[-1]
+    blocks = -(-samples // _BLOCK)
+    missing = blocks * _BLOCK - samples
+    padded = (pad(x, (0, missing)) if missing else x).reshape(filters, rows * blocks, _BLOCK)
+    driven = (padded @ inputs).reshape(filters, rows, blocks, order)
+    first = driven.new_zeros(filters, rows, order) if start is None else start.to(driven)
+    states = _scan(driven, power, first)
+    y = torch.baddbmm(states.reshape(filters, rows * blocks, order) @ outputs, padded, toeplitz)
+    y = y.reshape(filters, rows, blocks * _BLOCK)[..., :samples]
+    if start is None:
+        return y, first
+    tail = samples - (blocks - 1) * _BLOCK
+    rest = x[..., samples - tail :] @ inputs[:, _BLOCK - tail :]
+    a = system[0]
+    leap = torch.linalg.matrix_power(a, tail).mT.to(x.device, x.dtype)
+    return y, states[:, :, -1] @ leap + rest
+
+
+def _scan(driven: Tensor, power: Tensor, first: Tensor) -> Tensor:
+    """State before each block, ``s[k + 1] = s[k] power + driven[k]`` with ``s[0] = first``.
+
+    Args:
+        driven: ``(filters, rows, blocks, n)``.
+        power: ``(filters, n, n)``, applied from the right.
+        first: ``(filters, rows, n)``.
+    """
+    filters, rows, blocks, order = driven.shape
+    if blocks <= _FAN:
+        states = [first]
+        for k in range(blocks - 1):
+            states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
+        return torch.stack(states, 2)
+    groups = -(-blocks // _FAN)
+    driven = pad(driven, (0, 0, 0, groups * _FAN - blocks))
+    driven = driven.reshape(filters, rows * groups, _FAN, order)
+    local = [driven[:, :, 0]]
+    for k in range(1, _FAN):
+        local.append(torch.baddbmm(driven[:, :, k], local[-1], power))
+    coarse = local[-1].reshape(filters, rows, groups, order)
+    leap = torch.linalg.matrix_power(power, _FAN)
+    state = _scan(coarse, leap, first).reshape(filters, rows * groups, order)
+    states = [state]
+    for k in range(_FAN - 1):
+        states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
+    return torch.stack(states, 2).reshape(filters, rows, groups * _FAN, order)[:, :, :blocks]
