@@ -2,13 +2,17 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.progress import Progress as RichProgress
 
-__all__ = ["Console", "format_seconds", "print_error"]
+__all__ = ["Console", "format_seconds", "print_error", "progress"]
 
 #: Seconds between lines of progress when stderr is no terminal.
 PLAIN_INTERVAL = 5.0
@@ -140,3 +144,13 @@ class Console:
 
 def _shorten(text: str, length: int = 32) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+@contextmanager
+def progress(
+    description: str, *, quiet: bool = False, unit: str = "s of audio"
+) -> "Iterator[Callable[[float, float], None]]":
+    """Show the progress of one job: a context that gives its ``on_progress``."""
+    with Console(quiet=quiet, unit=unit) as console:
+        console.describe(description)
+        yield console.progress

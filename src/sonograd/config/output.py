@@ -51,7 +51,7 @@ class SeparationRecord:
 
     Attributes:
         model: What the model was called.
-        model_sha256: Hash over its configuration and weights.
+        model_sha256: Hash of its file of weights, or None for a model without weights.
         source: Name of the song's file.
         source_bytes: Its size.
         settings: What the stems depend on besides model and song.
@@ -62,7 +62,7 @@ class SeparationRecord:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
 
     model: str
-    model_sha256: str
+    model_sha256: str | None = None
     source: str
     source_bytes: Annotated[int, Ge(0)]
     settings: SeparationSettings

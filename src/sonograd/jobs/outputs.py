@@ -1,0 +1,184 @@
+"""Result folders that appear complete or not at all, and stems that share one gain."""
+
+import math
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sonograd.data import AudioWriter
+from sonograd.errors import OutputError
+
+__all__ = ["StagedFolder", "StemWriters"]
+
+#: Samples per channel that are encoded at a time.
+_BLOCK = 1 << 16
+
+
+class StagedFolder:
+    """A folder that is filled under a hidden name beside its place, then moved there.
+
+    If something goes wrong, or Ctrl-C is pressed, nothing is left behind. Files of a folder that
+    exists are replaced one by one; others in it are not touched.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Choose the hidden name; ``folder`` is where the files shall be."""
+        self.folder = folder
+        self.path = folder.parent / f".sonograd-{secrets.token_hex(6)}"
+        self._made: list[Path] = []
+
+    def __enter__(self) -> Self:
+        """Make the hidden folder."""
+        try:
+            for parent in reversed(self.path.parents):
+                if not parent.exists():
+                    parent.mkdir(exist_ok=True)
+                    self._made.append(parent)
+            self.path.mkdir()
+        except OSError as error:
+            self._remove()
+            raise OutputError(f"{self.folder}: cannot be made: {error.strerror}") from None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Remove what was not moved into place."""
+        self._remove()
+
+    def publish(self) -> None:
+        """Move the files into place.
+
+        Raises:
+            OutputError: If that fails.
+        """
+        try:
+            try:
+                self.path.rename(self.folder)
+            except OSError:
+                # It exists, with something in it.
+                self.folder.mkdir(exist_ok=True)
+                for file in sorted(self.path.iterdir()):
+                    file.replace(self.folder / file.name)
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be written: {error.strerror}") from None
+        self._made.clear()
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        for parent in reversed(self._made):
+            try:
+                parent.rmdir()
+            except OSError:
+                break
+
+
+class StemWriters:
+    """Write several stems at once; where a format could clip, with one gain for all of them.
+
+    Floating-point files are written as the samples come. Other formats need the peak of all stems
+    first: samples wait in files of raw numbers, which :meth:`finish` encodes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        *,
+        sample_rate: int,
+        channels: int,
+        extension: str,
+        spool: bool,
+        **options: Any,
+    ) -> None:
+        """Open one file per name.
+
+        Args:
+            folder: Where the files go; it exists.
+            names: Stems, in the order of :meth:`write`.
+            sample_rate: Rate of the files in Hz.
+            channels: Channels of each file.
+            extension: Ending of the files, with its dot.
+            spool: Wait for the peak before encoding.
+            **options: Passed on to :class:`~sonograd.data.AudioWriter`.
+        """
+        self.folder = folder
+        self.names = tuple(names)
+        self.channels = channels
+        self.gain_db = 0.0
+        self.peak = 0.0
+        self._extension = extension
+        self._options = {"sample_rate": sample_rate, "channels": channels, **options}
+        self._spools: list[IO[bytes]] = []
+        self._writers: list[AudioWriter] = []
+        self._spool = spool
+
+    def __enter__(self) -> Self:
+        """Open the files."""
+        try:
+            for name in self.names:
+                if self._spool:
+                    self._spools.append((self.folder / f".{name}.raw").open("w+b"))
+                else:
+                    self._writers.append(self._open(name))
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the files; without an error they are complete."""
+        for spool in self._spools:
+            spool.close()
+            Path(spool.name).unlink(missing_ok=True)
+        self._spools.clear()
+        while self._writers:
+            self._writers.pop().__exit__(kind, error, traceback)
+
+    def write(self, stems: Tensor) -> None:
+        """Append ``(stems, channels, samples)``."""
+        if stems.numel():
+            self.peak = max(self.peak, float(stems.abs().amax()))
+        for spool, stem in zip(self._spools, stems if self._spools else (), strict=True):
+            spool.write(stem.mT.contiguous().numpy().tobytes())
+        for writer, stem in zip(self._writers, stems if self._writers else (), strict=True):
+            writer.write(stem)
+
+    def finish(self) -> None:
+        """Encode what waits, at the gain that keeps the highest peak inside full scale."""
+        gain = 1.0
+        if self._spools and self.peak > 1:
+            gain = (1 - 2**-15) / self.peak
+            self.gain_db = 20 * math.log10(gain)
+        for name, spool in zip(self.names, self._spools, strict=bool(self._spools)):
+            spool.seek(0)
+            with self._open(name) as writer:
+                for block in _read_raw(spool, self.channels):
+                    writer.write(block * gain)
+            spool.close()
+            Path(spool.name).unlink()
+        self._spools.clear()
+
+    def _open(self, name: str) -> AudioWriter:
+        return AudioWriter(self.folder / f"{name}{self._extension}", **self._options)
+
+
+def _read_raw(file: IO[bytes], channels: int) -> Iterator[Tensor]:
+    while data := file.read(4 * channels * _BLOCK):
+        frames = np.frombuffer(data, dtype=np.float32).reshape(-1, channels)
+        yield torch.from_numpy(frames.T.copy())

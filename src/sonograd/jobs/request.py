@@ -1,0 +1,259 @@
+"""What a run of ``separate`` was asked for, checked as a whole."""
+
+import math
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from sonograd import __version__
+from sonograd.config import SeparationRecord, SeparationSettings, read_config, suggest
+from sonograd.config.output import Bits, Precision
+from sonograd.data import FORMATS, check_format
+from sonograd.errors import ConfigError, SonogradError
+from sonograd.jobs.catalog import RECORD_NAME, Song
+from sonograd.jobs.resources import choose_device
+from sonograd.separators import ChunkPlan, SelectStems, Separator
+from sonograd.zoo.resolve import ResolvedModel, resolve
+
+__all__ = ["Request", "check_request"]
+
+T = TypeVar("T")
+
+#: Bytes per sample that a lossy format may need, generously.
+_LOSSY_BYTES = 0.5
+_BYTES = {"16": 2, "24": 3, "32f": 4}
+_RESIDUAL = "residual"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The checked arguments of :func:`~sonograd.jobs.separate_files`."""
+
+    model: ResolvedModel
+    model_sha256: str | None
+    separator: Separator
+    device: torch.device
+    save: Path
+    residual: bool
+    duration: float | None
+    sample_rate: int | None
+    overlap: float | None
+    padding: int | None
+    stems: tuple[str, ...]
+    format: str
+    bits: Bits | None
+    overwrite: bool
+    repair: bool
+    precision: Precision
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the files of a song, without ending."""
+        return (*self.stems, _RESIDUAL) if self.residual else self.stems
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the files, with its dot."""
+        return FORMATS[self.format].suffix
+
+    @property
+    def depth(self) -> str | None:
+        """Sample format of the files, or None where the codec decides."""
+        item = FORMATS[self.format]
+        return None if item.lossy else self.bits or item.default_bits
+
+    @property
+    def spool(self) -> bool:
+        """Whether the format could clip, so that the peak must be known before encoding."""
+        return self.depth != "32f"
+
+    @property
+    def bytes_per_sample(self) -> float:
+        """About how much disk a sample of one channel takes."""
+        return _LOSSY_BYTES if self.depth is None else _BYTES[self.depth]
+
+    @property
+    def takes_any_rate(self) -> bool:
+        """Whether the model is made for each song's rate and channels."""
+        return self.model.path is None
+
+    def load(self, sample_rate: int, channels: int) -> Separator:
+        """Return the model with the wanted stems, for a song with this rate and channels."""
+        if not self.takes_any_rate:
+            return self.separator
+        separator = self.model.load(sample_rate=sample_rate, channels=min(channels, 2))
+        return _select(separator, self.stems)
+
+    def plan(self, separator: Separator) -> ChunkPlan:
+        """Return the model's plan with the wanted overlap."""
+        if self.padding is not None:
+            return separator.plan.with_padding(self.padding)
+        return separator.plan if self.overlap is None else separator.plan.with_overlap(self.overlap)
+
+    def record(
+        self, song: Song, plan: ChunkPlan, sample_rate: int, gain_db: float
+    ) -> SeparationRecord:
+        """Return what the result folder of ``song`` says about itself."""
+        return SeparationRecord(
+            model=self.model.name,
+            model_sha256=self.model_sha256,
+            source=song.source.name,
+            source_bytes=song.source.stat().st_size,
+            settings=SeparationSettings(
+                stems=self.stems,
+                residual=self.residual,
+                duration=self.duration,
+                sample_rate=sample_rate,
+                chunk=plan.length,
+                overlap=plan.length - plan.hop,
+                format=self.format,
+                bits=self.bits,
+                precision=self.precision,
+                repair=self.repair,
+            ),
+            gain_db=gain_db,
+            versions={
+                "sonograd": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        )
+
+    def describe_existing(self, song: Song) -> str:
+        """Say that the results of ``song`` exist, and how they differ from what is wanted."""
+        message = f"skipped, its stems are in {song.folder}"
+        try:
+            record = read_config(song.folder / RECORD_NAME, SeparationRecord)
+        except ConfigError:
+            return f"{message}; --overwrite replaces them"
+        if (record.model, record.model_sha256) != (self.model.name, self.model_sha256):
+            message += f" (made with another model, {record.model})"
+        elif record.source != song.source.name or record.source_bytes != _size(song.source):
+            message += f" (made from another file, {record.source})"
+        elif record.settings.duration != self.duration:
+            message += " (made with another --duration)"
+        return f"{message}; --overwrite replaces them"
+
+
+def check_request(
+    model: str | os.PathLike[str],
+    *,
+    duration: float | None,
+    sample_rate: int | None,
+    overlap: float | None,
+    padding: int | None,
+    stems: Sequence[str] | None,
+    format: str,
+    bits: Bits | None,
+    device: str,
+    batch_size: int,
+    workers: int | None,
+    precision: Precision,
+    **others: Any,
+) -> Request:
+    """Check all options, load the model, and return both.
+
+    Raises:
+        ConfigError: With every problem at once.
+    """
+    problems: list[str] = []
+
+    def attempt(option: str, action: Callable[[], T]) -> T | None:
+        try:
+            return action()
+        except ConfigError as error:
+            problems.extend(f"{error.source}: {problem}" for problem in error.problems)
+        except SonogradError as error:
+            problems.append(f"{option}: {error}")
+        return None
+
+    for name, value, fits, expected in (
+        ("duration", duration, lambda x: math.isfinite(x) and x > 0, "a positive number"),
+        ("sample_rate", sample_rate, lambda x: x >= 1, "at least 1 Hz"),
+        ("batch_size", batch_size, lambda x: x >= 1, "at least 1"),
+        ("workers", workers, lambda x: x >= 1, "at least 1"),
+        ("precision", precision, lambda x: x in {"32", "bf16"}, "32 or bf16"),
+    ):
+        if value is not None and not fits(value):
+            problems.append(f"{name}: got {value}; expected {expected}")
+    if overlap is not None and padding is not None:
+        problems.append("padding: replaces overlap; give one of them")
+    attempt("format", lambda: _check_format(format, bits))
+    chosen = attempt("device", lambda: choose_device(device))
+    resolved = attempt("model", lambda: resolve(model))
+    separator = attempt("model", resolved.load) if resolved else None
+    if separator is not None and stems is not None:
+        problems.extend(_stem_problems(stems, separator.stems))
+    if separator is not None:
+        names = tuple(stems or separator.stems)
+        problems.extend(_name_problems(names, residual=others["residual"]))
+        plan = separator.plan
+        if overlap is not None:
+            attempt("overlap", lambda: plan.with_overlap(overlap))
+        if padding is not None:
+            attempt("padding", lambda: plan.with_padding(padding))
+    if problems or resolved is None or separator is None or chosen is None:
+        raise ConfigError("separate", problems)
+    return Request(
+        model=resolved,
+        model_sha256=resolved.sha256,
+        separator=_select(separator, names),
+        device=chosen,
+        duration=duration,
+        sample_rate=sample_rate,
+        overlap=overlap,
+        padding=padding,
+        stems=names,
+        format=format,
+        bits=bits,
+        precision=precision,
+        **others,
+    )
+
+
+def _check_format(name: str, bits: str | None) -> None:
+    """Raise unless some audio can be written like that; each song is checked again."""
+    rates = FORMATS[name].sample_rates if name in FORMATS else ()
+    check_format(name, sample_rate=max(rates, default=44100), channels=1, bits=bits)
+
+
+def _stem_problems(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
+    problems = [
+        f"stems: there is no stem {name!r}; this model has {', '.join(known)}."
+        + suggest(name, known)
+        for name in wanted
+        if name not in known
+    ]
+    if not wanted or len(set(wanted)) < len(wanted):
+        problems.append(
+            f"stems: got {', '.join(wanted) or 'none'}; expected one or more, each once"
+        )
+    return problems
+
+
+def _name_problems(names: Sequence[str], *, residual: bool) -> list[str]:
+    """Return what keeps stems from being files: a model's file may call them anything."""
+    problems = [
+        f"stems: {name!r} cannot be the name of a file; choose others with --stems"
+        for name in names
+        if name != Path(name).name or name.startswith(".") or "\\" in name or "\0" in name
+    ]
+    if residual and _RESIDUAL in names:
+        problems.append("residual: the model has a stem of that name; leave it out")
+    return problems
+
+
+def _select(separator: Separator, names: tuple[str, ...]) -> Separator:
+    return separator if separator.stems == names else SelectStems(separator, names)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

@@ -1,0 +1,318 @@
+"""``sonograd separate``: songs in, one folder of stems per song out."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sonograd.config import write_config
+from sonograd.config.output import Bits, Precision
+from sonograd.data import AudioFile, AudioInfo, check_finite, check_format
+from sonograd.errors import SonogradError
+from sonograd.jobs.catalog import RECORD_NAME, Song, find_songs
+from sonograd.jobs.outcome import EventKind, SeparationEvent, SeparationReport, SongOutcome
+from sonograd.jobs.outputs import StagedFolder, StemWriters
+from sonograd.jobs.pipeline import separate_blocks
+from sonograd.jobs.request import Request, check_request
+from sonograd.jobs.resources import check_space, check_writable
+from sonograd.jobs.workers import ChunkRunner
+from sonograd.separators import Separator
+from sonograd.separators.base import Progress
+
+__all__ = ["Progress", "separate_files"]
+
+#: Samples per channel that are read at a time.
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A song whose header was read."""
+
+    song: Song
+    info: AudioInfo
+    stop: int | None
+
+    @property
+    def samples(self) -> int:
+        return self.info.samples if self.stop is None else min(self.stop, self.info.samples)
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.info.sample_rate
+
+
+def separate_files(
+    model: str | os.PathLike[str],
+    audio: Iterable[str | os.PathLike[str]],
+    *,
+    save: str | os.PathLike[str] = Path(),
+    residual: bool = False,
+    duration: float | None = None,
+    sample_rate: int | None = None,
+    overlap: float | None = None,
+    padding: int | None = None,
+    stems: Sequence[str] | None = None,
+    format: str = "wav",
+    bits: Bits | None = None,
+    device: str = "auto",
+    batch_size: int = 1,
+    overwrite: bool = False,
+    repair: bool = False,
+    workers: int | None = None,
+    precision: Precision = "32",
+    on_progress: Progress | None = None,
+    on_event: Callable[[SeparationEvent], None] | None = None,
+) -> SeparationReport:
+    """Take songs apart: one folder per song, one file per stem.
+
+    Each stem has the song's channels and length, and its rate unless ``sample_rate`` is given.
+    With floating-point files, stems and residual sum to the mix up to rounding. Other formats
+    get one common gain for all files of a song if any of them would clip. A result folder
+    appears complete or not at all; memory does not depend on the length of a song.
+
+    A song that cannot be separated does not keep the others from being separated.
+
+    Args:
+        model: A session folder, a checkpoint file, or the name of a model.
+        audio: Audio files, and folders that are searched for them.
+        save: Folder for the results, see :func:`~sonograd.jobs.catalog.find_songs`.
+        residual: Also write the mix minus the written stems.
+        duration: Seconds to take from the start of each song; all of it if None.
+        sample_rate: Rate of the results in Hz; that of each song if None.
+        overlap: Fraction of a chunk that neighbors share, in [0, 1); the model's own if None.
+        padding: The same in samples at the model's rate, instead of ``overlap``.
+        stems: Names of the stems to write; all if None.
+        format: File format of the results, a key of :data:`sonograd.data.FORMATS`.
+        bits: Sample format; the file format's own if None.
+        device: ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        batch_size: Chunks that run through the model together.
+        overwrite: Replace existing results; otherwise songs that have all of them are skipped,
+            and of the others only what is missing is written.
+        repair: Replace samples that are no finite numbers by silence instead of refusing.
+        workers: Chunks in work at a time on the CPU; the number of free cores if None.
+        precision: Arithmetic of the model, ``32`` or ``bf16``.
+        on_progress: Called with ``(done, total)`` in seconds of audio, over all songs.
+        on_event: Told about every song as it starts and ends.
+
+    Returns:
+        What became of each song.
+
+    Raises:
+        ConfigError: If options are wrong, with all problems at once.
+        OutputError: If ``save`` cannot be written to or has too little space.
+    """
+    request = check_request(
+        model, save=Path(save), residual=residual, duration=duration, sample_rate=sample_rate,
+        overlap=overlap, padding=padding, stems=stems, format=format, bits=bits, device=device,
+        batch_size=batch_size, overwrite=overwrite, repair=repair, workers=workers,
+        precision=precision,
+    )  # fmt: skip
+    check_writable(request.save)
+    runner = ChunkRunner(
+        request.device, workers=workers, batch_size=batch_size, precision=precision
+    )
+    job = _Job(request, runner, on_progress, on_event)
+    tasks = job.prepare(audio)
+    if tasks:
+        check_space(request.save, _bytes_needed(tasks, request))
+        with runner:
+            for task in tasks:
+                job.run(task)
+    return job.report()
+
+
+class _Job:
+    """One run: the songs behind it and the song in work."""
+
+    def __init__(
+        self,
+        request: Request,
+        runner: ChunkRunner,
+        on_progress: Progress | None,
+        on_event: Callable[[SeparationEvent], None] | None,
+    ) -> None:
+        self.request = request
+        self.runner = runner
+        self._on_progress = on_progress
+        self._on_event = on_event
+        self._done: list[SongOutcome] = []
+        self._skipped: list[SongOutcome] = []
+        self._failed: list[SongOutcome] = []
+        self._started = 0
+        self._seconds_total = 0.0
+        self._seconds_behind = 0.0
+        self._separator: Separator | None = None
+
+    def report(self) -> SeparationReport:
+        return SeparationReport(
+            tuple(self._done), tuple(self._skipped), tuple(self._failed), self._started
+        )
+
+    def prepare(self, audio: Iterable[str | os.PathLike[str]]) -> list[_Task]:
+        """Read the headers of all songs; report what is wrong, and what exists already."""
+        songs, failures = find_songs(audio, self.request.save)
+        for failure in failures:
+            self._fail(failure)
+        tasks = []
+        for song in songs:
+            try:
+                task = self._look_at(song)
+            except (SonogradError, OSError) as error:
+                self._fail(SongOutcome(song.source, song.folder, message=_line(song, error)))
+                continue
+            if task is not None:
+                tasks.append(task)
+        self._seconds_total = sum(task.seconds for task in tasks)
+        return tasks
+
+    def _look_at(self, song: Song) -> _Task | None:
+        """Return what there is to do for a song, or None if it is done."""
+        request = self.request
+        files = _files(song, request)
+        if not request.overwrite and all(file.exists() for file in files):
+            message = request.describe_existing(song)
+            self._skipped.append(SongOutcome(song.source, song.folder, files, message=message))
+            self._tell("skipped", song.source, message)
+            return None
+        with AudioFile(song.source) as file:
+            info = file.info
+        rate = request.sample_rate or info.sample_rate
+        check_format(request.format, sample_rate=rate, channels=info.channels, bits=request.bits)
+        stop = None if request.duration is None else round(request.duration * info.sample_rate)
+        return _Task(song, info, stop)
+
+    def run(self, task: _Task) -> None:
+        """Separate one song; what goes wrong is reported, not raised."""
+        self._started += 1
+        self._tell("started", task.song.source)
+        begin = time.perf_counter()
+        try:
+            check_space(self.request.save, _bytes_needed([task], self.request))
+            gain_db = self._separate(task)
+        except (SonogradError, OSError) as error:
+            message = _line(task.song, error)
+            self._fail(SongOutcome(task.song.source, task.song.folder, message=message))
+        else:
+            elapsed = time.perf_counter() - begin
+            self._finish(task, elapsed, gain_db)
+        self._seconds_behind += task.seconds
+
+    def _finish(self, task: _Task, elapsed: float, gain_db: float) -> None:
+        files = _files(task.song, self.request)
+        speed = f", {task.seconds / elapsed:.1f} times real time" if task.seconds else ""
+        message = f"{len(files)} files in {elapsed:.1f} s{speed}"
+        if gain_db:
+            message += f"; all at {gain_db:.2f} dB, so that none clips"
+        self._done.append(
+            SongOutcome(
+                task.song.source, task.song.folder, files, task.seconds, elapsed, gain_db, message
+            )
+        )
+        self._tell("done", task.song.source, message)
+
+    def _separate(self, task: _Task) -> float:
+        """Write the stems of one song and return their gain in dB."""
+        request, info = self.request, task.info
+        separator = self._separator_for(info)
+        plan = request.plan(separator)
+        rate = request.sample_rate or info.sample_rate
+        with StagedFolder(task.song.folder) as staged, AudioFile(task.song.source) as file:
+            with StemWriters(
+                staged.path, request.outputs, sample_rate=rate, channels=info.channels,
+                extension=request.suffix, spool=request.spool, format=request.format,
+                bits=request.bits, tags=info.tags, cover=info.cover,
+            ) as writers:  # fmt: skip
+                separated = separate_blocks(
+                    self.runner, separator, self._blocks(task, file), plan=plan,
+                    channels=info.channels, sample_rate=info.sample_rate, output_rate=rate,
+                )  # fmt: skip
+                done = 0
+                for mix, stems in separated:
+                    writers.write(_with_residual(mix, stems) if request.residual else stems)
+                    done += mix.shape[-1]
+                    self._progress(done / rate)
+                writers.finish()
+            record = request.record(task.song, plan, rate, writers.gain_db)
+            write_config(record, staged.path / RECORD_NAME)
+            self._keep_existing(task, staged)
+            staged.publish()
+        return writers.gain_db
+
+    def _separator_for(self, info: AudioInfo) -> Separator:
+        """Return the model; one without weights is made for the song's rate and channels."""
+        if self._separator is None or self.request.takes_any_rate:
+            separator = self.request.load(info.sample_rate, info.channels)
+            self._separator = separator.to(self.request.device).eval()
+        return self._separator
+
+    def _blocks(self, task: _Task, file: AudioFile) -> Iterator[Tensor]:
+        """Yield the song, refusing or repairing what is no number."""
+        position = repaired = 0
+        for block in file.blocks(_BLOCK, start=0, stop=task.stop):
+            finite = block.isfinite()
+            if finite.all():
+                yield block
+            elif self.request.repair:
+                repaired += int((~finite).sum())
+                yield torch.where(finite, block, 0.0)
+            else:
+                check_finite(block, start=position)
+            position += block.shape[-1]
+        if repaired:
+            message = f"{repaired} samples were no finite numbers and are silent now"
+            self._tell("warning", task.song.source, message)
+
+    def _keep_existing(self, task: _Task, staged: StagedFolder) -> None:
+        """Drop new files that would replace existing ones, unless that is wanted."""
+        if self.request.overwrite:
+            return
+        kept = [file for file in _files(task.song, self.request) if file.exists()]
+        for file in kept:
+            (staged.path / file.name).unlink()
+        if kept:
+            names = ", ".join(file.name for file in kept)
+            message = f"kept what was there: {names}; --overwrite replaces it"
+            self._tell("warning", task.song.source, message)
+
+    def _progress(self, seconds: float) -> None:
+        if self._on_progress is not None:
+            done = min(self._seconds_behind + seconds, self._seconds_total)
+            self._on_progress(done, self._seconds_total)
+
+    def _fail(self, outcome: SongOutcome) -> None:
+        self._failed.append(outcome)
+        self._tell("failed", outcome.source, outcome.message)
+
+    def _tell(self, kind: EventKind, source: Path, message: str = "") -> None:
+        if self._on_event is not None:
+            self._on_event(SeparationEvent(kind, source, message))
+
+
+def _with_residual(mix: Tensor, stems: Tensor) -> Tensor:
+    return torch.cat([stems, (mix - stems.sum(dim=0)).unsqueeze(0)])
+
+
+def _files(song: Song, request: Request) -> tuple[Path, ...]:
+    return tuple(song.folder / f"{name}{request.suffix}" for name in request.outputs)
+
+
+def _bytes_needed(tasks: Sequence[_Task], request: Request) -> int:
+    """Return about how much disk the results need, and what waits to be encoded with them."""
+    results, largest = 0.0, 0.0
+    for task in tasks:
+        rate = request.sample_rate or task.info.sample_rate
+        values = task.seconds * rate * task.info.channels * len(request.outputs)
+        results += values * request.bytes_per_sample
+        largest = max(largest, 4 * values)
+    return round(results + (largest if request.spool else 0))
+
+
+def _line(song: Song, error: Exception) -> str:
+    """Return an error as one line that names the song."""
+    text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    return text if str(song.source) in text else f"{song.source}: {text}"
