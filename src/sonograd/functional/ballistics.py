@@ -15,6 +15,7 @@ __all__ = ["TimeConvention", "envelope_follower", "smoothing_coefficient"]
 
 TimeConvention = Literal["juce", "tau", "10-90"]
 
+_SEGMENT = 1 << 16  # samples whose branches are found together
 _RATE = {"juce": 2 * math.pi, "tau": 1.0, "10-90": math.log(9.0)}
 
 
@@ -84,7 +85,7 @@ def envelope_follower(
     attack, release = attack.expand(lead), release.expand(lead)
     wide = level.expand(*lead, level.shape[-1]).to(attack.dtype)
     with torch.no_grad():
-        follow = (_run_kernel if _usable(level) else _iterate)(wide, attack, release)
+        follow = _follow(wide.detach(), attack.detach(), release.detach())
     if torch.is_grad_enabled() and any(v.requires_grad for v in (level, attack, release)):
         before = torch.nn.functional.pad(follow[..., :-1], (1, 0))
         keep = torch.where(wide > before, attack[..., None], release[..., None])
@@ -92,41 +93,43 @@ def envelope_follower(
     return follow.to(level.dtype)
 
 
-def _usable(level: Tensor) -> bool:
-    return level.device.type == "cpu" and _kernels.has_fast_kernels()
+def _smooth(level: Tensor, keep: Tensor, start: Tensor | None = None) -> Tensor:
+    start = None if start is None else start[None]
+    return linear_scan(keep[None, None], ((1 - keep) * level)[None], start)[0]
 
 
-def _smooth(level: Tensor, keep: Tensor) -> Tensor:
-    return linear_scan(keep[None, None], ((1 - keep) * level)[None])[0]
+def _follow(level: Tensor, attack: Tensor, release: Tensor) -> Tensor:
+    if level.device.type == "cpu" and _kernels.has_fast_kernels():
+        rows = level.reshape(-1, level.shape[-1]).contiguous()
+        out = torch.empty_like(rows)
+        columns = [v.reshape(-1, 1).contiguous() for v in (attack, release)]
+        state = rows.new_zeros(len(rows), 1)
+        _kernels.ballistics(*(v.numpy() for v in (rows, *columns, state, out)))
+        return out.reshape(level.shape)
+    state = torch.zeros_like(attack)
+    parts = []
+    for segment in level.split(_SEGMENT, dim=-1):
+        follow = _iterate(segment, attack[..., None], release[..., None], state)
+        state = follow[..., -1] if follow.shape[-1] else state
+        parts.append(follow)
+    return torch.cat(parts, dim=-1)
 
 
-def _run_kernel(level: Tensor, attack: Tensor, release: Tensor) -> Tensor:
-    rows = level.reshape(-1, level.shape[-1])
-    out = torch.empty_like(rows, memory_format=torch.contiguous_format)
-    _kernels.ballistics(
-        rows.numpy(),
-        attack.reshape(-1).numpy(),
-        release.reshape(-1).numpy(),
-        rows.new_zeros(len(rows)).numpy(),
-        out.numpy(),
-    )
-    return out.reshape(level.shape)
-
-
-def _iterate(level: Tensor, attack: Tensor, release: Tensor) -> Tensor:
+def _iterate(level: Tensor, attack: Tensor, release: Tensor, start: Tensor) -> Tensor:
     """Guess the branches, solve the recursion that is then linear, correct the guess, repeat.
 
     After ``k`` rounds at least the first ``k`` branches are right, so the end is the exact
-    recursion; in practice a few rounds suffice.
+    recursion. With the faster of both coefficients on the way up the recursion is the largest of
+    two increasing linear ones, the rounds climb toward it (policy iteration), and few suffice.
     """
-    attack, release = attack[..., None], release[..., None]
-    rising = level > 0
+    rising = level > start[..., None]
+    follow = level
     for _ in range(level.shape[-1] + 1):
-        follow = _smooth(level, torch.where(rising, attack, release))
-        before = torch.nn.functional.pad(follow[..., :-1], (1, 0))
+        follow = _smooth(level, torch.where(rising, attack, release), start)
+        before = torch.cat([start[..., None], follow[..., :-1]], dim=-1)
         # Where both are equal within rounding the branch makes no difference: do not chase it.
-        slack = 1e-12 * before.abs()
-        now = torch.where((level - before).abs() <= slack, rising, level > before)
+        equal = (level - before).abs() <= 1e-12 * before.abs()
+        now = torch.where(equal, rising, level > before)
         if torch.equal(now, rising):
             break
         rising = now

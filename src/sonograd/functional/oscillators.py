@@ -18,7 +18,7 @@ from sonograd.shapes import check_floating
 
 __all__ = ["oscillator", "running_phase"]
 
-_REACH = 8  # samples on each side of a jump that are corrected
+_REACH = 12  # samples on each side of a jump that are corrected
 _FINE = 256  # table entries per sample
 
 
@@ -64,8 +64,9 @@ def oscillator(
         pulse_width: Of the square, in (0, 1).
 
     Returns:
-        ``(..., samples)``, dtype and device of ``frequency_hz``. Aliases lie 80 dB below the
-        fundamental, harmonics up to 0.4 ``sample_rate`` within 0.5 dB of the ideal series.
+        ``(..., samples)``, dtype and device of ``frequency_hz``. Below 0.44 ``sample_rate``
+        aliases lie 95 dB under the fundamental; up to 0.34 ``sample_rate`` harmonics are within
+        0.01 dB of the ideal series.
     """
     turns = running_phase(frequency_hz, sample_rate=sample_rate, phase=phase)
     if shape == "sine":
@@ -102,13 +103,14 @@ def _near_wraps(turns: Tensor, step: Tensor, table: Tensor, jump: float = 0.0) -
     if not turns.numel():
         return correction
     table = table.to(turns)
-    fastest = float(step.detach().max())
-    size = step.clamp_min(1e-9)
-    for wrap in range(int(_REACH * max(fastest, 0.0)) + 1):
-        for distance, offset in (((turns + wrap) / size, jump), ((turns - 1 - wrap) / size, 0.0)):
-            near = distance.detach().abs() < _REACH
-            value = _look_up(table, distance[near]) - offset
-            correction = correction.masked_scatter(near, correction[near] + value)
+    reach = _REACH * step.detach()
+    for wrap in range(int(max(float(reach.max()), 0.0)) + 1):
+        after = turns + wrap < reach
+        distance = (turns[after] + wrap) / step[after]
+        correction[after] += _look_up(table, distance) - jump
+        before = 1 + wrap - turns < reach
+        distance = (turns[before] - 1 - wrap) / step[before]
+        correction[before] += _look_up(table, distance)
     return correction
 
 

@@ -233,7 +233,8 @@ def _run(x: Tensor, system: _System, start: Tensor | None) -> tuple[Tensor, Tens
     driven = (padded @ inputs).reshape(filters, rows, blocks, order)
     first = driven.new_zeros(filters, rows, order) if start is None else start.to(driven)
     states = _scan(driven, power, first)
-    y = torch.baddbmm(states.reshape(filters, rows * blocks, order) @ outputs, padded, toeplitz)
+    y = states.reshape(filters, rows * blocks, order) @ outputs
+    y = y.baddbmm_(padded, toeplitz)  # no gradient needs the old value
     y = y.reshape(filters, rows, blocks * _BLOCK)[..., :samples]
     if start is None:
         return y, first

@@ -1,4 +1,4 @@
-r"""The state variable filter, whose cutoff may move at every sample."""
+"""The state variable filter, whose cutoff may move at every sample."""
 
 from typing import Literal
 
@@ -13,15 +13,15 @@ from sonograd.shapes import check_floating
 
 __all__ = ["state_variable_filter"]
 
-Kind = Literal["low_pass", "band_pass", "high_pass", "notch", "all_pass"]
+_SEGMENT = 1 << 18  # samples filtered at once, which bounds the memory
 
-# Weights of the input, the band output, the band output times 1/Q, and the low output.
-_MIX: dict[str, tuple[float, float, float, float]] = {
-    "low_pass": (0.0, 0.0, 0.0, 1.0),
-    "band_pass": (0.0, 0.0, 1.0, 0.0),
-    "high_pass": (1.0, 0.0, -1.0, -1.0),
-    "notch": (1.0, 0.0, -1.0, 0.0),
-    "all_pass": (1.0, 0.0, -2.0, 0.0),
+# Weights of the input, the band output over Q, and the low output.
+_MIX = {
+    "low_pass": (0.0, 0.0, 1.0),
+    "band_pass": (0.0, 1.0, 0.0),
+    "high_pass": (1.0, -1.0, -1.0),
+    "notch": (1.0, -1.0, 0.0),
+    "all_pass": (1.0, -2.0, 0.0),
 }
 
 
@@ -31,25 +31,26 @@ def state_variable_filter(
     q: float | Tensor = 0.5**0.5,
     *,
     sample_rate: float,
-    kind: Kind = "low_pass",
+    kind: Literal["low_pass", "band_pass", "high_pass", "notch", "all_pass"] = "low_pass",
 ) -> Tensor:
     r"""Filter with a second-order section that stays well behaved while its values move.
 
     Two trapezoidal integrators in a loop (V. Zavalishin, *The Art of VA Filter Design*, 2012,
-    chapter 4). With a constant cutoff it equals :func:`~sonograd.functional.low_pass_biquad` and
-    its siblings; ``"band_pass"`` has 0 dB at the cutoff.
+    chapter 4). With constant values it equals
+    :func:`~sonograd.functional.low_pass_biquad` and its siblings; ``"band_pass"`` has 0 dB at the
+    cutoff.
 
     Args:
         x: Signals ``(..., samples)``.
-        cutoff_hz: A number, ``(...)`` broadcast with a last dimension of 1, or a curve
-            ``(..., samples)``; held within 1 Hz and 0.49 ``sample_rate``.
+        cutoff_hz: A number, ``(..., 1)`` or a curve ``(..., samples)``; held within 1 Hz and 0.49
+            ``sample_rate``.
         q: Resonance, as ``cutoff_hz``; held above 0.01.
         sample_rate: In Hz.
         kind: Which output.
 
     Returns:
-        ``(..., samples)``, dtype and device of ``x``; the states are float64. Differentiable in
-        all three tensors.
+        ``(..., samples)``, dtype and device of ``x``, computed in float64; differentiable in the
+        signal and both curves. Starts at rest.
     """
     check_floating(x)
     if not x.ndim:
@@ -61,43 +62,60 @@ def state_variable_filter(
     check_range(q, "q", above=0)
     wide = torch.float32 if x.device.type == "mps" else torch.float64
     cutoff = torch.as_tensor(cutoff_hz, dtype=wide, device=x.device)
-    damping = 1 / torch.as_tensor(q, dtype=wide, device=x.device).clamp_min(0.01)
-    g = torch.tan(torch.pi / sample_rate * cutoff.clamp(1.0, 0.49 * sample_rate))
-    shape = torch.broadcast_shapes(x.shape, g.shape, damping.shape)
-    if shape[-1] != x.shape[-1]:
+    quality = torch.as_tensor(q, dtype=wide, device=x.device)
+    shape = _common_shape(x, cutoff, quality)
+    x, cutoff, quality = x.expand(shape), cutoff.expand(shape), quality.expand(shape)
+    weights = _MIX[kind]
+    state = torch.zeros(*shape[:-1], 2, dtype=wide, device=x.device)
+    parts = []
+    for begin in range(0, shape[-1], _SEGMENT):
+        piece = (..., slice(begin, begin + _SEGMENT))
+        now = x[piece].to(wide)
+        g = torch.tan(torch.pi / sample_rate * cutoff[piece].clamp(1.0, 0.49 * sample_rate))
+        damping = 1 / quality[piece].clamp_min(0.01)
+        band, low, state = _filter(now, g, damping, state)
+        y = weights[0] * now + weights[1] * damping * band + weights[2] * low
+        parts.append(y.to(x.dtype))
+    return torch.cat(parts, dim=-1) if parts else x.clone()
+
+
+def _common_shape(x: Tensor, cutoff: Tensor, quality: Tensor) -> torch.Size:
+    try:
+        shape: torch.Size = torch.broadcast_shapes(x.shape, cutoff.shape, quality.shape)
+    except RuntimeError:
+        shape = torch.Size()
+    if shape[-1:] != x.shape[-1:]:
         raise ShapeError(
-            f"cutoff_hz has shape {tuple(cutoff.shape)} and q {tuple(damping.shape)}, which do "
-            f"not broadcast with the {x.shape[-1]} samples of x"
+            f"cutoff_hz has shape {tuple(cutoff.shape)} and q {tuple(quality.shape)}, which do not "
+            f"broadcast with x {tuple(x.shape)}; expected numbers, (..., 1) or (..., samples)"
         )
-    grad = torch.is_grad_enabled() and (x.requires_grad or g.requires_grad or damping.requires_grad)
-    if x.device.type == "cpu" and not grad and _kernels.has_fast_kernels():
-        rows = [v.detach().expand(shape).reshape(-1, shape[-1]) for v in (x, g, damping)]
-        x_rows = rows[0] if x.dtype in {torch.float32, torch.float64} else rows[0].float()
-        out = torch.empty_like(x_rows, memory_format=torch.contiguous_format)
-        _kernels.state_variable(
-            x_rows.numpy(),
-            rows[1].numpy(),
-            rows[2].numpy(),
-            torch.tensor(_MIX[kind], dtype=torch.float64).numpy(),
-            out.numpy(),
-        )
-        return out.reshape(shape).to(x.dtype)
-    return _solve(x.to(wide), g, damping, _MIX[kind]).to(x.dtype)
+    return shape
 
 
-def _solve(x: Tensor, g: Tensor, damping: Tensor, mix: tuple[float, float, float, float]) -> Tensor:
+def _filter(x: Tensor, g: Tensor, damping: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Band and low output, and the state of the integrators ``(..., 2)`` after the last sample."""
+    recorded = torch.is_grad_enabled() and any(v.requires_grad for v in (x, g, damping, state))
+    if x.device.type != "cpu" or recorded or not _kernels.has_fast_kernels():
+        return _scan(x, g, damping, state)
+    samples = x.shape[-1]
+    rows = [v.detach().reshape(-1, samples).contiguous() for v in (x, g, damping)]
+    end = state.reshape(-1, 2).clone()
+    out = torch.empty(2 * len(end), samples, dtype=torch.float64)
+    _kernels.state_variable(*(v.numpy() for v in (*rows, end, out)))
+    band, low = out.chunk(2)
+    return band.reshape(x.shape), low.reshape(x.shape), end.reshape(state.shape)
+
+
+def _scan(x: Tensor, g: Tensor, damping: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As the kernel: a linear system whose 2 x 2 matrices change at every sample."""
     h = 1 / (1 + g * (g + damping))
     gh = g * h
     ggh = g * gh
-    shape = torch.broadcast_shapes(x.shape, h.shape)
     transition = torch.stack(
         [torch.stack([2 * h - 1, -2 * gh]), torch.stack([2 * gh, 1 - 2 * ggh])]
     )
     drive = torch.stack([2 * gh * x, 2 * ggh * x])
-    transition = transition.reshape(2, 2, *(1,) * (len(shape) - h.ndim), *h.shape)
-    states = linear_scan(transition, drive)
-    first, second = torch.nn.functional.pad(states[..., :-1], (1, 0))
-    band = h * first + gh * (x - second)
-    low = second + g * band
-    y: Tensor = mix[0] * x + (mix[1] + mix[2] * damping) * band + mix[3] * low
-    return y
+    states = linear_scan(transition, drive, state.movedim(-1, 0))
+    before = torch.cat([state.movedim(-1, 0)[..., None], states[..., :-1]], dim=-1)
+    band = h * before[0] + gh * (x - before[1])
+    return band, before[1] + g * band, states[..., -1].movedim(0, -1)
