@@ -36,6 +36,7 @@ __all__ = ["COMMANDS", "app", "main"]
 #: Name of each command, the function behind it, and its line in the help; shown in this order.
 COMMANDS: dict[str, tuple[str, str]] = {
     "separate": ("sonograd.cli.separate:separate", "Take songs apart: one file per stem."),
+    "doctor": ("sonograd.cli.doctor:doctor", "Show versions, devices, speed, and what is missing."),
 }
 
 app = App(
@@ -43,6 +44,7 @@ app = App(
     help="Learn, measure and take apart sound, by gradient.",
     version=f"sonograd {__version__}",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 for _position, (_name, (_function, _help)) in enumerate(COMMANDS.items()):
     app.command(_function, name=_name, help=_help, sort_key=_position)
@@ -100,8 +102,12 @@ def _run(tokens: list[str]) -> int:
         return 2
     except BrokenPipeError:
         raise
-    except (SonogradError, OSError) as error:
+    except SonogradError as error:
         print_error(str(error))
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print_error(f"{where}{error.strerror or error}")
         return 2
     return status if isinstance(status, int) else 0
 

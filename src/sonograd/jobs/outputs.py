@@ -97,7 +97,7 @@ class StemWriters:
         *,
         sample_rate: int,
         channels: int,
-        extension: str,
+        suffix: str,
         spool: bool,
         **options: Any,
     ) -> None:
@@ -108,7 +108,7 @@ class StemWriters:
             names: Stems, in the order of :meth:`write`.
             sample_rate: Rate of the files in Hz.
             channels: Channels of each file.
-            extension: Ending of the files, with its dot.
+            suffix: Ending of the files, with its dot.
             spool: Wait for the peak before encoding.
             **options: Passed on to :class:`~sonograd.data.AudioWriter`.
         """
@@ -117,7 +117,7 @@ class StemWriters:
         self.channels = channels
         self.gain_db = 0.0
         self.peak = 0.0
-        self._extension = extension
+        self._suffix = suffix
         self._options = {"sample_rate": sample_rate, "channels": channels, **options}
         self._spools: list[IO[bytes]] = []
         self._writers: list[AudioWriter] = []
@@ -175,7 +175,7 @@ class StemWriters:
         self._spools.clear()
 
     def _open(self, name: str) -> AudioWriter:
-        return AudioWriter(self.folder / f"{name}{self._extension}", **self._options)
+        return AudioWriter(self.folder / f"{name}{self._suffix}", **self._options)
 
 
 def _read_raw(file: IO[bytes], channels: int) -> Iterator[Tensor]:

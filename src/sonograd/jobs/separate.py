@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sonograd.config import write_config
 from sonograd.config.output import Bits, Precision
-from sonograd.data import AudioFile, AudioInfo, check_finite, check_format
+from sonograd.data import AudioFile, check_finite, check_format, resampled_length
 from sonograd.errors import SonogradError
 from sonograd.jobs.catalog import RECORD_NAME, Song, find_songs
 from sonograd.jobs.outcome import EventKind, SeparationEvent, SeparationReport, SongOutcome
@@ -31,19 +31,16 @@ _BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class _Task:
-    """A song whose header was read."""
+    """A song whose header was read; ``samples`` of it are wanted."""
 
     song: Song
-    info: AudioInfo
-    stop: int | None
-
-    @property
-    def samples(self) -> int:
-        return self.info.samples if self.stop is None else min(self.stop, self.info.samples)
+    sample_rate: int
+    channels: int
+    samples: int
 
     @property
     def seconds(self) -> float:
-        return self.samples / self.info.sample_rate
+        return self.samples / self.sample_rate
 
 
 def separate_files(
@@ -180,11 +177,13 @@ class _Job:
             self._tell("skipped", song.source, message)
             return None
         with AudioFile(song.source) as file:
-            info = file.info
-        rate = request.sample_rate or info.sample_rate
-        check_format(request.format, sample_rate=rate, channels=info.channels, bits=request.bits)
-        stop = None if request.duration is None else round(request.duration * info.sample_rate)
-        return _Task(song, info, stop)
+            samples = file.samples
+            if request.duration is not None:
+                samples = min(samples, round(request.duration * file.sample_rate))
+            task = _Task(song, file.sample_rate, file.channels, samples)
+        rate = request.sample_rate or task.sample_rate
+        check_format(request.format, sample_rate=rate, channels=task.channels, bits=request.bits)
+        return task
 
     def run(self, task: _Task) -> None:
         """Separate one song; what goes wrong is reported, not raised."""
@@ -217,19 +216,20 @@ class _Job:
 
     def _separate(self, task: _Task) -> float:
         """Write the stems of one song and return their gain in dB."""
-        request, info = self.request, task.info
-        separator = self._separator_for(info)
+        request = self.request
+        separator = self._separator_for(task)
         plan = request.plan(separator)
-        rate = request.sample_rate or info.sample_rate
+        rate = request.sample_rate or task.sample_rate
         with StagedFolder(task.song.folder) as staged, AudioFile(task.song.source) as file:
             with StemWriters(
-                staged.path, request.outputs, sample_rate=rate, channels=info.channels,
-                extension=request.suffix, spool=request.spool, format=request.format,
-                bits=request.bits, tags=info.tags, cover=info.cover,
+                staged.path, request.outputs, sample_rate=rate, channels=task.channels,
+                suffix=request.suffix, spool=request.spool, format=request.format,
+                bits=request.bits, tags=file.info.tags, cover=file.info.cover,
+                samples=resampled_length(task.samples, task.sample_rate, rate),
             ) as writers:  # fmt: skip
                 separated = separate_blocks(
                     self.runner, separator, self._blocks(task, file), plan=plan,
-                    channels=info.channels, sample_rate=info.sample_rate, output_rate=rate,
+                    channels=task.channels, sample_rate=task.sample_rate, output_rate=rate,
                 )  # fmt: skip
                 done = 0
                 for mix, stems in separated:
@@ -243,25 +243,28 @@ class _Job:
             staged.publish()
         return writers.gain_db
 
-    def _separator_for(self, info: AudioInfo) -> Separator:
+    def _separator_for(self, task: _Task) -> Separator:
         """Return the model; one without weights is made for the song's rate and channels."""
         if self._separator is None or self.request.takes_any_rate:
-            separator = self.request.load(info.sample_rate, info.channels)
+            separator = self.request.load(task.sample_rate, task.channels)
             self._separator = separator.to(self.request.device).eval()
         return self._separator
 
     def _blocks(self, task: _Task, file: AudioFile) -> Iterator[Tensor]:
         """Yield the song, refusing or repairing what is no number."""
         position = repaired = 0
-        for block in file.blocks(_BLOCK, start=0, stop=task.stop):
-            finite = block.isfinite()
-            if finite.all():
-                yield block
-            elif self.request.repair:
-                repaired += int((~finite).sum())
-                yield torch.where(finite, block, 0.0)
-            else:
-                check_finite(block, start=position)
+        name = str(task.song.source)
+        for block in file.blocks(_BLOCK, stop=task.samples):
+            checked = check_finite(
+                block,
+                start=position,
+                sample_rate=task.sample_rate,
+                name=name,
+                repair=self.request.repair,
+            )
+            if checked is not block:
+                repaired += int((~block.isfinite()).sum())
+            yield checked
             position += block.shape[-1]
         if repaired:
             message = f"{repaired} samples were no finite numbers and are silent now"
@@ -305,8 +308,8 @@ def _bytes_needed(tasks: Sequence[_Task], request: Request) -> int:
     """Return about how much disk the results need, and what waits to be encoded with them."""
     results, largest = 0.0, 0.0
     for task in tasks:
-        rate = request.sample_rate or task.info.sample_rate
-        values = task.seconds * rate * task.info.channels * len(request.outputs)
+        rate = request.sample_rate or task.sample_rate
+        values = task.seconds * rate * task.channels * len(request.outputs)
         results += values * request.bytes_per_sample
         largest = max(largest, 4 * values)
     return round(results + (largest if request.spool else 0))
