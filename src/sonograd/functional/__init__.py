@@ -39,6 +39,9 @@ from sonograd.functional.scans import linear_scan
 from sonograd.functional.spectral import istft, overlap_add, stft
 from sonograd.functional.state_variable import state_variable_filter
 from sonograd.functional.strings import plucked_string
+from sonograd.functional.time_varying import time_varying_filter
+from sonograd.functional.voice import formant_response, pulse_train
+from sonograd.functional.wavetables import harmonic_table, wavetable_oscillator
 from sonograd.functional.windows import blackman, blackman_harris, hamming, hann, kaiser, sine
 
 __all__ = [
@@ -58,12 +61,14 @@ __all__ = [
     "envelope_follower",
     "fast_length",
     "fft_convolve",
+    "formant_response",
     "fractional_delay",
     "frequency_response",
     "gate_gain_db",
     "hamming",
     "hann",
     "harmonic_percussive_masks",
+    "harmonic_table",
     "has_fast_kernels",
     "high_pass_biquad",
     "high_shelf_biquad",
@@ -82,6 +87,7 @@ __all__ = [
     "overlap_add",
     "peak_biquad",
     "plucked_string",
+    "pulse_train",
     "repetition_mask",
     "running_phase",
     "sa_sdr",
@@ -96,4 +102,6 @@ __all__ = [
     "sosfilt_stream",
     "state_variable_filter",
     "stft",
+    "time_varying_filter",
+    "wavetable_oscillator",
 ]
