@@ -176,11 +176,10 @@ def _similar_frames(
     """Return the indices of the highest peaks of each row, ``(frames, count)``, and which exist."""
     frames = similarity.shape[-1]
     width = min(min_distance, frames)
+    similarity = similarity.clone().fill_diagonal_(torch.inf)  # nothing is more like a frame
     highest = nnf.max_pool1d(similarity[None], 2 * width - 1, 1, width - 1)[0]
     peaks = (similarity >= highest) & (similarity > threshold)
-    peaks.fill_diagonal_(fill_value=True)
     score = similarity.masked_fill(~peaks, -torch.inf)
-    score.fill_diagonal_(torch.inf)
     best = score.topk(min(count, frames), dim=-1)
     return best.indices, best.values > -torch.inf
 
@@ -188,10 +187,10 @@ def _similar_frames(
 def _median_of_rows(rows: Tensor, neighbors: Tensor, found: Tensor) -> Tensor:
     """Return the (lower) median of the found neighbors of each frame, ``(frames, bins)``."""
     count = neighbors.shape[-1]
-    missing = count - found.sum(-1, keepdim=True)
-    # Missing neighbors sit half below and half above all others: the median stays where it is.
-    order = (~found).cumsum(-1)
-    filler = torch.where(order <= missing // 2, -torch.inf, torch.inf).to(rows)
+    valid = found.sum(-1, keepdim=True)
+    # Missing neighbors sit below and above all others, so many that the median stays in place.
+    below = (count - 1) // 2 - (valid - 1) // 2
+    filler = torch.where((~found).cumsum(-1) <= below, -torch.inf, torch.inf).to(rows)
     values = [
         torch.where(found[:, k, None], rows[neighbors[:, k]], filler[:, k, None])
         for k in range(count)

@@ -70,8 +70,9 @@ def stft(
         x = x.float()
     window = _full_window(window, win_length, n_fft, hop_length, x)
     x = _pad(x, *_margins(x.shape[-1], n_fft, hop_length, center, pad_end), pad_mode)
-    if x.shape[-1] < n_fft:
-        shape = (*x.shape[:-1], n_fft // 2 + 1, 0)
+    count = max(0, 1 + (x.shape[-1] - n_fft) // hop_length)
+    if x.numel() == 0 or count == 0:
+        shape = (*x.shape[:-1], n_fft // 2 + 1, count)
         return x.new_zeros(shape, dtype=torch.promote_types(x.dtype, torch.complex32))
     frames = x.unfold(-1, n_fft, hop_length)
     spectrum: Tensor = torch.fft.rfft(frames * window).mT
@@ -132,7 +133,7 @@ def istft(
     start = n_fft // 2 if center else 0
     covered = (frames - 1) * hop_length + n_fft if frames else 0
     stop = max(covered - start, start) if length is None else start + length
-    if not frames:
+    if spectrum.numel() == 0:
         return spectrum.real.new_zeros(*spectrum.shape[:-2], stop - start)
     parts = torch.fft.irfft(spectrum.mT, n=n_fft) * window
     signal = overlap_add(parts, hop_length=hop_length)[..., start:stop]
@@ -222,12 +223,12 @@ def _margins(
 
 def _pad(x: Tensor, before: int, after: int, mode: PadMode) -> Tensor:
     samples = x.shape[-1]
-    if mode == "constant" or samples == 0:
+    if mode == "constant" or x.numel() == 0:
         return nnf.pad(x, (before, after))
     if max(before, after) < samples:
         flat = x.reshape(-1, samples)
         padded = nnf.pad(flat, (before, after), mode="reflect") if before + after else flat
-        return padded.reshape(*x.shape[:-1], -1) if flat.shape[0] else nnf.pad(x, (before, after))
+        return padded.reshape(*x.shape[:-1], -1)
     period = max(2 * (samples - 1), 1)
     position = torch.arange(-before, samples + after, device=x.device) % period
     return x[..., torch.minimum(position, period - position) if samples > 1 else position * 0]

@@ -13,7 +13,7 @@ from torch.nn import functional as nnf
 from sonograd.errors import ParameterError
 from sonograd.functional.masking import center_mask, harmonic_percussive_masks, repetition_mask
 from sonograd.functional.spectral import istft, stft
-from sonograd.functional.windows import hann
+from sonograd.functional.windows import hann, sine
 from sonograd.separators.base import Separator
 from sonograd.separators.chunking import ChunkPlan
 from sonograd.shapes import check_audio
@@ -51,14 +51,20 @@ class _SpectralSeparator(Separator):
         stem = torch.stack(first) if first else mix
         return torch.stack((stem, mix - stem), dim=1)
 
+    def _window(self, like: Tensor) -> Tensor:
+        """Return a window whose overlapping squares sum to a constant."""
+        if 2 * self.hop_length == self.n_fft:
+            return sine(self.n_fft, periodic=False, dtype=like.dtype, device=like.device)
+        return hann(self.n_fft, dtype=like.dtype, device=like.device)
+
     @abstractmethod
     def _masked(self, spectrum: Tensor) -> Tensor:
         """Return the spectrum of the first stem, for that of the mix, (channels, bins, frames)."""
 
     def _first_stem(self, mix: Tensor) -> Tensor:
         samples = mix.shape[-1]
-        window = hann(self.n_fft, dtype=mix.dtype, device=mix.device)
         framing = {"n_fft": self.n_fft, "hop_length": self.hop_length}
+        window = self._window(mix)
         # Frames that reach into the signal from outside belong to it, and so do the silent ones
         # that masks look at.
         before = (math.ceil(self.n_fft / self.hop_length) + self.reach) * self.hop_length
@@ -219,7 +225,7 @@ class RepetitionExtraction(_SpectralSeparator):
         """
         n_fft = _power_of_two(2048 / 44100 * sample_rate)
         super().__init__(
-            sample_rate=sample_rate, channels=channels, n_fft=n_fft, hop_length=n_fft // 4, reach=0
+            sample_rate=sample_rate, channels=channels, n_fft=n_fft, hop_length=n_fft // 2, reach=0
         )
         if not min_distance_s > 0 or max_similar < 1:
             raise ParameterError(

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import torch
+from scipy.signal import windows as oracle
+
+from sonograd import functional as F
+from sonograd.errors import ParameterError
+
+PAIRS = {
+    "hann": (F.hann, oracle.hann),
+    "hamming": (F.hamming, oracle.hamming),
+    "blackman": (F.blackman, oracle.blackman),
+    "blackman_harris": (F.blackman_harris, oracle.blackmanharris),
+    "sine": (F.sine, oracle.cosine),
+    "kaiser_0": (
+        lambda n, **k: F.kaiser(n, beta=0.0, **k),
+        lambda n, **k: oracle.kaiser(n, 0, **k),
+    ),
+    "kaiser_9": (
+        lambda n, **k: F.kaiser(n, beta=9.0, **k),
+        lambda n, **k: oracle.kaiser(n, 9, **k),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 16, 1023])
+def test_equals_scipy(name, periodic, length):
+    ours, theirs = PAIRS[name]
+    actual = ours(length, periodic=periodic, dtype=torch.float64)
+    np.testing.assert_allclose(actual, theirs(length, sym=not periodic), atol=1e-14)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_is_designed_in_float64_and_cast_once(name):
+    window = PAIRS[name][0]
+    assert torch.equal(window(4095), window(4095, dtype=torch.float64).float())
+
+
+def test_kaiser_does_not_overflow():
+    window = F.kaiser(101, beta=5000.0, periodic=False)
+    assert window.isfinite().all()
+    assert window.argmax() == 50
+    assert window.max() == 1
+
+
+def test_squares_of_overlapping_sines_sum_to_one():
+    squares = F.sine(64, periodic=False, dtype=torch.float64).square()
+    np.testing.assert_allclose(squares[:32] + squares[32:], 1, rtol=1e-15)
+
+
+def test_bad_arguments():
+    with pytest.raises(ParameterError, match="window of -1 samples"):
+        F.hann(-1)
+    with pytest.raises(ParameterError, match="beta is -1"):
+        F.kaiser(8, beta=-1)
