@@ -49,23 +49,32 @@ def _field_names(kind: Any) -> list[str]:
     return names
 
 
+def _path(error: Mapping[str, Any], kind: Any) -> list[str]:
+    """Return where an error is, without the tags that pydantic puts between."""
+    tags = _tags(kind)
+    return [str(part) for part in error["loc"] if part not in tags]
+
+
 def _describe(error: Mapping[str, Any], kind: Any) -> str:
     """Turn one of pydantic's errors into ``path: what is wrong. Remedy``."""
-    path = ".".join(str(part) for part in error["loc"] if part not in _tags(kind)) or "(file)"
+    path = ".".join(_path(error, kind)) or "(file)"
     if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         return f"{path}: no such key.{suggest(str(error['loc'][-1]), _field_names(kind))}"
     message = str(error["msg"])
     if error["type"] in {"union_tag_invalid", "literal_error"}:
         given = error.get("input")
         if isinstance(given, Mapping):
-            given = given.get(str(error["ctx"].get("discriminator", "")).strip("'"))
+            tag = str(error["ctx"]["discriminator"]).strip("'")
+            given = given.get(tag)
+            path = ".".join([*_path(error, kind), tag])
         expected = str(error["ctx"].get("expected_tags") or error["ctx"].get("expected"))
         names = [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
         return f"{path}: got {given!r}; expected one of {', '.join(names)}." + suggest(
             str(given), names
         )
     if error["type"] == "union_tag_not_found":
-        return str(error["ctx"]["discriminator"]).strip("'") + ": this key is missing."
+        tag = str(error["ctx"]["discriminator"]).strip("'")
+        return ".".join([*_path(error, kind), tag]) + ": this key is missing."
     if error["type"] in {"missing", "missing_argument"}:
         return f"{path}: this key is missing."
     return f"{path}: {message[0].lower()}{message[1:]} (got {reprlib.repr(error['input'])})."
@@ -75,7 +84,7 @@ def _problems(error: Mapping[str, Any], kind: Any) -> list[str]:
     """Return what one of pydantic's errors says, in our words."""
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):  # from the ``__post_init__`` of a dataclass
-        place = ".".join(str(part) for part in error["loc"] if part not in _tags(kind))
+        place = ".".join(_path(error, kind))
         return [f"{place}.{problem}" if place else problem for problem in cause.problems]
     return [_describe(error, kind)]
 
@@ -142,8 +151,19 @@ def parse_config(data: Any, kind: type[T], *, source: str = "configuration") -> 
 
 
 def validate(config: T, *, source: str = "configuration") -> T:
-    """Return ``config`` if a round trip through its JSON form finds nothing wrong with it."""
-    return parse_config(dataclasses.asdict(config), type(config), source=source)  # type: ignore[call-overload]
+    """Return ``config`` if a round trip through its JSON form finds nothing wrong with it.
+
+    Raises:
+        ConfigError: With every problem at once, each with its path.
+    """
+    from pydantic import TypeAdapter
+    from pydantic_core import PydanticSerializationError
+
+    try:
+        plain = TypeAdapter(type(config)).dump_python(config, mode="json", warnings=False)
+    except PydanticSerializationError as error:
+        raise ConfigError(source, [f"not plain JSON data: {error}."]) from None
+    return parse_config(plain, type(config), source=source)
 
 
 def read_config(path: str | os.PathLike[str], kind: type[T]) -> T:
@@ -187,10 +207,11 @@ def write_config(config: Any, path: str | os.PathLike[str]) -> None:
     """Write a configuration as indented JSON; the file appears complete or not at all.
 
     Raises:
+        ConfigError: If :func:`read_config` would refuse the file.
         OutputError: If the folder cannot be written to.
     """
     path = Path(path)
-    text = json.dumps(to_dict(config), indent=2) + "\n"
+    text = json.dumps(to_dict(validate(config, source=str(path))), indent=2) + "\n"
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:

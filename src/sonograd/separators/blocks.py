@@ -110,8 +110,8 @@ class UNet(nn.Module):
     features, and cut again.
     """
 
-    levels = 5
-    stride = 2**levels
+    levels: int = 5
+    stride: int = 32
 
     def __init__(
         self, inputs: int, outputs: int, width: int, dropout_p: float, bottleneck: nn.Module

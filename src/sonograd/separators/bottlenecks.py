@@ -12,10 +12,11 @@ from sonograd.separators.blocks import ConvBlock, linear, selu_conv, selu_linear
 
 __all__ = [
     "ConvBottleneck",
+    "GaussianLatent",
     "Latent",
     "RecurrentBottleneck",
     "ResidualLSTM",
-    "VariationalBottleneck",
+    "Squeeze",
 ]
 
 #: Mean and log-variance, each ``(batch, steps, features)``.
@@ -39,42 +40,84 @@ class ConvBottleneck(nn.Module):
 
 
 class ResidualLSTM(nn.Module):
-    """Stacked bidirectional LSTM layers over the steps of each item, added to their input.
+    """Bidirectional LSTM layers over the steps of each item, each added to its input.
 
-    The sum keeps the unit variance of its input, since the state of an LSTM starts small.
+    The sums keep the unit variance of the input, since the state of an LSTM starts small.
     """
 
     def __init__(self, features: int, depth: int, dropout_p: float) -> None:
-        """Set the size of input and output; each direction has half of it."""
+        """Set the size of input and output, of which each direction has half."""
         super().__init__()
-        self.lstm = nn.LSTM(
-            features,
-            features // 2,
-            num_layers=depth,
-            dropout=dropout_p if depth > 1 else 0.0,
-            bidirectional=True,
-            batch_first=True,
+        self.layers = nn.ModuleList(
+            nn.LSTM(features, features // 2, bidirectional=True, batch_first=True)
+            for _ in range(depth)
         )
-        self._reset()
-
-    def _reset(self) -> None:
-        """Start with LeCun normal inputs, orthogonal recurrence and open forget gates."""
-        size = self.lstm.hidden_size
-        for name, parameter in self.lstm.named_parameters():
-            if name.startswith("weight_ih"):
-                nn.init.kaiming_normal_(parameter, nonlinearity="linear")
-            elif name.startswith("weight_hh"):
-                for gate in parameter.data.split(size):
-                    nn.init.orthogonal_(gate)
-            else:
-                nn.init.zeros_(parameter)
-                if name.startswith("bias_ih"):
-                    parameter.data[size : 2 * size].fill_(1.0)
+        self.dropout = nn.Dropout(dropout_p)
+        for layer in self.layers:
+            _reset_lstm(layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, steps, features)`` to the same shape."""
-        result: Tensor = x + self.lstm(x)[0]
-        return result
+        for layer in self.layers:
+            x = x + self.dropout(layer(x)[0])
+        return x
+
+
+@torch.no_grad()
+def _reset_lstm(layer: nn.Module) -> None:
+    """Start with LeCun normal inputs, orthogonal recurrence and open forget gates."""
+    for name, parameter in layer.named_parameters():
+        gates = parameter.chunk(4)  # input, forget, cell, output
+        if name.startswith("weight_ih"):
+            nn.init.kaiming_normal_(parameter, nonlinearity="linear")
+        elif name.startswith("weight_hh"):
+            for gate in gates:
+                nn.init.orthogonal_(gate)
+        else:
+            nn.init.zeros_(parameter)
+            if name.startswith("bias_ih"):
+                nn.init.ones_(gates[1])
+
+
+class Squeeze(nn.Module):
+    """A projection with SELU, without a latent."""
+
+    def __init__(self, features: int, hidden_size: int) -> None:
+        """Set the size of input and output."""
+        super().__init__()
+        self.projection = selu_linear(features, hidden_size)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        """Map ``(..., features)`` to ``(..., hidden_size)``."""
+        return self.projection(x), None
+
+
+class GaussianLatent(nn.Module):
+    """A Gaussian latent (Kingma and Welling, "Auto-encoding variational Bayes", 2014).
+
+    It is drawn in training; in evaluation it is its mean.
+    """
+
+    def __init__(self, features: int, hidden_size: int) -> None:
+        """Set the size of input and output; the latent is as wide as the output."""
+        super().__init__()
+        self.mean = linear(features, hidden_size)
+        self.log_variance = linear(features, hidden_size)
+        # Start with little noise, so that the first steps see the signal.
+        nn.init.normal_(self.log_variance.weight, std=0.1 * features**-0.5)
+        nn.init.constant_(self.log_variance.bias, -4.0)
+        self.projection = selu_linear(hidden_size, hidden_size)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Latent]:
+        """Map ``(..., features)`` to ``(..., hidden_size)``, with the latent of that shape."""
+        # The latent is float32 also under autocast: its variance spans nine decades.
+        mean = _at_least_float32(self.mean(x))
+        raw = _at_least_float32(self.log_variance(x))
+        log_variance = LOG_VARIANCE_LIMIT * torch.tanh(raw / LOG_VARIANCE_LIMIT)
+        latent = mean
+        if self.training:
+            latent = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        return self.projection(latent.to(x.dtype)), (mean, log_variance)
 
 
 class RecurrentBottleneck(nn.Module):
@@ -93,35 +136,38 @@ class RecurrentBottleneck(nn.Module):
         recurrent_depth: int,
         dropout_p: float,
         input_axis: int,
+        variational: bool,
     ) -> None:
-        """Build the projections and the recurrence, see the configuration for the arguments."""
+        """Build the projections and the recurrence.
+
+        Args:
+            maps: Maps that come in.
+            rows: Rows that come in.
+            hidden_size: Features that the recurrence runs over.
+            recurrent_depth: Layers of the recurrence.
+            dropout_p: Dropout probability after each of them.
+            input_axis: 1 to recur over steps, 0 over rows.
+            variational: Recur over a Gaussian latent.
+        """
         super().__init__()
         self.input_axis = input_axis
         self.maps = maps // 2
         features = self.maps * (rows if input_axis == 1 else 1)
         self.narrow = selu_conv(maps, self.maps, 1)
-        self.squeeze = self._squeeze(features, hidden_size)
+        self.encode = (GaussianLatent if variational else Squeeze)(features, hidden_size)
         self.recurrence = ResidualLSTM(hidden_size, recurrent_depth, dropout_p)
         self.expand = selu_linear(hidden_size, features)
         self.widen = selu_conv(self.maps, 2 * maps, 1)
 
-    def _squeeze(self, features: int, hidden_size: int) -> nn.Module:
-        return selu_linear(features, hidden_size)
-
-    def _encode(self, x: Tensor) -> tuple[Tensor, Latent | None]:
-        """Map ``(sequences, length, features)`` to what the recurrence runs over."""
-        return self.squeeze(x), None
-
     def forward(self, x: Tensor) -> tuple[Tensor, Latent | None]:
         """Return the doubled maps, and the latent if there is one."""
         batch, _, rows, steps = x.shape
-        sequence = self._to_sequence(self.narrow(x))
-        hidden, latent = self._encode(sequence)
-        y = self.expand(self.recurrence(hidden))
+        hidden, latent = self.encode(self._to_sequence(self.narrow(x)))
+        y = self._to_maps(self.expand(self.recurrence(hidden)), batch, rows, steps)
         if latent is not None:
-            mean, log_variance = (part.reshape(batch, -1, part.shape[-1]) for part in latent)
-            latent = mean, log_variance
-        return self.widen(self._to_maps(y, batch, rows, steps)), latent
+            size = (batch, -1, latent[0].shape[-1])
+            latent = latent[0].reshape(size), latent[1].reshape(size)
+        return self.widen(y), latent
 
     def _to_sequence(self, x: Tensor) -> Tensor:
         if self.input_axis == 1:
@@ -132,31 +178,6 @@ class RecurrentBottleneck(nn.Module):
         if self.input_axis == 1:
             return y.reshape(batch, steps, self.maps, rows).permute(0, 2, 3, 1)
         return y.reshape(batch, steps, rows, self.maps).permute(0, 3, 2, 1)
-
-
-class VariationalBottleneck(RecurrentBottleneck):
-    """The recurrent bottleneck over a Gaussian latent (Kingma and Welling, 2014).
-
-    The latent is drawn in training; in evaluation it is its mean.
-    """
-
-    def _squeeze(self, features: int, hidden_size: int) -> nn.Module:
-        self.mean = linear(features, hidden_size)
-        self.log_variance = linear(features, hidden_size)
-        # Start with little noise, so that the first steps see the signal.
-        nn.init.normal_(self.log_variance.weight, std=0.1 * features**-0.5)
-        nn.init.constant_(self.log_variance.bias, -4.0)
-        return selu_linear(hidden_size, hidden_size)
-
-    def _encode(self, x: Tensor) -> tuple[Tensor, Latent]:
-        # The latent is float32 also under autocast: its variance spans nine decades.
-        mean = _at_least_float32(self.mean(x))
-        raw = _at_least_float32(self.log_variance(x))
-        log_variance = LOG_VARIANCE_LIMIT * torch.tanh(raw / LOG_VARIANCE_LIMIT)
-        drawn = mean
-        if self.training:
-            drawn = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        return self.squeeze(drawn.to(x.dtype)), (mean, log_variance)
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ def load_separator(
 
 
 def _read(path: Path, *, weights: bool) -> tuple[CheckpointInfo, dict[str, Tensor]]:
-    if path.suffix in PICKLED:
+    if path.suffix.lower() in PICKLED:
         raise CheckpointError(
             f"{path}: files of this kind can run any program when they are opened, so they are "
             "not; expected a .safetensors file."

@@ -1,4 +1,20 @@
-"""The spectrogram U-Nets: soft masks on the magnitude of the mix, with the phase of the mix."""
+"""The spectrogram U-Nets: soft masks on the magnitude of the mix, with the phase of the mix.
+
+Their size, and their work per second of audio that they see (multiplications and additions count
+as one operation each), in mono with 16 hidden channels, both normalizations and an FFT of 2048
+with hop 1024 at 44.1 kHz:
+
+========================  ============  =============
+architecture              parameters    GFLOP/s audio
+========================  ============  =============
+SpectrogramNetSimple      7.66 million  6.91
+SpectrogramNetLSTM        32.7 million  6.78
+SpectrogramNetVAE         37.9 million  6.80
+========================  ============  =============
+
+Chunks with the default overlap see 1.6 seconds per second of song. With ``input_axis`` 0 the
+recurrent ones need no projection of all frequencies: 24.6 and 25.7 million parameters.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -15,11 +31,7 @@ from sonograd.config.separators import (
 from sonograd.functional.spectral import istft, stft
 from sonograd.separators.base import MaskEstimate, Separator
 from sonograd.separators.blocks import PerBinAffine, UNet
-from sonograd.separators.bottlenecks import (
-    ConvBottleneck,
-    RecurrentBottleneck,
-    VariationalBottleneck,
-)
+from sonograd.separators.bottlenecks import ConvBottleneck, RecurrentBottleneck
 from sonograd.separators.chunking import ChunkPlan
 from sonograd.shapes import check_audio
 
@@ -186,7 +198,7 @@ class SpectrogramNetLSTM(SpectrogramNet):
     def __init__(self, config: SpectrogramNetLSTMConfig | None = None) -> None:
         """Build the network; without ``config`` with its defaults."""
         config = config or SpectrogramNetLSTMConfig()
-        super().__init__(config, _recurrent(RecurrentBottleneck, config))
+        super().__init__(config, _recurrent(config, variational=False))
         self.config: SeparatorConfig | None = config
 
 
@@ -199,7 +211,7 @@ class SpectrogramNetVAE(SpectrogramNet):
     def __init__(self, config: SpectrogramNetVAEConfig | None = None) -> None:
         """Build the network; without ``config`` with its defaults."""
         config = config or SpectrogramNetVAEConfig()
-        super().__init__(config, _recurrent(VariationalBottleneck, config))
+        super().__init__(config, _recurrent(config, variational=True))
         self.config: SeparatorConfig | None = config
 
 
@@ -209,15 +221,16 @@ def _deepest(config: SpectrogramNetConfig) -> int:
 
 
 def _recurrent(
-    kind: type[RecurrentBottleneck], config: SpectrogramNetLSTMConfig | SpectrogramNetVAEConfig
+    config: SpectrogramNetLSTMConfig | SpectrogramNetVAEConfig, *, variational: bool
 ) -> RecurrentBottleneck:
-    return kind(
+    return RecurrentBottleneck(
         _deepest(config),
         -(-(config.num_fft // 2) // UNet.stride),
         hidden_size=config.hidden_size,
         recurrent_depth=config.recurrent_depth,
         dropout_p=config.dropout_p,
         input_axis=config.input_axis,
+        variational=variational,
     )
 
 

@@ -110,12 +110,12 @@ def resolve(model: str | os.PathLike[str]) -> ResolvedModel:
     Raises:
         ModelNotFoundError: If it is none of them, or a session folder without weights.
     """
-    name, path = str(model), Path(model).expanduser()
+    name, path = str(model), _expand(model)
     if name in _CLASSICAL:
         return ResolvedModel(name)
     if name in model_names():
         return ResolvedModel(name, _WEIGHTS / f"{name}.safetensors")
-    if path.is_dir():
+    if name and path.is_dir():
         return _session(path)
     if path.is_file():
         if path.name == CONFIG_NAME:
@@ -128,6 +128,16 @@ def resolve(model: str | os.PathLike[str]) -> ResolvedModel:
         f"{name!r}: {what}; expected a session folder, a .safetensors file, or one of "
         f"{', '.join(names)}.{suggest(name, names)}"
     )
+
+
+def _expand(model: str | os.PathLike[str]) -> Path:
+    path = Path(model)
+    try:
+        path = path.expanduser()
+        path.exists()  # the system refuses some names, such as those that are too long
+    except (OSError, RuntimeError) as error:
+        raise ModelNotFoundError(f"{str(model)[:100]!r}: not a usable path: {error}") from None
+    return path
 
 
 def _session(folder: Path) -> ResolvedModel:

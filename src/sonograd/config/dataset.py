@@ -1,0 +1,39 @@
+"""How training chunks are drawn from songs and varied."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+from annotated_types import Ge, Interval
+
+__all__ = ["AugmentationConfig"]
+
+Probability: TypeAlias = Annotated[float, Interval(ge=0, le=1)]
+NotNegative: TypeAlias = Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """How a training example differs from the songs it is made of.
+
+    Attributes:
+        remix_p: Probability that the stems of an example come from different songs and places.
+        speed_p: Probability that a stem (all stems, if they are of one song) is played faster or
+            slower, which changes its pitch.
+        speed_octaves: Largest change of speed, as an interval.
+        gain_db: Standard deviation of the gain of each stem.
+        drop_p: Probability that a stem is silent; one always sounds.
+        swap_p: Probability that left and right of a stem are exchanged.
+        equalizer_db: Standard deviation of a smooth random equalizer, different for each stem.
+        low_pass_p: Probability that the stem called ``bass`` goes through a random low-pass.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+    remix_p: Probability = 0.5
+    speed_p: Probability = 0.3
+    speed_octaves: Annotated[float, Interval(ge=0, le=2)] = 0.33
+    gain_db: NotNegative = 4.0
+    drop_p: Probability = 0.1
+    swap_p: Probability = 0.5
+    equalizer_db: NotNegative = 3.0
+    low_pass_p: Probability = 0.5
