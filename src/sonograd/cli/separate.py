@@ -101,7 +101,7 @@ def _show(console: Console, event: "SeparationEvent") -> None:
 
 def _finish(console: Console, report: "SeparationReport") -> int:
     """Print the folders on stdout, the failures on stderr, and return the exit status."""
-    for song in report.done:
+    for song in (*report.skipped, *report.done):
         print(song.folder)
     if report.failed and len(report.failed) + len(report.done) + len(report.skipped) > 1:
         console.error(f"{len(report.failed)} failed:")

@@ -65,7 +65,7 @@ def _with_path(path: Path, error: Exception) -> str:
 
 def _unique_names(files: dict[Path, Path]) -> dict[Path, Path]:
     """Return a folder name for each file; letter case does not tell two folders apart."""
-    plain = {key: name.with_suffix("") for key, name in files.items()}
+    plain = {key: _without_ending(name) for key, name in files.items()}
     counts: dict[str, int] = {}
     for name in plain.values():
         counts[_folded(name)] = counts.get(_folded(name), 0) + 1
@@ -80,6 +80,13 @@ def _unique_names(files: dict[Path, Path]) -> dict[Path, Path]:
         taken.add(_folded(candidate))
         unique[key] = candidate
     return unique
+
+
+def _without_ending(name: Path) -> Path:
+    """Return ``name`` without its ending, ``.stem.mp4`` being one."""
+    plain = name.with_suffix("")
+    is_stem_file = name.suffix.lower() == ".mp4" and plain.suffix.lower() == ".stem"
+    return plain.with_suffix("") if is_stem_file else plain
 
 
 def _folded(name: Path) -> str:

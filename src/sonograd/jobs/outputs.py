@@ -4,6 +4,7 @@ import math
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -53,8 +54,10 @@ class StagedFolder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Remove what was not moved into place."""
+        """Remove what was not moved into place; errors name the place, not the hidden folder."""
         self._remove()
+        if isinstance(error, OutputError):
+            raise OutputError(str(error).replace(str(self.path), str(self.folder))) from None
 
     def publish(self) -> None:
         """Move the files into place.
@@ -121,19 +124,20 @@ class StemWriters:
         self._options = {"sample_rate": sample_rate, "channels": channels, **options}
         self._spools: list[IO[bytes]] = []
         self._writers: list[AudioWriter] = []
+        self._stack = ExitStack()
         self._spool = spool
 
     def __enter__(self) -> Self:
         """Open the files."""
-        try:
+        with ExitStack() as stack:
             for name in self.names:
                 if self._spool:
-                    self._spools.append((self.folder / f".{name}.raw").open("w+b"))
+                    path = self.folder / f".{name}.raw"
+                    stack.callback(path.unlink, missing_ok=True)
+                    self._spools.append(stack.enter_context(path.open("w+b")))
                 else:
-                    self._writers.append(self._open(name))
-        except BaseException as error:
-            self.__exit__(type(error), error, error.__traceback__)
-            raise
+                    self._writers.append(stack.enter_context(self._open(name)))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -143,21 +147,18 @@ class StemWriters:
         traceback: TracebackType | None,
     ) -> None:
         """Close the files; without an error they are complete."""
-        for spool in self._spools:
-            spool.close()
-            Path(spool.name).unlink(missing_ok=True)
-        self._spools.clear()
-        while self._writers:
-            self._writers.pop().__exit__(kind, error, traceback)
+        self._stack.__exit__(kind, error, traceback)
 
     def write(self, stems: Tensor) -> None:
         """Append ``(stems, channels, samples)``."""
         if stems.numel():
             self.peak = max(self.peak, float(stems.abs().amax()))
-        for spool, stem in zip(self._spools, stems if self._spools else (), strict=True):
-            spool.write(stem.mT.contiguous().numpy().tobytes())
-        for writer, stem in zip(self._writers, stems if self._writers else (), strict=True):
-            writer.write(stem)
+        if self._spool:
+            for spool, stem in zip(self._spools, stems, strict=True):
+                spool.write(stem.mT.contiguous().numpy().tobytes())
+        else:
+            for writer, stem in zip(self._writers, stems, strict=True):
+                writer.write(stem)
 
     def finish(self) -> None:
         """Encode what waits, at the gain that keeps the highest peak inside full scale."""
@@ -165,14 +166,12 @@ class StemWriters:
         if self._spools and self.peak > 1:
             gain = (1 - 2**-15) / self.peak
             self.gain_db = 20 * math.log10(gain)
-        for name, spool in zip(self.names, self._spools, strict=bool(self._spools)):
+        for name, spool in zip(self.names if self._spool else (), self._spools, strict=True):
             spool.seek(0)
             with self._open(name) as writer:
                 for block in _read_raw(spool, self.channels):
                     writer.write(block * gain)
-            spool.close()
-            Path(spool.name).unlink()
-        self._spools.clear()
+            spool.truncate(0)
 
     def _open(self, name: str) -> AudioWriter:
         return AudioWriter(self.folder / f"{name}{self._suffix}", **self._options)

@@ -50,8 +50,11 @@ def separate_blocks(
     stem_count = len(separator.stems)
     back = StreamResampler(separator.sample_rate, output_rate, stem_count * channels)
 
+    def unfold(stems: Tensor) -> Tensor:
+        return stems.unflatten(0, (stem_count, channels))
+
     def at_output_rate(stems: Tensor) -> Tensor:
-        return back.push(stems.reshape(-1, stems.shape[-1])).reshape(stem_count, channels, -1)
+        return unfold(back.push(stems.flatten(0, 1)))
 
     mix = _Queue()
     ready = _Queue()
@@ -69,9 +72,10 @@ def separate_blocks(
     rest = overlap_add.finish(intake.received)
     if rest is not None:
         ready.push(at_output_rate(rest))
-        ready.push(back.finish().reshape(stem_count, channels, -1))
-    if mix.samples:
-        yield mix.take(mix.samples), ready.take(mix.samples)
+        ready.push(unfold(back.finish()))
+    samples = mix.samples
+    if samples:
+        yield mix.take(samples), ready.take(samples)
 
 
 class _Queue:

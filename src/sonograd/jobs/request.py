@@ -131,12 +131,14 @@ class Request:
             record = read_config(song.folder / RECORD_NAME, SeparationRecord)
         except ConfigError:
             return f"{message}; --overwrite replaces them"
-        if (record.model, record.model_sha256) != (self.model.name, self.model_sha256):
-            message += f" (made with another model, {record.model})"
-        elif record.source != song.source.name or record.source_bytes != _size(song.source):
-            message += f" (made from another file, {record.source})"
-        elif record.settings.duration != self.duration:
-            message += " (made with another --duration)"
+        # A folder may hold stems of several runs; the record speaks of the last one.
+        if set(self.stems) <= set(record.settings.stems):
+            if (record.model, record.model_sha256) != (self.model.name, self.model_sha256):
+                message += f" (made with another model, {record.model})"
+            elif (record.source, record.source_bytes) != (song.source.name, _size(song.source)):
+                message += f" (made from another file, {record.source})"
+            elif record.settings.duration != self.duration:
+                message += " (made with another --duration)"
         return f"{message}; --overwrite replaces them"
 
 
@@ -169,7 +171,7 @@ def check_request(
         except ConfigError as error:
             problems.extend(f"{error.source}: {problem}" for problem in error.problems)
         except SonogradError as error:
-            problems.append(f"{option}: {error}")
+            problems.append(str(error) if str(error).startswith(option) else f"{option}: {error}")
         return None
 
     for name, value, fits, expected in (
