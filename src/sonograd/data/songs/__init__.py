@@ -1,0 +1,28 @@
+"""Seeded multitrack songs: composed, played and mixed without a single recording.
+
+>>> song = make_song(1, seconds=0.5, sample_rate=8000)
+>>> song.names, tuple(song.stems.shape)
+(('drums', 'bass', 'other', 'vocals'), (4, 2, 4000))
+"""
+
+from sonograd.data.songs.compose import compose
+from sonograd.data.songs.describe import describe
+from sonograd.data.songs.genres import GENRES, Genre
+from sonograd.data.songs.render import SyntheticSong, make_song, render
+from sonograd.data.songs.score import STEMS, Hit, Note, Part, Score, Section
+
+__all__ = [
+    "GENRES",
+    "STEMS",
+    "Genre",
+    "Hit",
+    "Note",
+    "Part",
+    "Score",
+    "Section",
+    "SyntheticSong",
+    "compose",
+    "describe",
+    "make_song",
+    "render",
+]
