@@ -36,6 +36,7 @@ __all__ = ["COMMANDS", "app", "main"]
 #: Name of each command, the function behind it, and its line in the help; shown in this order.
 COMMANDS: dict[str, tuple[str, str]] = {
     "separate": ("sonograd.cli.separate:separate", "Take songs apart: one file per stem."),
+    "demo": ("sonograd.cli.demo:demo", "Make a song, take it apart, and show how well."),
     "doctor": ("sonograd.cli.doctor:doctor", "Show versions, devices, speed, and what is missing."),
 }
 
