@@ -7,6 +7,7 @@ from sonograd.config import (
     SpectrogramNetLSTMConfig,
     SpectrogramNetSimpleConfig,
     SpectrogramNetVAEConfig,
+    TFCTDFUNetConfig,
 )
 from sonograd.separators import (
     CenterExtraction,
@@ -17,6 +18,7 @@ from sonograd.separators import (
     SpectrogramNetLSTM,
     SpectrogramNetSimple,
     SpectrogramNetVAE,
+    TFCTDFUNet,
 )
 
 _SPECTROGRAM_NET: dict[str, Any] = {
@@ -44,4 +46,15 @@ TINY: dict[type[Separator], Callable[[], Separator]] = {
         SpectrogramNetSimpleConfig(**_SPECTROGRAM_NET)
     ),
     SpectrogramNetVAE: lambda: SpectrogramNetVAE(SpectrogramNetVAEConfig(**_RECURRENT)),
+    TFCTDFUNet: lambda: TFCTDFUNet(
+        TFCTDFUNetConfig(
+            num_hidden_channels=2,
+            num_levels=2,
+            sample_length=0.2,
+            sample_rate=1000,
+            num_fft=128,
+            hop_length=32,
+            full_resolution_hz=100,
+        )
+    ),
 }

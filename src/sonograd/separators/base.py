@@ -90,6 +90,8 @@ class Separator(nn.Module, ABC):
     ) -> Tensor:
         """Take apart a signal of any length, chunk by chunk, at the model's rate and channels.
 
+        The model is put into evaluation mode and runs without gradients.
+
         Args:
             mix: ``(..., channels, samples)``.
             overlap: Fraction of a chunk that neighbors share, in [0, 1); the model's own if None.
@@ -111,9 +113,9 @@ class Separator(nn.Module, ABC):
         for number, item in enumerate(flat):
             stream = self.stream(overlap=overlap, batch_size=batch_size)
             parts = []
-            for begin in range(0, samples, stream.plan.hop):
+            for begin in range(0, max(samples, 1), stream.plan.hop):
                 parts.append(stream.push(item[:, begin : begin + stream.plan.hop]))
-                if on_progress is not None:
+                if on_progress is not None and samples:
                     done = number * samples + min(begin + stream.plan.hop, samples)
                     on_progress(done / self.sample_rate, total)
             parts.append(stream.finish())

@@ -69,7 +69,7 @@ class ChunkPlan:
         """
         if not 0 <= overlap < 1:
             raise ParameterError(f"overlap is {overlap}; expected a fraction in [0, 1)")
-        return self.with_padding(round(overlap * self.length))
+        return self.with_padding(min(round(overlap * self.length), self.length - 1))
 
     def with_padding(self, samples: int) -> "ChunkPlan":
         """Return this plan with kept parts that overlap by ``samples``.

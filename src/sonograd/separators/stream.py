@@ -1,5 +1,6 @@
 """Block-wise separation: push blocks of any size, receive stems as soon as they are final."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.separators.chunking import Chunker, ChunkPlan, OverlapAdd
+from sonograd.shapes import check_floating
 
 if TYPE_CHECKING:
     from sonograd.separators.base import Separator
@@ -46,42 +48,66 @@ class SeparatorStream:
         self._waiting: list[tuple[int, Tensor]] = []
         self._emitted = 0
         self._like: Tensor | None = None
+        self._finished = False
 
     def push(self, block: Tensor) -> Tensor:
         """Take the next ``(channels, samples)`` of the mix, any number of samples.
 
         Returns:
             The stems that are now final, ``(stems, channels, samples)``, perhaps 0 samples.
+
+        Raises:
+            ShapeError: If ``block`` has another layout.
+            ParameterError: If the stream has been finished.
         """
+        self._check_open()
         if block.ndim != 2 or block.shape[0] != self.separator.channels:
             raise ShapeError(
                 f"block has shape {tuple(block.shape)}; "
                 f"expected ({self.separator.channels}, samples)"
             )
+        check_floating(block, name="block")
         self._like = block
-        self._waiting.extend(self._chunker.push(block))
-        return self._join(self._run(everything=False))
+        # A copy, since callers often fill the same buffer again.
+        return self._join(self._run(self._chunker.push(block.clone())))
 
     def finish(self) -> Tensor:
-        """End the signal; return the rest of the stems, ``(stems, channels, samples)``."""
-        self._waiting.extend(self._chunker.finish())
-        done = self._run(everything=True)
+        """End the signal; return the rest of the stems, ``(stems, channels, samples)``.
+
+        Raises:
+            ParameterError: If the stream has been finished already.
+        """
+        self._check_open()
+        self._finished = True
+        done = self._run(self._chunker.finish())
+        done.extend(self._run_batch())
         rest = self._overlap_add.finish(self._chunker.received)
         if rest is not None:
             done.append(rest)
         return self._join(done)
 
-    def _run(self, *, everything: bool) -> list[Tensor]:
+    def _check_open(self) -> None:
+        if self._finished:
+            raise ParameterError("this stream is finished; start another one with stream()")
+
+    def _run(self, chunks: Iterable[tuple[int, Tensor]]) -> list[Tensor]:
+        """Run every batch that gets full, and return what is final; the rest waits."""
         done: list[Tensor] = []
-        while self._waiting and (everything or len(self._waiting) >= self.batch_size):
-            batch, self._waiting = (
-                self._waiting[: self.batch_size],
-                self._waiting[self.batch_size :],
-            )
-            stems = self.separator.separate_chunks(torch.stack([chunk for _, chunk in batch]))
-            for (index, _), item in zip(batch, stems, strict=True):
-                done.append(self._overlap_add.add(index, item))
+        for chunk in chunks:
+            self._waiting.append(chunk)
+            if len(self._waiting) == self.batch_size:
+                done.extend(self._run_batch())
         return done
+
+    def _run_batch(self) -> list[Tensor]:
+        batch, self._waiting = self._waiting, []
+        if not batch:
+            return []
+        stems = self.separator.separate_chunks(torch.stack([chunk for _, chunk in batch]))
+        return [
+            self._overlap_add.add(index, item)
+            for (index, _), item in zip(batch, stems, strict=True)
+        ]
 
     def _join(self, parts: list[Tensor]) -> Tensor:
         """Concatenate, never running past the end of what was received."""

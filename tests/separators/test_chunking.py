@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonograd.errors import ParameterError
+from sonograd.separators import Chunker, ChunkPlan, OverlapAdd
+
+
+@st.composite
+def plans(draw):
+    length = draw(st.integers(1, 30))
+    return ChunkPlan(
+        length=length,
+        hop=draw(st.integers(1, length)),
+        context=draw(st.integers(0, 12)),
+        offset=draw(st.integers(0, length - 1)),
+    )
+
+
+def chunks_of(plan, signal):
+    chunker = Chunker(plan)
+    return [*chunker.push(signal), *chunker.finish()]
+
+
+def put_together(plan, chunks, samples):
+    overlap_add = OverlapAdd(plan)
+    parts = [overlap_add.add(index, chunk) for index, chunk in chunks]
+    rest = overlap_add.finish(samples)
+    return torch.cat([*parts, rest], dim=-1)[..., :samples]
+
+
+@given(plan=plans(), samples=st.integers(0, 100))
+def test_count_is_the_least_that_covers_the_signal(plan, samples):
+    count = plan.count(samples)
+    ends = [k * plan.hop - plan.offset + plan.length for k in range(count)]
+    assert (count == 0) == (samples == 0)
+    if count:
+        assert ends[-1] >= samples
+        assert count == 1 or ends[-2] < samples
+
+
+@given(plan=plans(), samples=st.integers(1, 100))
+def test_chunks_show_the_signal_in_its_place_and_silence_around_it(plan, samples):
+    signal = torch.arange(1.0, samples + 1)
+    chunks = chunks_of(plan, signal)
+    assert [index for index, _ in chunks] == list(range(plan.count(samples)))
+    margin = plan.input_length + plan.offset + plan.hop
+    around = np.pad(signal.numpy(), margin)
+    for index, chunk in chunks:
+        begin = margin + index * plan.hop - plan.offset - plan.context
+        np.testing.assert_array_equal(chunk, around[begin : begin + plan.input_length])
+
+
+@given(plan=plans(), samples=st.integers(1, 100))
+def test_unchanged_chunks_restore_the_signal(plan, samples):
+    signal = torch.randn(2, samples, dtype=torch.float64)
+    restored = put_together(plan, chunks_of(plan, signal), samples)
+    torch.testing.assert_close(restored, signal, rtol=0, atol=1e-13)
+
+
+@given(plan=plans(), samples=st.integers(1, 100), data=st.data())
+def test_blocks_of_any_size_give_the_same_chunks(plan, samples, data):
+    signal = torch.randn(samples)
+    cuts = data.draw(st.lists(st.integers(0, samples), max_size=8).map(sorted))
+    chunker = Chunker(plan)
+    got = []
+    for begin, end in zip([0, *cuts], [*cuts, samples], strict=True):
+        for index, chunk in chunker.push(signal[begin:end]):
+            # A chunk comes as soon as all it shows has arrived, and no later.
+            assert index * plan.hop + plan.latency <= end
+            got.append((index, chunk))
+        assert len(got) == max(0, (end - plan.latency) // plan.hop + 1)
+    got += chunker.finish()
+    assert chunker.received == samples
+    for (i, a), (j, b) in zip(got, chunks_of(plan, signal), strict=True):
+        assert i == j
+        assert torch.equal(a, b)
+
+
+@given(plan=plans(), samples=st.integers(1, 60), data=st.data())
+def test_no_seam_where_the_context_covers_a_filter(plan, samples, data):
+    before = data.draw(st.integers(0, plan.context))
+    taps = 1 + before + data.draw(st.integers(0, plan.context))
+    signal = torch.randn(1, 1, samples, dtype=torch.float64)
+    kernel = torch.randn(1, 1, taps, dtype=torch.float64)
+
+    def convolve(x):
+        padded = torch.nn.functional.pad(x, (before, taps - 1 - before))
+        return torch.nn.functional.conv1d(padded, kernel)
+
+    chunks = [(index, convolve(chunk)) for index, chunk in chunks_of(plan, signal)]
+    whole = convolve(signal)
+    restored = put_together(plan, chunks, samples)
+    torch.testing.assert_close(restored, whole, rtol=0, atol=1e-12)
+
+
+@given(plan=plans(), samples=st.integers(1, 100))
+def test_weights_sum_to_one_and_change_slowly(plan, samples):
+    weights = plan.weights(dtype=torch.float64, device=torch.device("cpu"))
+    assert weights.shape == (plan.length,)
+    assert (weights > 0).all()
+    assert torch.equal(weights, weights.flip(0))
+    step = 1 / max(plan.length - plan.hop, 0.5)
+    assert plan.length == 1 or weights.diff().abs().max() <= step + 1e-12
+    # Chunk k says k: what comes out lies between the chunks that cover it.
+    chunks = [(k, torch.full((plan.input_length,), float(k))) for k in range(plan.count(samples))]
+    result = put_together(plan, chunks, samples)
+    assert (result.diff() >= -1e-5).all()
+    assert result.min() >= 0
+    assert result.max() <= plan.count(samples) - 1 + 1e-5
+
+
+def test_the_first_and_last_samples_count_in_full():
+    plan = ChunkPlan(length=10, hop=2, offset=9)
+    result = put_together(plan, chunks_of(plan, torch.ones(7)), 7)
+    torch.testing.assert_close(result, torch.ones(7), rtol=0, atol=1e-6)
+
+
+def test_overlap_and_padding():
+    plan = ChunkPlan(length=100, hop=100, context=3, offset=5)
+    assert plan.input_length == 106
+    assert plan.latency == 98
+    assert plan.with_overlap(0.25) == ChunkPlan(length=100, hop=75, context=3, offset=5)
+    assert plan.with_overlap(0.999).hop == 1
+    assert plan.with_overlap(0).hop == 100
+    assert plan.with_padding(30).hop == 70
+    for overlap in (-0.1, 1, float("nan")):
+        with pytest.raises(ParameterError, match=r"overlap is .*; expected a fraction in \[0, 1\)"):
+            plan.with_overlap(overlap)
+    with pytest.raises(ParameterError, match="padding is 100 samples; expected 0 <= padding < 100"):
+        plan.with_padding(100)
+
+
+@pytest.mark.parametrize("bad", [(0, 1), (4, 0), (4, 5)])
+def test_plans_with_gaps_are_refused(bad):
+    with pytest.raises(ParameterError, match="leaves gaps"):
+        ChunkPlan(*bad)
+
+
+@pytest.mark.parametrize("bad", [{"context": -1}, {"offset": -1}, {"offset": 4}])
+def test_plans_out_of_range_are_refused(bad):
+    with pytest.raises(ParameterError, match="expected context >= 0 and 0 <= offset < length"):
+        ChunkPlan(4, 2, **bad)
+
+
+def test_chunks_must_come_in_order_and_whole():
+    overlap_add = OverlapAdd(ChunkPlan(4, 2))
+    with pytest.raises(ParameterError, match="chunk 1 of 4 samples arrived; expected chunk 0 of 4"):
+        overlap_add.add(1, torch.zeros(4))
+    with pytest.raises(ParameterError, match="chunk 0 of 3 samples arrived"):
+        overlap_add.add(0, torch.zeros(3))
+    assert overlap_add.finish(0) is None
