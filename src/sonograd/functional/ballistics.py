@@ -99,6 +99,8 @@ def _smooth(level: Tensor, keep: Tensor, start: Tensor | None = None) -> Tensor:
 
 
 def _follow(level: Tensor, attack: Tensor, release: Tensor) -> Tensor:
+    if not level.numel():
+        return level
     if level.device.type == "cpu" and _kernels.has_fast_kernels():
         rows = level.reshape(-1, level.shape[-1]).contiguous()
         out = torch.empty_like(rows)
@@ -110,7 +112,7 @@ def _follow(level: Tensor, attack: Tensor, release: Tensor) -> Tensor:
     parts = []
     for segment in level.split(_SEGMENT, dim=-1):
         follow = _iterate(segment, attack[..., None], release[..., None], state)
-        state = follow[..., -1] if follow.shape[-1] else state
+        state = follow[..., -1]
         parts.append(follow)
     return torch.cat(parts, dim=-1)
 

@@ -110,11 +110,9 @@ def lfilter(x: Tensor, b: Tensor, a: Tensor) -> Tensor:
     if 0 in rows.shape:
         return x.expand(*lead, x.shape[-1]).clone()
     b, a = filters.unbind(-2)
-    first = a.new_zeros(taps - 1)
-    first[0] = 1
-    shift = torch.eye(taps - 2, taps - 1, dtype=a.dtype, device=a.device)
-    transition = torch.cat([-a[:, None, 1:], shift.expand(len(a), -1, -1)], dim=1)
-    system = (transition, first.expand(len(a), -1), b[:, 1:] - b[:, :1] * a[:, 1:], b[:, 0])
+    reflections = _reflections(a)
+    stable = bool((torch.stack(reflections[0]).abs() < 1).all())
+    system = _ladder(b, *reflections) if stable else _transposed_form(b, a)
     wide = rows.to(_wide(rows))
     return _run(wide, system, None)[0].to(x.dtype).reshape(*lead, -1)
 
@@ -198,6 +196,56 @@ def _cascade(sos: Tensor) -> _System:
     return a, b, c, d
 
 
+def _reflections(a: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Step down ``a (filters, n + 1)``: reflection coefficients and polynomials, orders 1 to n."""
+    polynomials, coefficients = [a], []
+    for _ in range(a.shape[-1] - 1):
+        k = polynomials[-1][:, -1:]
+        # A pole outside the unit circle shows as |k| >= 1; what follows it is not used then.
+        rest = torch.where(k.abs() < 1, 1 - k * k, torch.ones_like(k))
+        lower = (polynomials[-1] - k * polynomials[-1].flip(-1))[:, :-1] / rest
+        polynomials.append(lower)
+        coefficients.append(k)
+    return coefficients[::-1], polynomials[-2::-1]
+
+
+def _ladder(b: Tensor, coefficients: list[Tensor], polynomials: list[Tensor]) -> _System:
+    """Normalized ladder form (A. Gray and J. Markel, IEEE TASSP 23(3), 1975).
+
+    Each stage rotates, so that states and input map to states and output of an all-pass by an
+    orthogonal matrix: no power of ``A`` exceeds 1, however close the poles lie.
+    """
+    order = len(coefficients)
+    unit = torch.eye(order + 1, dtype=b.dtype, device=b.device).expand(len(b), -1, -1)
+    forward, scale, residue = unit[:, order], torch.ones_like(b[:, :1]), b
+    output = torch.zeros_like(forward)
+    backward = []
+    for m in range(order, 0, -1):
+        k = coefficients[m - 1]
+        cosine = (1 - k * k).sqrt()
+        signal = k * forward + cosine * unit[:, m - 1]
+        forward = cosine * forward - k * unit[:, m - 1]
+        weight = residue[:, m : m + 1]
+        residue = (residue - weight * polynomials[m - 1].flip(-1))[:, :m]
+        output = output + weight / scale * signal
+        scale = scale * cosine
+        backward.append(signal)
+    output = output + residue / scale * forward
+    states = torch.stack([forward, *backward[:0:-1]], dim=1)
+    return states[..., :-1], states[..., -1], output[:, :-1], output[:, -1]
+
+
+def _transposed_form(b: Tensor, a: Tensor) -> _System:
+    """Transposed direct form II, for poles on or outside the unit circle."""
+    order = a.shape[-1] - 1
+    shift = torch.eye(order, order - 1, dtype=a.dtype, device=a.device).expand(len(a), -1, -1)
+    # Row i of A takes state i + 1; column 0 is the output, fed back.
+    transition = torch.cat([-a[:, 1:, None], shift], dim=-1)
+    first = torch.zeros_like(a[:, 1:])
+    first[:, 0] = 1
+    return transition, b[:, 1:] - b[:, :1] * a[:, 1:], first, b[:, 0]
+
+
 def _krylov(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """``[B, AB, ..., A^(L-1) B]`` as ``(filters, n, L)``, and ``A^L``, by doubling."""
     columns, power = b[:, :, None], a
@@ -213,7 +261,9 @@ def _block_matrices(system: _System) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     columns, power = _krylov(a, b)
     rows, _ = _krylov(a.mT, c)
     impulse = torch.cat([d[:, None], (c[:, None, :] @ columns)[:, 0, :-1]], -1)
-    toeplitz = pad(impulse, (_BLOCK - 1, 0)).unfold(-1, _BLOCK, 1).flip(-2)
+    time = torch.arange(_BLOCK, device=a.device)
+    lag = time - time[:, None] + (_BLOCK - 1)
+    toeplitz = pad(impulse, (_BLOCK - 1, 0))[:, lag]
     return toeplitz, rows, columns.flip(-1).mT, power.mT
 
 

@@ -39,7 +39,8 @@ def plucked_string(
         sample_rate: In Hz.
         generator: Source of the noise, on the CPU.
         decay_s: Time in which the fundamental falls by 60 dB.
-        damping: ``d`` in [0, 1]: how much faster the high partials fall.
+        damping: ``d`` in [0, 1]: how much faster the high partials fall. It is reduced where the
+            fundamental of a high string would fall sooner than ``decay_s``.
         brightness: In (0, 1]: 1 plucks with white noise, less with a one-pole low-pass.
         pick_position: In (0, 1) of the length; partials with a node there are missing.
         dtype: Of the result, computed in float64.
@@ -83,16 +84,20 @@ def _loop_filter(
     fraction: float, frequency_hz: float, sample_rate: float, decay_s: float, damping: float
 ) -> np.ndarray:
     """Eight taps with a delay of ``2 + fraction`` samples, ``fraction`` in [1, 2)."""
-    smooth = np.array([damping / 4, 1 - damping / 2, damping / 4])
     lagrange = np.array(
         [math.prod((fraction - j) / (k - j) for j in range(4) if j != k) for k in range(4)]
     )
-    taps = np.convolve(np.convolve(smooth, smooth), lagrange)
-    phase = np.exp(-2j * np.pi * frequency_hz / sample_rate * np.arange(len(taps)))
+    turn = np.exp(-2j * np.pi * frequency_hz / sample_rate * np.arange(4))
     wanted = 10 ** (-3 / (decay_s * frequency_hz))
+    # What the low-pass may take from the fundamental; the gain takes the rest.
+    spare = 1 - math.sqrt(min(wanted / abs(lagrange @ turn), 1.0))
+    damping = min(damping, 2 * spare / (1 - turn[1].real))
+    smooth = np.array([damping / 4, 1 - damping / 2, damping / 4])
     # The loop must lose energy at 0 Hz too, where the low-pass does not help.
-    gain = min(wanted / float(np.abs(taps @ phase)), 1 - 1e-5)
-    return gain * taps
+    taps: np.ndarray = np.convolve(np.convolve(smooth, smooth), lagrange)
+    fundamental = abs(taps @ turn[1] ** np.arange(len(taps)))
+    gained: np.ndarray = min(wanted / fundamental, 1 - 1e-5) * taps
+    return gained
 
 
 def _resonate(excitation: np.ndarray, delay: int, taps: np.ndarray) -> np.ndarray:

@@ -1,0 +1,104 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import signal
+
+from sonograd import functional as F
+from sonograd.errors import ParameterError, ShapeError
+
+RATE = 44_100
+
+
+def _prototype(kind, gain, q):
+    """Analog numerator and denominator at 1 rad/s, highest power first."""
+    root = math.sqrt(gain)
+    return {
+        "peak": ([1, gain / q, 1], [1, 1 / (gain * q), 1]),
+        "low_shelf": ([gain, gain * root / q, gain**2], [gain, root / q, 1]),
+        "high_shelf": ([gain**2, gain * root / q, gain], [1, root / q, gain]),
+        "low_pass": ([0, 0, 1], [1, 1 / q, 1]),
+        "high_pass": ([1, 0, 0], [1, 1 / q, 1]),
+        "band_pass": ([0, 1 / q, 0], [1, 1 / q, 1]),
+        "notch": ([1, 0, 1], [1, 1 / q, 1]),
+        "all_pass": ([1, -1 / q, 1], [1, 1 / q, 1]),
+    }[kind]
+
+
+WITH_GAIN = ("peak", "low_shelf", "high_shelf")
+KINDS = (*WITH_GAIN, "low_pass", "high_pass", "band_pass", "notch", "all_pass")
+
+
+def _design(kind, frequency_hz, gain_db, q):
+    function = getattr(F, f"{kind}_biquad")
+    values = (frequency_hz, gain_db, q) if kind in WITH_GAIN else (frequency_hz, q)
+    return function(*values, sample_rate=RATE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(frequency_hz=st.floats(20, 20_000), gain_db=st.floats(-24, 24), q=st.floats(0.1, 10))
+def test_design_is_the_analog_prototype_warped(kind, frequency_hz, gain_db, q):
+    warp = 2 * RATE * math.tan(math.pi * frequency_hz / RATE)
+    powers = np.array([warp**-2, 1 / warp, 1.0])
+    gain = 10 ** (gain_db / 40)
+    numerator, denominator = _prototype(kind, gain, q)
+    expected = signal.bilinear(numerator * powers, denominator * powers, fs=RATE)
+    actual = _design(kind, frequency_hz, gain_db, q).numpy()
+    np.testing.assert_allclose(actual[3:], expected[1], atol=1e-9)
+    np.testing.assert_allclose(actual[3 - len(expected[0]) : 3], expected[0], atol=1e-9 * gain**2)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("kind", ["low_pass", "high_pass"])
+def test_butterworth_matches_scipy(order, kind):
+    sos = F.butterworth(order, 1234.5, sample_rate=RATE, kind=kind)
+    expected = signal.butter(order, 1234.5, kind.replace("_pass", ""), fs=RATE, output="sos")
+    frequencies = np.geomspace(10, 22_000, 200)
+    actual = F.frequency_response(sos, torch.from_numpy(frequencies), sample_rate=RATE)
+    np.testing.assert_allclose(
+        actual, signal.sosfreqz(expected, frequencies, fs=RATE)[1], atol=1e-10
+    )
+    assert sos.shape == (-(-order // 2), 6)
+
+
+def test_frequency_response_matches_scipy_and_keeps_leading_dimensions(rng):
+    sos = torch.stack([_design(k, 900.0, 4.0, 1.3) for k in KINDS]).reshape(2, 4, 6)
+    frequencies = torch.from_numpy(rng.uniform(1, 22_000, 50))
+    actual = F.frequency_response(sos, frequencies, sample_rate=RATE)
+    for item in range(2):
+        expected = signal.sosfreqz(sos[item].numpy(), frequencies.numpy(), fs=RATE)[1]
+        np.testing.assert_allclose(actual[item], expected, rtol=1e-10, atol=1e-12)
+    at_one = F.frequency_response(sos, float(frequencies[3]), sample_rate=RATE)
+    torch.testing.assert_close(at_one, actual[:, 3])
+
+
+def test_numbers_and_tensors_broadcast():
+    many = F.peak_biquad(
+        torch.tensor([[100.0], [1000.0]]), torch.tensor([3.0, -6.0, 9.0]), 0.7, sample_rate=RATE
+    )
+    assert many.shape == (2, 3, 6)
+    torch.testing.assert_close(many[1, 2], F.peak_biquad(1000.0, 9.0, 0.7, sample_rate=RATE))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients(kind):
+    values = torch.tensor([3000.0, 6.0, 0.7], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: _design(kind, *v), values)
+
+
+def test_refuses_what_is_out_of_range():
+    with pytest.raises(ParameterError, match=r"frequency_hz is 30000.0; .*22050"):
+        F.peak_biquad(30_000.0, 1.0, 1.0, sample_rate=RATE)
+    with pytest.raises(ParameterError, match=r"q is 0\.0"):
+        F.notch_biquad(1000.0, 0.0, sample_rate=RATE)
+    with pytest.raises(ParameterError, match="frequency_hz is nan"):
+        F.low_pass_biquad(math.nan, sample_rate=RATE)
+    with pytest.raises(ParameterError, match="order is 0"):
+        F.butterworth(0, 1000.0, sample_rate=RATE)
+    with pytest.raises(ParameterError, match="expected 'low_pass' or 'high_pass'"):
+        F.butterworth(2, 1000.0, sample_rate=RATE, kind="low")
+    with pytest.raises(ShapeError, match=r"\(..., sections, 6\)"):
+        F.frequency_response(torch.ones(6), 100.0, sample_rate=RATE)
