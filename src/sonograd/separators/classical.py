@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from sonograd.errors import ParameterError
+from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional.masking import center_mask, harmonic_percussive_masks, repetition_mask
 from sonograd.functional.spectral import istft, stft
 from sonograd.functional.windows import hann, sine
@@ -46,6 +46,11 @@ class _SpectralSeparator(Separator):
     def forward(self, mix: Tensor) -> Tensor:
         """Map ``(batch, channels, samples)`` to ``(batch, stems, channels, samples)``."""
         check_audio(mix, name="mix", channels=self.channels)
+        if mix.ndim != 3:
+            raise ShapeError(
+                f"mix has shape {tuple(mix.shape)}; expected (batch, channels, samples). "
+                "separate(mix) takes any leading dimensions."
+            )
         # One item at a time: memory stays bounded, and items cannot influence each other.
         first = [self._first_stem(item) for item in mix]
         stem = torch.stack(first) if first else mix
@@ -115,6 +120,7 @@ class HarmonicPercussive(_SpectralSeparator):
         for name, length in (("time_length", time_length), ("frequency_length", frequency_length)):
             if length < 1 or length % 2 == 0:
                 raise ParameterError(f"{name} is {length}; expected an odd number, at least 1")
+        _check_power(power)
         self.time_length = time_length
         self.frequency_length = frequency_length
         self.power = power
@@ -171,6 +177,7 @@ class CenterExtraction(_SpectralSeparator):
             raise ParameterError(
                 f"low_hz is {low_hz} and high_hz {limit}; expected 0 <= low_hz <= high_hz"
             )
+        _check_power(power)
         n_fft = _power_of_two(4096 / 44100 * sample_rate)
         super().__init__(
             sample_rate=sample_rate, channels=channels, n_fft=n_fft, hop_length=n_fft // 4, reach=0
@@ -259,6 +266,11 @@ def _grid_plan(
     length = frames * hop_length
     context = math.ceil(context / hop_length) * hop_length
     return ChunkPlan(length, length - int(overlap * frames) * hop_length, context)
+
+
+def _check_power(power: float) -> None:
+    if not power > 0:
+        raise ParameterError(f"power is {power}; expected a number > 0")
 
 
 def _power_of_two(samples: float) -> int:
