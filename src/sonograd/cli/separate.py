@@ -16,9 +16,8 @@ __all__ = ["separate"]
 
 def separate(
     model: str,
-    audio: list[Path],
     /,
-    *,
+    *audio: Annotated[Path, Parameter(required=True)],
     save: Path = Path(),
     residual: bool = False,
     duration: float | None = None,

@@ -51,7 +51,7 @@ def separate_blocks(
     back = StreamResampler(separator.sample_rate, output_rate, stem_count * channels)
 
     def unfold(stems: Tensor) -> Tensor:
-        return stems.unflatten(0, (stem_count, channels))
+        return stems.reshape(stem_count, channels, stems.shape[-1])
 
     def at_output_rate(stems: Tensor) -> Tensor:
         return unfold(back.push(stems.flatten(0, 1)))
