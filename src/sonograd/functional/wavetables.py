@@ -31,7 +31,8 @@ def harmonic_table(amplitudes: Tensor, *, phases: float | Tensor = 0.0, size: in
     turn = torch.as_tensor(phases, dtype=amplitudes.dtype, device=amplitudes.device)
     spectrum = torch.polar(amplitudes, (2 * torch.pi * (turn - 0.25)).expand_as(amplitudes))
     silent = torch.zeros_like(spectrum[..., :1])
-    return torch.fft.irfft(torch.cat((silent, spectrum), -1), size, norm="forward") / 2
+    period: Tensor = torch.fft.irfft(torch.cat((silent, spectrum), -1), size, norm="forward")
+    return period / 2
 
 
 def wavetable_oscillator(
@@ -56,4 +57,5 @@ def wavetable_oscillator(
     index = position.detach().long().clamp_(0, table.shape[0] - 1)
     closed = torch.cat((table, table[:1]))
     low = closed[index]
-    return low + (closed[index + 1] - low) * (position - index)
+    y: Tensor = low + (closed[index + 1] - low) * (position - index)
+    return y

@@ -5,11 +5,12 @@
 (('drums', 'bass', 'other', 'vocals'), (4, 2, 4000))
 """
 
-from sonograd.data.songs.compose import compose
+from sonograd.data.songs.compose import check_request, compose
 from sonograd.data.songs.describe import describe
-from sonograd.data.songs.genres import GENRES, Genre
+from sonograd.data.songs.genres import GENRES, Genre, check_genre
 from sonograd.data.songs.render import SyntheticSong, make_song, render
 from sonograd.data.songs.score import STEMS, Hit, Note, Part, Score, Section
+from sonograd.data.songs.statistics import StemStatistics, average_statistics, stem_statistics
 
 __all__ = [
     "GENRES",
@@ -20,9 +21,14 @@ __all__ = [
     "Part",
     "Score",
     "Section",
+    "StemStatistics",
     "SyntheticSong",
+    "average_statistics",
+    "check_genre",
+    "check_request",
     "compose",
     "describe",
     "make_song",
     "render",
+    "stem_statistics",
 ]

@@ -169,6 +169,8 @@ def bass_line(
     """Return the notes of the bass."""
     rng = stream(frame.seed, "bass line")
     floor = 23 if sound in {"sub", "eight_o_eight", "reese", "saw", "growl"} else 28
+    if floor == 28:
+        floor += int(rng.choice([0, 0, 3, 5, 7, 12]))
     top = floor + int(rng.choice([12, 12, 14, 19]))
     if sound in {"growl", "acid", "fm"} and rng.random() < 0.5:
         floor, top = floor + 7, top + 7

@@ -11,7 +11,7 @@ from sonograd.data.songs.patterns import FORM, PROGRESSIONS
 from sonograd.data.songs.score import Part, Score, Section, draw, stream
 from sonograd.errors import ParameterError
 
-__all__ = ["MAX_SECONDS", "SOUNDS", "compose"]
+__all__ = ["MAX_SECONDS", "SOUNDS", "check_request", "compose"]
 
 MAX_SECONDS = 3600.0
 
@@ -79,7 +79,7 @@ def compose(seed: int, *, seconds: float, genre: str | None = None) -> Score:
         ParameterError: For a genre that is not known, a length that is not positive, or a
             negative seed.
     """
-    _check(seed, seconds)
+    check_request(seed=seed, seconds=seconds)
     rng = stream(seed, "song")
     name = sorted(GENRES)[int(rng.integers(len(GENRES)))]
     if genre is not None:
@@ -127,13 +127,20 @@ def compose(seed: int, *, seconds: float, genre: str | None = None) -> Score:
     )
 
 
-def _check(seed: int, seconds: float) -> None:
+def check_request(*, seed: int, seconds: float, sample_rate: int = 44100) -> None:
+    """Make sure that a song can be made.
+
+    Raises:
+        ParameterError: If the seed is negative, or the length or the rate out of range.
+    """
     if seed < 0:
         raise ParameterError(f"seed is {seed}; expected an integer from 0 on.")
-    if not 0 < seconds <= MAX_SECONDS or not math.isfinite(seconds):
+    if not 0 < seconds <= MAX_SECONDS:
         raise ParameterError(
             f"seconds is {seconds}; expected a positive length of at most {MAX_SECONDS:g} s."
         )
+    if not 8000 <= sample_rate <= 192000:
+        raise ParameterError(f"sample_rate is {sample_rate}; expected 8000 to 192000 Hz.")
 
 
 def _bass(

@@ -70,9 +70,8 @@ def render_drums(score: Score, sample_rate: int, samples: int) -> Tensor:
         for drum in sorted({hit.drum for hit in score.drums})
     }
     place: dict[str, Tensor] = {}
-    for drum in _LEVELS:
-        level, spread = _LEVELS[drum]
-        level *= 10 ** (float(rng.normal(0.0, 2.5)) / 20)
+    for drum, (usual, spread) in _LEVELS.items():
+        level = usual * 10 ** (float(rng.normal(0.0, 2.5)) / 20)
         where = float(rng.uniform(-spread, spread)) * width
         place[drum] = pan(torch.full((1,), level), where)
     take = stream(score.seed, "strokes")
@@ -80,7 +79,7 @@ def render_drums(score: Score, sample_rate: int, samples: int) -> Tensor:
         voices = kit[hit.drum]
         soft = hit.velocity < 0.5
         sound = voices[int(take.integers(3)) + (3 if soft else 0)]
-        gain = hit.velocity ** 1.4
+        gain = hit.velocity**1.4
         add(out, round(hit.start * sample_rate), sound * (place[hit.drum] * gain))
     return _room(rng, out, sample_rate)
 

@@ -231,13 +231,14 @@ BEATS: dict[str, tuple[Beat, ...]] = {
 
 FILLS: tuple[tuple[str, ...], ...] = (
     ("", "", "", "", "", "", "", "", "", "", "", "", "snare", "snare", "tom_mid", "tom_low"),
-    ("", "", "", "", "", "", "", "", "tom_high", "tom_high", "tom_mid", "tom_mid")
-    + ("tom_low", "tom_low", "snare", "kick"),
+    (*("",) * 8, *("tom_high",) * 2, *("tom_mid",) * 2, *("tom_low",) * 2, "snare", "kick"),
     ("", "", "", "", "", "", "", "", "", "", "", "", "tom_high", "", "tom_low", ""),
-    ("", "", "", "", "", "", "", "", "snare", "", "snare", "snare") + ("snare",) * 4,
-    ("snare", "", "", "snare", "", "", "snare", "", "tom_high", "", "tom_mid", "", "tom_low")
-    + ("", "kick", ""),
-    ("",) * 14 + ("open_hat", ""),
+    (*("",) * 8, "snare", "", *("snare",) * 6),
+    (
+        *("snare", "", "", "snare", "", "", "snare", ""),
+        *("tom_high", "", "tom_mid", "", "tom_low", "", "kick", ""),
+    ),
+    (*("",) * 14, "open_hat", ""),
     ("",) * 16,
 )
 """What fills a bar at the end of a section, in sixteenths."""

@@ -1,13 +1,13 @@
 """Play a score: every part on its instrument, through its channel strip, into four stems."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from sonograd.data.songs.bass import bass_patch
-from sonograd.data.songs.compose import compose
+from sonograd.data.songs.compose import check_request, compose
 from sonograd.data.songs.describe import describe
 from sonograd.data.songs.drums import render_drums
 from sonograd.data.songs.genres import GENRES
@@ -18,9 +18,10 @@ from sonograd.data.songs.patches import Patch
 from sonograd.data.songs.score import STEMS, Part, Score, stream
 from sonograd.data.songs.sound import pan
 from sonograd.data.songs.vocals import render_vocals
-from sonograd.errors import ParameterError
 
-__all__ = ["SyntheticSong", "make_song", "render"]
+Source: TypeAlias = Literal["synthesis", "sampled"]
+
+__all__ = ["Source", "SyntheticSong", "dry_parts", "make_song", "position", "render"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,12 @@ class SyntheticSong:
 
 
 def make_song(
-    seed: int, *, seconds: float, sample_rate: int = 44100, genre: str | None = None
+    seed: int,
+    *,
+    seconds: float,
+    sample_rate: int = 44100,
+    genre: str | None = None,
+    source: Source = "synthesis",
 ) -> SyntheticSong:
     """Compose and play a song.
 
@@ -57,6 +63,8 @@ def make_song(
         seconds: Length.
         sample_rate: In Hz, from 8000 on.
         genre: One of :data:`~sonograd.data.songs.GENRES`; drawn at random if not given.
+        source: ``synthesis``, or ``sampled`` for instruments of a SoundFont and voices from
+            speech, which need programs of their own: see :mod:`sonograd.data.songs.sampled`.
 
     Returns:
         Drums, bass, other and vocals, with a description.
@@ -64,34 +72,33 @@ def make_song(
     Raises:
         ParameterError: For a genre that is not known, or a length, rate or seed out of range.
     """
-    check_rate(sample_rate)
+    check_request(seed=seed, seconds=seconds, sample_rate=sample_rate)
     score = compose(seed, seconds=seconds, genre=genre)
-    return SyntheticSong(render(score, sample_rate), sample_rate, describe(score))
-
-
-def check_rate(sample_rate: int) -> None:
-    """Raise :class:`~sonograd.errors.ParameterError` for a rate that cannot be rendered at."""
-    if not 8000 <= sample_rate <= 192000:
-        raise ParameterError(f"sample_rate is {sample_rate}; expected 8000 to 192000 Hz.")
+    return SyntheticSong(render(score, sample_rate, source=source), sample_rate, describe(score))
 
 
 # Usual level of each stem in a mix in dB, and how much it varies.
 _BALANCE = {"drums": (0.0, 2.5), "bass": (-2.5, 3.0), "other": (-1.0, 3.0), "vocals": (0.5, 3.0)}
 
 
-def render(score: Score, sample_rate: int) -> Tensor:
+def render(score: Score, sample_rate: int, *, source: Source = "synthesis") -> Tensor:
     """Play a score.
 
     Returns:
         Stems ``(4, 2, samples)``, float32.
     """
-    check_rate(sample_rate)
+    check_request(seed=score.seed, seconds=score.seconds, sample_rate=sample_rate)
     samples = max(round(score.seconds * sample_rate), 1)
     drive = GENRES[score.genre].drive
     stems = torch.zeros(len(STEMS), 2, samples)
+    play = dry_parts
+    if source == "sampled":
+        from sonograd.data.songs.sampled import sampled_parts
+
+        play = sampled_parts
     with torch.no_grad():
         for index, stem in enumerate(STEMS):
-            for part, dry in _dry_parts(score, stem, sample_rate, samples):
+            for part, dry in play(score, stem, sample_rate, samples):
                 rng = stream(score.seed, "strip", part)
                 wet = strip(dry, rng, stem, sample_rate, drive)
                 gain = 10 ** (float(rng.normal(0.0, 3.5 if stem == "other" else 0.0)) / 20)
@@ -114,7 +121,7 @@ def _mix(score: Score, stems: Tensor, sample_rate: int) -> Tensor:
     return master(stems, stream(score.seed, "master"), sample_rate)
 
 
-def _dry_parts(score: Score, stem: str, sample_rate: int, samples: int) -> list[tuple[str, Tensor]]:
+def dry_parts(score: Score, stem: str, sample_rate: int, samples: int) -> list[tuple[str, Tensor]]:
     """Return (name, sound) of every part of a stem, placed in stereo."""
     if stem == "drums":
         return [("drums", render_drums(score, sample_rate, samples))]
@@ -127,7 +134,7 @@ def _dry_parts(score: Score, stem: str, sample_rate: int, samples: int) -> list[
             rng = stream(score.seed, "player", part.name)
             patch = _patch(score, part, sample_rate)
             mono = patch.play(part.notes, rng, sample_rate, samples)
-            parts.append((part.name, pan(mono, _position(score, part))))
+            parts.append((part.name, pan(mono, position(score, part))))
     return parts
 
 
@@ -140,7 +147,7 @@ def _patch(score: Score, part: Part, sample_rate: int) -> Patch:
     return instrument_patch(part.instrument, rng, sample_rate)
 
 
-def _position(score: Score, part: Part) -> float:
+def position(score: Score, part: Part) -> float:
     """Return where a part stands: the bass and most leads in the middle."""
     rng = stream(score.seed, "place", part.name)
     if part.stem == "bass":

@@ -267,7 +267,8 @@ def _pitch(
     if singer.speech:
         fall = float(rng.normal(-3.0, 2.5)) * time / max(note.duration, 0.1)
         pitch = pitch + singer.speech * (fall + float(rng.normal(0.0, 1.8)))
-    return pitch
+    result: np.ndarray = pitch
+    return result
 
 
 def _draw_consonant(
