@@ -37,7 +37,9 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "separate": ("sonograd.cli.separate:separate", "Take songs apart: one file per stem."),
     "demo": ("sonograd.cli.demo:demo", "Make a song, take it apart, and show how well."),
+    "songs": ("sonograd.cli.songs:songs", "Make synthetic multitrack songs to train and test with."),
     "doctor": ("sonograd.cli.doctor:doctor", "Show versions, devices, speed, and what is missing."),
+    "train": ("sonograd.cli.train:train", "Train a model on a folder of songs."),
 }
 
 app = App(
