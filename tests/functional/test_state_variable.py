@@ -12,7 +12,7 @@ KINDS = ("low_pass", "band_pass", "high_pass", "notch", "all_pass")
 
 @pytest.fixture(params=["kernel", "torch"])
 def path(request, monkeypatch):
-    """Run with and without compiled kernels; numba itself must not touch the threads of torch."""
+    """Run with and without compiled kernels."""
     if request.param == "torch":
         monkeypatch.setattr(_kernels, "has_fast_kernels", lambda: False)
     elif not _kernels.has_fast_kernels():

@@ -51,7 +51,7 @@ def _partials(y, frequency_hz, count):
 
 def test_pick_position_damping_and_brightness():
     picked = _partials(_pluck(200.0, 8000, pick_position=0.25), 200.0, 12)
-    assert picked[[3, 7, 11]].max() < 0.1 * np.median(picked)
+    assert picked[[3, 7, 11]].max() < 0.1 * picked.mean()
     high = slice(20, 40)
     free, damped = (
         _partials(_pluck(200.0, 22_050, damping=d)[11_025:], 200.0, 40)[high].sum()

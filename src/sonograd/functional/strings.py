@@ -93,9 +93,9 @@ def _loop_filter(
     spare = 1 - math.sqrt(min(wanted / abs(lagrange @ turn), 1.0))
     damping = min(damping, 2 * spare / (1 - turn[1].real))
     smooth = np.array([damping / 4, 1 - damping / 2, damping / 4])
-    # The loop must lose energy at 0 Hz too, where the low-pass does not help.
     taps: np.ndarray = np.convolve(np.convolve(smooth, smooth), lagrange)
     fundamental = abs(taps @ turn[1] ** np.arange(len(taps)))
+    # The loop must lose energy at 0 Hz too, where the low-pass does not help.
     gained: np.ndarray = min(wanted / fundamental, 1 - 1e-5) * taps
     return gained
 
