@@ -11,6 +11,7 @@
     ├── CheckpointError       a file of weights or training state
     ├── ModelNotFoundError    a model name that nothing answers to      (LookupError)
     ├── OutputError           a place that cannot be written to
+    ├── TrainingError         training that cannot go on
     └── MissingExtraError     an optional dependency                    (ImportError)
 
 Messages say what came, what was expected and what to do, on one line where possible;
@@ -30,6 +31,7 @@ __all__ = [
     "ParameterError",
     "ShapeError",
     "SonogradError",
+    "TrainingError",
 ]
 
 
@@ -73,6 +75,10 @@ class ModelNotFoundError(SonogradError, LookupError):
 
 class OutputError(SonogradError):
     """A result cannot be written where it was asked for."""
+
+
+class TrainingError(SonogradError):
+    """Training cannot go on, for example because the loss is no number."""
 
 
 class MissingExtraError(SonogradError, ImportError):

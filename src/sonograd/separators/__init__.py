@@ -14,6 +14,7 @@ from sonograd.separators.classical import (
     HarmonicPercussive,
     RepetitionExtraction,
 )
+from sonograd.separators.default import TFCTDFUNet
 from sonograd.separators.select import SelectStems
 from sonograd.separators.stream import SeparatorStream
 from sonograd.separators.unet import SpectrogramNetLSTM, SpectrogramNetSimple, SpectrogramNetVAE
@@ -33,6 +34,7 @@ __all__ = [
     "SpectrogramNetLSTM",
     "SpectrogramNetSimple",
     "SpectrogramNetVAE",
+    "TFCTDFUNet",
     "build_separator",
     "load_separator",
     "read_checkpoint_info",

@@ -1,0 +1,333 @@
+"""The default separator: a TFC-TDF U-Net on log spectra, with masks that share out the mix.
+
+Each block convolves over time and frequency, then mixes all frequencies of a frame through a
+bottleneck, after Choi et al., "Investigating U-Nets with various intermediate blocks for
+spectrogram-based singing voice separation" (ISMIR 2020). Batch normalization keeps inference
+independent of the chunk; in training its statistics couple the items of a batch, which is this
+model's choice.
+"""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sonograd.config.separators import TFCTDFUNetConfig
+from sonograd.errors import ParameterError
+from sonograd.separators.base import MaskEstimate, Separator
+from sonograd.separators.chunking import ChunkPlan
+from sonograd.shapes import check_audio
+
+__all__ = ["TFCTDFUNet", "log_features", "mask_grid", "normalize_level"]
+
+#: Added to powers before the logarithm: 60 dB below the level of the mix.
+_POWER_FLOOR = 1e-6
+#: Added to the standard deviation that a mix is divided by, so that silence stays silent.
+_LEVEL_FLOOR = 1e-8
+
+
+def mask_grid(n_fft: int, sample_rate: int, full_resolution_hz: float) -> NDArray[np.int64]:
+    """Return the borders, in bins, of the groups of bins that share one mask value.
+
+    Args:
+        n_fft: FFT length in samples.
+        sample_rate: In Hz.
+        full_resolution_hz: Up to here every bin is a group of its own; over the next octave two
+            bins are one, over the octave above four, and beyond sixteen.
+
+    Returns:
+        Increasing integers from 0 to ``n_fft // 2 + 1``.
+    """
+    bins = n_fft // 2 + 1
+    octave = max(round(full_resolution_hz * n_fft / sample_rate), 1)
+    starts = [
+        *range(0, min(octave, bins)),
+        *range(octave, min(2 * octave, bins), 2),
+        *range(2 * octave, min(4 * octave, bins), 4),
+        *range(4 * octave, bins, 16),
+    ]
+    return np.array([*starts, bins])
+
+
+def normalize_level(mix: Tensor) -> tuple[Tensor, Tensor]:
+    """Divide each item ``(..., channels, samples)`` by its standard deviation; return both."""
+    deviation = mix.std(dim=(-2, -1), keepdim=True, correction=0)
+    level = deviation + _LEVEL_FLOOR
+    return mix / level, level
+
+
+def log_features(powers: Tensor, cross: Tensor | None) -> Tensor:
+    """Turn mean powers per group of bins into what the network sees.
+
+    Args:
+        powers: Power of each channel, ``(batch, channels, frames, groups)``; a stationary signal
+            of unit variance has about 1.
+        cross: Real part of the cross spectrum of left and right, ``(batch, frames, groups)``, or
+            None for mono.
+
+    Returns:
+        Scaled logarithms, ``(batch, features, frames, groups)``: one feature for mono; left,
+        right, mid and side for stereo.
+    """
+    if cross is not None:
+        half = 0.5 * powers.sum(dim=1)
+        mid_and_side = torch.stack((half + cross, half - cross), dim=1).clamp(min=0.0)
+        powers = torch.cat((powers, mid_and_side), dim=1)
+    return 0.4 * torch.log10(powers + _POWER_FLOOR) + 0.8
+
+
+def _bands(centers_hz: NDArray[np.float64]) -> list[int]:
+    """Return the borders, in groups, of the bands that the U-Net works on: finer below."""
+    steps = ((500.0, 10.77), (1500.0, 21.6), (5000.0, 43.1), (float(centers_hz[-1]) + 1, 280.0))
+    borders, frequency = [0], 0.0
+    for upper, step in steps:
+        while frequency < upper - 1e-6 and frequency < centers_hz[-1]:
+            frequency = min(frequency + step, upper)
+            index = int(np.searchsorted(centers_hz, frequency))
+            if index > borders[-1]:
+                borders.append(index)
+    borders[-1] = len(centers_hz)
+    return borders if len(borders) > 1 else [0, len(centers_hz)]
+
+
+def _pooling(borders: list[int], rows: int) -> tuple[Tensor, Tensor]:
+    """Return the matrices that average groups into ``rows`` bands and interpolate back."""
+    groups, bands = borders[-1], len(borders) - 1
+    down, up = np.zeros((groups, rows), np.float32), np.zeros((rows, groups), np.float32)
+    centers = []
+    for band, (begin, end) in enumerate(pairwise(borders)):
+        down[begin:end, band] = 1 / (end - begin)
+        centers.append((begin + end - 1) / 2)
+    position = np.interp(np.arange(groups), centers, np.arange(bands))
+    lower = np.floor(position).astype(int)
+    for group, (low, part) in enumerate(zip(lower, position - lower, strict=True)):
+        up[low, group] += 1 - part
+        up[min(low + 1, bands - 1), group] += part
+    return torch.from_numpy(down), torch.from_numpy(up)
+
+
+class _Block(nn.Module):
+    """Two convolutions around a bottleneck over frequency, with a residual connection."""
+
+    def __init__(self, in_channels: int, channels: int, rows: int, factor: int) -> None:
+        super().__init__()
+        narrow = max(rows // factor, 1)
+        self.position = nn.Parameter(torch.zeros(1, channels, 1, rows))
+        self.conv_in = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.norm_in = nn.BatchNorm2d(channels)
+        self.squeeze = nn.Parameter(torch.randn(narrow, rows) / rows**0.5)
+        self.expand = nn.Parameter(torch.randn(rows, narrow) * 0.5 / narrow**0.5)
+        self.conv_out = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm_out = nn.BatchNorm2d(channels)
+        self.skip = nn.Conv2d(in_channels, channels, 1) if in_channels != channels else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, in_channels, frames, rows)`` to ``(batch, channels, frames, rows)``."""
+        y = self.norm_in(self.conv_in(x))
+        y = F.relu(y + self.position.to(y.dtype), inplace=True)
+        # Channels are last in memory, so the matrices act on the rows without a copy.
+        rows_last_but_one = y.permute(0, 2, 3, 1)
+        z = torch.matmul(self.squeeze, rows_last_but_one)
+        z = torch.matmul(self.expand, F.relu(z))
+        y = y + z.permute(0, 3, 1, 2)
+        residual = x if self.skip is None else self.skip(x)
+        return F.relu(self.norm_out(self.conv_out(y)) + residual, inplace=True)
+
+
+class TFCTDFUNet(Separator):
+    """A compact U-Net whose soft-max masks share out the mix, so that the stems sum to it.
+
+    Every item of a batch is brought to unit level first and its stems back afterwards, so that
+    separation does not depend on the volume of a recording.
+
+    Attributes:
+        grid: Borders of the groups of bins that share a mask value, see :func:`mask_grid`.
+        chunk_frames: Frames of a training chunk, a multiple of what the levels divide by.
+    """
+
+    config: TFCTDFUNetConfig
+    window: Tensor
+    _group_of_bin: Tensor
+    _pool: Tensor
+    _unpool: Tensor
+
+    def __init__(self, config: TFCTDFUNetConfig) -> None:
+        """Build the model with random weights.
+
+        Raises:
+            ParameterError: If one target alone is said to make up the whole mix, or frames do
+                not overlap.
+        """
+        super().__init__()
+        if config.complete_targets and len(config.targets) == 1:
+            raise ParameterError(
+                f"{config.targets[0]!r} alone cannot be the whole mix; "
+                "expected more targets, or complete_targets = false"
+            )
+        if config.hop_length > config.num_fft // 2:
+            raise ParameterError(
+                f"hop_length is {config.hop_length}; "
+                f"expected at most half of num_fft ({config.num_fft // 2})"
+            )
+        self.config = config
+        self.stems = config.targets
+        self.sample_rate = config.sample_rate
+        self.channels = config.num_channels
+        self._factor = 2**config.num_levels
+        self.plan = _plan(config)
+        frames = config.sample_length * config.sample_rate / config.hop_length
+        self.chunk_frames = max(round(frames / self._factor), 1) * self._factor
+        self._set_grid()
+        self._set_layers()
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples of a training chunk: they give exactly :attr:`chunk_frames` frames."""
+        return (self.chunk_frames - 1) * self.config.hop_length
+
+    def _set_grid(self) -> None:
+        config = self.config
+        self.grid = mask_grid(config.num_fft, config.sample_rate, config.full_resolution_hz)
+        groups = np.repeat(np.arange(len(self.grid) - 1), np.diff(self.grid))
+        centers = (self.grid[:-1] + self.grid[1:] - 1) / 2 * config.sample_rate / config.num_fft
+        borders = _bands(centers)
+        self._rows = -(-(len(borders) - 1) // self._factor) * self._factor
+        down, up = _pooling(borders, self._rows)
+        window = torch.hann_window(config.num_fft, dtype=torch.float64)
+        self._scale = 1 / window.square().sum().sqrt().item()
+        self.register_buffer("window", window.float(), persistent=False)
+        self.register_buffer("_group_of_bin", torch.from_numpy(groups), persistent=False)
+        self.register_buffer("_pool", down, persistent=False)
+        self.register_buffer("_unpool", up, persistent=False)
+
+    def _set_layers(self) -> None:
+        config = self.config
+        levels, factor = config.num_levels, config.bottleneck_factor
+        channels = [config.num_hidden_channels * (level + 1) for level in range(levels + 1)]
+        rows = [self._rows // 2**level for level in range(levels + 1)]
+        features = 1 if self.channels == 1 else 4
+        self.masks_per_channel = len(self.stems) + (not config.complete_targets)
+        self.first = nn.Conv2d(features, channels[0], 3, padding=1)
+        self.encoder = nn.ModuleList(
+            _Block(channels[k], channels[k], rows[k], factor) for k in range(levels)
+        )
+        self.down = nn.ModuleList(
+            nn.Conv2d(channels[k], channels[k + 1], 2, stride=2) for k in range(levels)
+        )
+        self.bottom = _Block(channels[-1], channels[-1], rows[-1], factor)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(channels[k + 1], channels[k], 2, stride=2) for k in range(levels)
+        )
+        self.decoder = nn.ModuleList(
+            _Block(2 * channels[k], channels[k], rows[k], factor) for k in range(levels)
+        )
+        self.last = nn.Conv2d(channels[0], self.masks_per_channel * self.channels, 1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Run the network.
+
+        Args:
+            features: See :func:`log_features`, ``(batch, features, frames, groups)``.
+
+        Returns:
+            One value per mask and group of bins, ``(batch, masks, channels, frames, groups)``.
+        """
+        frames = features.shape[2]
+        x = torch.matmul(features, self._pool)
+        x = F.pad(x, (0, 0, 0, -frames % self._factor))
+        x = self.first(x.contiguous(memory_format=torch.channels_last))
+        skips = []
+        for block, down in zip(self.encoder, self.down, strict=True):
+            x = block(x)
+            skips.append(x)
+            x = down(x)
+        x = self.bottom(x)
+        for up, block, skip in zip(
+            reversed(self.up), reversed(self.decoder), reversed(skips), strict=True
+        ):
+            x = block(torch.cat((up(x), skip), dim=1))
+        x = self.last(x)[:, :, :frames]
+        x = torch.matmul(x, self._unpool.to(x.dtype))
+        return x.unflatten(1, (self.masks_per_channel, self.channels))
+
+    def spectrum(self, x: Tensor) -> Tensor:
+        """Return the scaled spectrum ``(..., bins, frames)`` of ``(..., samples)``."""
+        flat = x.reshape(-1, x.shape[-1])
+        result = torch.stft(
+            flat,
+            self.config.num_fft,
+            self.config.hop_length,
+            window=self.window * self._scale,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        return result.reshape(*x.shape[:-1], *result.shape[-2:])
+
+    def _waveform(self, spectrum: Tensor, samples: int) -> Tensor:
+        flat = spectrum.reshape(-1, *spectrum.shape[-2:])
+        result = torch.istft(
+            flat,
+            self.config.num_fft,
+            self.config.hop_length,
+            window=self.window * self._scale,
+            center=True,
+            length=samples,
+        )
+        return result.reshape(*spectrum.shape[:-2], samples)
+
+    def _features(self, spectrum: Tensor) -> Tensor:
+        """Features of a normalized mix spectrum ``(batch, channels, bins, frames)``."""
+        x = spectrum.mT
+        width = self._group_of_bin.bincount()
+        powers = self._sum_groups(x.real.square() + x.imag.square()) / width
+        cross = None
+        if self.channels == 2:
+            product = x[:, 0].real * x[:, 1].real + x[:, 0].imag * x[:, 1].imag
+            cross = self._sum_groups(product) / width
+        return log_features(powers, cross)
+
+    def _sum_groups(self, x: Tensor) -> Tensor:
+        total = x.new_zeros(*x.shape[:-1], len(self.grid) - 1)
+        return total.index_add_(-1, self._group_of_bin, x)
+
+    def estimate(self, mix: Tensor) -> MaskEstimate:
+        """Map ``(batch, channels, samples)`` to stems, masks and the spectrum of the mix."""
+        check_audio(mix, name="mix", channels=self.channels)
+        batch, channels, samples = mix.shape
+        if samples == 0 or batch == 0:
+            frames = 1 + samples // self.config.hop_length
+            shape = (batch, channels, self.config.num_fft // 2 + 1, frames)
+            masks = mix.new_zeros(batch, len(self.stems), *shape[1:])
+            stems = mix.new_zeros(batch, len(self.stems), channels, samples)
+            return MaskEstimate(
+                stems, masks, torch.complex(mix.new_zeros(shape), mix.new_zeros(shape))
+            )
+        scaled, level = normalize_level(mix)
+        spectrum = self.spectrum(scaled)
+        logits = self.logits(self._features(spectrum)).to(mix.dtype)
+        masks = torch.softmax(logits, dim=1)[:, : len(self.stems)]
+        masks = masks.index_select(-1, self._group_of_bin).mT
+        spectra = masks * spectrum[:, None]
+        stems = self._waveform(spectra, samples) * level[:, None]
+        return MaskEstimate(stems, masks, spectrum * level[..., None] / self._scale)
+
+    def forward(self, mix: Tensor) -> Tensor:
+        """Map ``(batch, channels, samples)`` to ``(batch, stems, channels, samples)``."""
+        return self.estimate(mix).stems
+
+
+def _plan(config: TFCTDFUNetConfig) -> ChunkPlan:
+    """Lay chunks so that the halvings of the time axis fall on the same frames in each.
+
+    A chunk is about ten seconds, with at least 0.7 s of context on both sides, and neighbors
+    cross-fade over a third of a second.
+    """
+    step = 2**config.num_levels * config.hop_length
+    context = math.ceil(0.7 * config.sample_rate / step) * step
+    hop = max(round(9 * config.sample_rate / step), 1) * step
+    return ChunkPlan(length=hop + step - config.hop_length, hop=hop, context=context)

@@ -1,0 +1,95 @@
+"""The state of a training run: saved whole or not at all, read without executing anything."""
+
+import os
+import pickle
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sonograd.errors import CheckpointError, OutputError
+
+__all__ = ["STATE_NAME", "TrainingState", "read_state", "write_state"]
+
+#: Training state in a session folder.
+STATE_NAME = "checkpoint.pth"
+_FORMAT = "sonograd-training"
+_VERSION = 1
+
+
+@dataclass
+class TrainingState:
+    """Everything that a later process needs to go on as if nothing had happened.
+
+    Random numbers need no state: they follow from the seed and the number of the step.
+
+    Attributes:
+        step: Steps done.
+        seconds: Seconds spent on them.
+        best: Best validation score so far, in dB; None before the first validation.
+        model: Weights.
+        average: Their moving average.
+        optimizer: State of the optimizer.
+    """
+
+    step: int
+    seconds: float
+    best: float | None
+    model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimizer: dict[str, Any]
+
+
+def write_state(state: TrainingState, path: str | os.PathLike[str]) -> None:
+    """Write ``state``; an interruption at any time leaves the old file or the new one.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    path = Path(path)
+    content = {"format": _FORMAT, "version": _VERSION, **vars(state)}
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{path}: cannot be written: {error}.") from None
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def read_state(path: str | os.PathLike[str]) -> TrainingState:
+    """Read a file of :func:`write_state` onto the CPU.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; there is nothing to resume.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: damaged ({str(error).splitlines()[0]}).") from None
+    if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+        raise CheckpointError(f"{path}: not a training state.")
+    version = content.pop("version", None)
+    if version != _VERSION:
+        raise CheckpointError(
+            f"{path}: has version {version!r}, this sonograd reads {_VERSION}; "
+            "resume with the sonograd that wrote it."
+        )
+    try:
+        return TrainingState(**content)
+    except TypeError:
+        raise CheckpointError(f"{path}: damaged (entries are missing).") from None
