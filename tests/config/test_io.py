@@ -138,6 +138,12 @@ def test_what_is_no_json_is_refused():
     assert problems({"name": Path("x")})[0].startswith("not plain JSON data")
 
 
+@pytest.mark.parametrize("value", [{}, [], None, 1, {"kind_type": "x"}])
+def test_a_choice_that_is_no_string(value):
+    assert problems({"mode": value}) == [f"mode: got {value!r}; expected one of fast, slow."]
+    assert problems({"kind_type": value}, Shape)
+
+
 def test_long_values_are_shortened():
     assert len(problems({"size": "x" * 10_000})[0]) < 200
 

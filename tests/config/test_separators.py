@@ -154,6 +154,12 @@ def test_contradictions(changes, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", get_args(SeparatorConfig), ids=lambda kind: kind.__name__)
+def test_no_architecture_writes_outside_its_folder(kind):
+    with pytest.raises(ConfigError, match=r"targets\.0: '\.\./up' cannot name a file"):
+        kind(targets=("../up",))
+
+
 def test_contradictions_come_together():
     assert len(problems(window_size=2048, hop_length=2000, mask_act_fn="softmax")) == 3
 

@@ -63,15 +63,14 @@ def _describe(error: Mapping[str, Any], kind: Any) -> str:
     message = str(error["msg"])
     if error["type"] in {"union_tag_invalid", "literal_error"}:
         given = error.get("input")
-        if isinstance(given, Mapping):
+        if error["type"] == "union_tag_invalid" and isinstance(given, Mapping):
             tag = str(error["ctx"]["discriminator"]).strip("'")
             given = given.get(tag)
             path = ".".join([*_path(error, kind), tag])
         expected = str(error["ctx"].get("expected_tags") or error["ctx"].get("expected"))
         names = [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
-        return f"{path}: got {given!r}; expected one of {', '.join(names)}." + suggest(
-            str(given), names
-        )
+        wrong = f"{path}: got {reprlib.repr(given)}; expected one of {', '.join(names)}."
+        return wrong + suggest(str(given), names)
     if error["type"] == "union_tag_not_found":
         tag = str(error["ctx"]["discriminator"]).strip("'")
         return ".".join([*_path(error, kind), tag]) + ": this key is missing."

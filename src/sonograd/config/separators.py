@@ -196,6 +196,11 @@ class TFCTDFUNetConfig:
     hop_length: Positive = 1024
     full_resolution_hz: Annotated[float, Gt(0)] = 4000
 
+    def __post_init__(self) -> None:
+        """Refuse targets that cannot name stems."""
+        if problems := target_problems(self.targets):
+            raise ConfigError(self.model_type, problems)
+
 
 SeparatorConfig: TypeAlias = (
     SpectrogramNetSimpleConfig
