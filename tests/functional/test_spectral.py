@@ -175,6 +175,19 @@ def test_gradients():
     assert torch.autograd.gradgradcheck(lambda x: analyze(x, fixed), (short,))
 
 
+@pytest.mark.slow
+def test_is_one_graph():
+    options = {"n_fft": 16, "hop_length": 5}
+
+    def round_trip(x):
+        return F.istft(F.stft(x, **options), **options, length=x.shape[-1])
+
+    compiled = torch.compile(round_trip, backend="eager", fullgraph=True)
+    for samples in (5, 100):
+        x = torch.randn(2, samples)
+        assert torch.equal(compiled(x), round_trip(x))
+
+
 def test_what_cannot_be_restored_is_refused():
     spectrum = torch.zeros(9, 4, dtype=torch.cfloat)
     with pytest.raises(ParameterError, match="hop_length is 16, too long for this window"):

@@ -97,7 +97,7 @@ def sa_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
         10 \log_{10} \frac{\sum_k \|s_k\|^2}{\sum_k \|s_k - \hat s_k\|^2}
 
     A silent source among others does no harm. Von Neumann et al., *SA-SDR: a novel loss function
-    for separation of meeting style data*, doi:10.1109/ICASSP43922.2022.9746757.
+    for separation of meeting style data*, arXiv:2110.15581.
 
     Args:
         estimate: :math:`\hat s`, shape ``(..., sources, samples)``; for several channels, flatten
