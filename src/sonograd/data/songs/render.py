@@ -1,5 +1,6 @@
 """Play a score: every part on its instrument, through its channel strip, into four stems."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -91,7 +92,7 @@ def render(score: Score, sample_rate: int, *, source: Source = "synthesis") -> T
     samples = max(round(score.seconds * sample_rate), 1)
     drive = GENRES[score.genre].drive
     stems = torch.zeros(len(STEMS), 2, samples)
-    play = dry_parts
+    play: Callable[[Score, str, int, int], list[tuple[str, Tensor]]] = dry_parts
     if source == "sampled":
         from sonograd.data.songs.sampled import sampled_parts
 
@@ -121,8 +122,10 @@ def _mix(score: Score, stems: Tensor, sample_rate: int) -> Tensor:
     return master(stems, stream(score.seed, "master"), sample_rate)
 
 
-def dry_parts(score: Score, stem: str, sample_rate: int, samples: int) -> list[tuple[str, Tensor]]:
-    """Return (name, sound) of every part of a stem, placed in stereo."""
+def dry_parts(
+    score: Score, stem: str, sample_rate: int, samples: int, *, only: Collection[str] | None = None
+) -> list[tuple[str, Tensor]]:
+    """Return (name, sound) of the parts of a stem, placed in stereo; all or ``only`` some."""
     if stem == "drums":
         return [("drums", render_drums(score, sample_rate, samples))]
     if stem == "vocals":
@@ -130,7 +133,7 @@ def dry_parts(score: Score, stem: str, sample_rate: int, samples: int) -> list[t
         return [(part.name, sound) for part, sound in sung]
     parts = []
     for part in score.of_stem(stem):
-        if part.notes:
+        if part.notes and (only is None or part.name in only):
             rng = stream(score.seed, "player", part.name)
             patch = _patch(score, part, sample_rate)
             mono = patch.play(part.notes, rng, sample_rate, samples)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -86,7 +87,7 @@ def _bands(x: Tensor, sample_rate: float) -> tuple[float, ...]:
     total = float(spectrum.sum()) or 1.0
     return tuple(
         _decibels(float(spectrum[(hz >= low) & (hz < high)].sum()) / total)
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in pairwise(edges)
     )
 
 

@@ -11,7 +11,7 @@ from sonograd.data.songs.sound import band_pass, log_uniform, low_pass, normaliz
 from sonograd.data.songs.voice import Singer, draw_singer, sing_line
 from sonograd.functional import fractional_delay, pulse_train
 
-__all__ = ["render_vocals"]
+__all__ = ["place_voice", "render_vocals", "treatment"]
 
 
 def render_vocals(score: Score, sample_rate: int, samples: int) -> list[tuple[Part, Tensor]]:
@@ -25,16 +25,22 @@ def render_vocals(score: Score, sample_rate: int, samples: int) -> list[tuple[Pa
     if not parts:
         return found
     singer = draw_singer(stream(score.seed, "singer"), parts[0].role, parts[0].instrument)
-    treat = _Treatment(stream(score.seed, "vocal treatment"), parts[0].role)
+    treat = treatment(score)
     for part in parts:
         rng = stream(score.seed, "take", part.name)
         voice = singer
         if part.name in {"harmony", "backing"}:
             voice = dataclasses.replace(singer, size=singer.size * float(rng.uniform(0.93, 1.08)))
         found.append(
-            (part, _place(part, _sing(part, voice, rng, sample_rate, samples, treat), rng))
+            (part, place_voice(part, _sing(part, voice, rng, sample_rate, samples, treat), rng))
         )
     return found
+
+
+def treatment(score: Score) -> "_Treatment":
+    """Return what is done to the voices of a song."""
+    singing = score.of_stem("vocals")[0].role
+    return _Treatment(stream(score.seed, "vocal treatment"), singing)
 
 
 def _sing(
@@ -56,7 +62,8 @@ def _sing(
     return treat.apply(sing_line(notes, singer, rng, rate, samples), rate)
 
 
-def _place(part: Part, x: Tensor, rng: np.random.Generator) -> Tensor:
+def place_voice(part: Part, x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Set a voice ``(samples,)`` to its level and place in stereo."""
     level, where = 1.0, float(rng.normal(0.0, 0.05))
     if part.name.startswith("double"):
         level = float(rng.uniform(0.2, 0.8))

@@ -115,10 +115,7 @@ def fm_tone(
     time = time_axis(samples, sample_rate)
     ratio = min(ratio, 0.3 * sample_rate / frequency_hz)
     most = max(0.4 * sample_rate / (frequency_hz * max(ratio, 0.25)) - 1.0, 0.3)
-    if isinstance(index, Tensor):
-        index = index.clamp(max=most)
-    else:
-        index = min(index, most)
+    index = index.clamp(max=most) if isinstance(index, Tensor) else min(index, most)
     turn = 2 * torch.pi * frequency_hz
     return torch.sin(turn * time + index * torch.sin(turn * ratio * time))
 
