@@ -37,6 +37,17 @@ def test_sosfilt_matches_scipy(rng, low_hz, dtype, bound):
     assert _error(actual, signal.sosfilt(sos.numpy(), x.double().numpy())) < bound
 
 
+def test_autocast_and_half_precision_do_not_reach_the_recursion(rng):
+    x = torch.from_numpy(rng.standard_normal((2, 5000))).float()
+    expected = F.sosfilt(x, _equalizer())
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(F.sosfilt(x, _equalizer()), expected, rtol=0, atol=0)
+    half = F.sosfilt(x.bfloat16(), _equalizer())
+    assert half.dtype == torch.bfloat16
+    wide = F.sosfilt(x.bfloat16().float(), _equalizer())
+    torch.testing.assert_close(half, wide.bfloat16(), rtol=0, atol=0)
+
+
 @given(
     samples=st.integers(0, 300),
     sections=st.integers(1, 4),

@@ -270,8 +270,19 @@ def _block_matrices(system: _System) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def _run(x: Tensor, system: _System, start: Tensor | None) -> tuple[Tensor, Tensor]:
     """Filter rows ``(filters, rows, samples)`` from state ``start (filters, rows, n)``.
 
-    Returns the output and the last state, in float64 if the device has it.
+    Returns the output, in the dtype of ``x``, and the last state. Half precision is widened and
+    autocast switched off: a recursion would amplify their rounding.
     """
+    half = x.dtype in {torch.float16, torch.bfloat16}
+    if torch.amp.is_autocast_available(x.device.type):
+        with torch.autocast(x.device.type, enabled=False):
+            y, end = _blocks(x.float() if half else x, system, start)
+    else:
+        y, end = _blocks(x.float() if half else x, system, start)
+    return y.to(x.dtype), end
+
+
+def _blocks(x: Tensor, system: _System, start: Tensor | None) -> tuple[Tensor, Tensor]:
     filters, rows, samples = x.shape
     toeplitz, outputs, inputs, power = (
         m.to(x.device, x.dtype).contiguous() for m in _block_matrices(system)
