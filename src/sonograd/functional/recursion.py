@@ -45,7 +45,7 @@ def sosfilt(x: Tensor, sos: Tensor) -> Tensor:
     >>> sosfilt(torch.ones(3), torch.tensor([[1.0, 0, 0, 1, -0.5, 0]]))
     tensor([1.0000, 1.5000, 1.7500])
     """
-    filters, rows, lead = _arrange(x, sos, tail=2)
+    filters, rows, lead = _arrange(x, sos)
     if 0 in rows.shape or not filters.shape[-2]:
         return x.expand(*lead, x.shape[-1]).clone()
     _check_order(2 * filters.shape[-2])
@@ -64,7 +64,7 @@ def sosfilt_stream(x: Tensor, sos: Tensor, state: Tensor | None) -> tuple[Tensor
         The filtered samples ``(..., samples)`` and the state ``(..., sections, 2)``, float64: the
         last two values inside each section between its poles and its zeros.
     """
-    filters, rows, lead = _arrange(x, sos, tail=2)
+    filters, rows, lead = _arrange(x, sos)
     sections = filters.shape[-2]
     _check_order(2 * sections)
     shape = (*lead, sections, 2)
@@ -106,7 +106,7 @@ def lfilter(x: Tensor, b: Tensor, a: Tensor) -> Tensor:
     _check_order(taps - 1)
     b, a = (pad(c.to(_wide(c)), (0, taps - c.shape[-1])) for c in (b, a.to(b.device)))
     b, a = torch.broadcast_tensors(b / a[..., :1], a / a[..., :1])
-    filters, rows, lead = _arrange(x, torch.stack([b, a], dim=-2), tail=2, width=taps)
+    filters, rows, lead = _arrange(x, torch.stack([b, a], dim=-2), width=taps)
     if 0 in rows.shape:
         return x.expand(*lead, x.shape[-1]).clone()
     b, a = filters.unbind(-2)
@@ -129,9 +129,7 @@ def _check_order(order: int) -> None:
         )
 
 
-def _arrange(
-    x: Tensor, filters: Tensor, *, tail: int, width: int = 6
-) -> tuple[Tensor, Tensor, torch.Size]:
+def _arrange(x: Tensor, filters: Tensor, *, width: int = 6) -> tuple[Tensor, Tensor, torch.Size]:
     """Line up filters ``(filters, ..., width)`` with rows ``(filters, rows, samples)``.
 
     Trailing leading dimensions that all share one filter become rows of it.
@@ -139,9 +137,9 @@ def _arrange(
     check_floating(x)
     if not x.ndim:
         raise ShapeError("x is a scalar; expected (..., samples)")
-    if filters.ndim < tail or filters.shape[-1] != width:
+    if filters.ndim < 2 or filters.shape[-1] != width:
         raise ShapeError(f"sos has shape {tuple(filters.shape)}; expected (..., sections, {width})")
-    own, core = filters.shape[:-tail], filters.shape[-tail:]
+    own, core = filters.shape[:-2], filters.shape[-2:]
     try:
         lead = torch.broadcast_shapes(x.shape[:-1], own)
     except RuntimeError as error:
