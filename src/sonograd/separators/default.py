@@ -113,29 +113,34 @@ def _pooling(borders: list[int], rows: int) -> tuple[Tensor, Tensor]:
 class _Block(nn.Module):
     """Two convolutions around a bottleneck over frequency, with a residual connection."""
 
-    def __init__(self, in_channels: int, channels: int, rows: int, factor: int) -> None:
+    def __init__(self, channels: int, rows: int, factor: int) -> None:
         super().__init__()
         narrow = max(rows // factor, 1)
         self.position = nn.Parameter(torch.zeros(1, channels, 1, rows))
-        self.conv_in = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.conv_in = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm_in = nn.BatchNorm2d(channels)
         self.squeeze = nn.Parameter(torch.randn(narrow, rows) / rows**0.5)
         self.expand = nn.Parameter(torch.randn(rows, narrow) * 0.5 / narrow**0.5)
-        self.conv_out = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm_out = nn.BatchNorm2d(channels)
-        self.skip = nn.Conv2d(in_channels, channels, 1) if in_channels != channels else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(batch, in_channels, frames, rows)`` to ``(batch, channels, frames, rows)``."""
+        """Map ``(batch, channels, frames, rows)`` to the same shape."""
         y = self.norm_in(self.conv_in(x))
         y = F.relu(y + self.position.to(y.dtype), inplace=True)
-        # Channels are last in memory, so the matrices act on the rows without a copy.
-        rows_last_but_one = y.permute(0, 2, 3, 1)
-        z = torch.matmul(self.squeeze, rows_last_but_one)
-        z = torch.matmul(self.expand, F.relu(z))
-        y = y + z.permute(0, 3, 1, 2)
-        residual = x if self.skip is None else self.skip(x)
-        return F.relu(self.norm_out(self.conv_out(y)) + residual, inplace=True)
+        y = self._bottleneck(y)
+        return F.relu(self.norm_out(self.conv_out(y)) + x, inplace=True)
+
+    def _bottleneck(self, x: Tensor) -> Tensor:
+        """Add to each frame what a narrow network over all its rows makes of it."""
+        batch, channels, frames, rows = x.shape
+        # Channels are last in memory, so that this is a view and rows are mixed without a copy.
+        y = x.permute(0, 2, 3, 1).reshape(batch * frames, rows, channels)
+        squeeze = self.squeeze.expand(batch * frames, -1, -1)
+        expand = self.expand.expand(batch * frames, -1, -1)
+        z = F.relu(torch.bmm(squeeze, y))
+        z = torch.baddbmm(y, expand.to(y.dtype), z.to(y.dtype))
+        return z.reshape(batch, frames, rows, channels).permute(0, 3, 1, 2)
 
 
 class TFCTDFUNet(Separator):
@@ -212,19 +217,15 @@ class TFCTDFUNet(Separator):
         features = 1 if self.channels == 1 else 4
         self.masks_per_channel = len(self.stems) + (not config.complete_targets)
         self.first = nn.Conv2d(features, channels[0], 3, padding=1)
-        self.encoder = nn.ModuleList(
-            _Block(channels[k], channels[k], rows[k], factor) for k in range(levels)
-        )
+        self.encoder = nn.ModuleList(_Block(channels[k], rows[k], factor) for k in range(levels))
         self.down = nn.ModuleList(
             nn.Conv2d(channels[k], channels[k + 1], 2, stride=2) for k in range(levels)
         )
-        self.bottom = _Block(channels[-1], channels[-1], rows[-1], factor)
+        self.bottom = _Block(channels[-1], rows[-1], factor)
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(channels[k + 1], channels[k], 2, stride=2) for k in range(levels)
         )
-        self.decoder = nn.ModuleList(
-            _Block(2 * channels[k], channels[k], rows[k], factor) for k in range(levels)
-        )
+        self.decoder = nn.ModuleList(_Block(channels[k], rows[k], factor) for k in range(levels))
         self.last = nn.Conv2d(channels[0], self.masks_per_channel * self.channels, 1)
 
     def logits(self, features: Tensor) -> Tensor:
@@ -249,7 +250,7 @@ class TFCTDFUNet(Separator):
         for up, block, skip in zip(
             reversed(self.up), reversed(self.decoder), reversed(skips), strict=True
         ):
-            x = block(torch.cat((up(x), skip), dim=1))
+            x = block(up(x) + skip)
         x = self.last(x)[:, :, :frames]
         x = torch.matmul(x, self._unpool.to(x.dtype))
         return x.unflatten(1, (self.masks_per_channel, self.channels))
