@@ -4,7 +4,14 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["Kind", "mp3_has_length", "sniff", "truncation"]
+__all__ = [
+    "Kind",
+    "last_page_start",
+    "mp3_has_length",
+    "set_mp3_length",
+    "sniff",
+    "truncation",
+]
 
 Kind = str
 _TAIL = 1 << 17
@@ -61,6 +68,45 @@ def mp3_has_length(path: Path) -> bool:
     return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
 
 
+def set_mp3_length(path: Path, samples: int) -> None:
+    """Make the header of an mp3 say that it holds ``samples``.
+
+    The header counts the samples that a decoder drops at both ends, 12 bits each, behind the
+    table of contents; FFmpeg counts too few when the last frame holds nothing but padding.
+    """
+    with path.open("r+b") as file:
+        head = file.read(10)
+        begin = _id3_size(head) if head[:3] == b"ID3" else 0
+        file.seek(begin)
+        frame = bytearray(file.read(192))
+        tag = max(frame.find(b"Xing"), frame.find(b"Info"))
+        if tag < 0:
+            return
+        frames = int.from_bytes(frame[tag + 8 : tag + 12], "big")
+        per_frame = 1152 if frame[1] & 0x08 else 576
+        field = slice(tag + 141, tag + 144)
+        delay = int.from_bytes(frame[field], "big") >> 12
+        padding = frames * per_frame - delay - samples
+        if not 0 <= padding < 4096:
+            return
+        frame[field] = (delay << 12 | padding).to_bytes(3, "big")
+        checksum = slice(tag + 154, tag + 156)
+        frame[checksum] = b"\0\0"
+        frame[checksum] = _crc16(bytes(frame[:190])).to_bytes(2, "big")
+        file.seek(begin)
+        file.write(frame)
+
+
+def _crc16(data: bytes) -> int:
+    """Return the CRC with polynomial 0xA001 (reflected), as mp3 headers have it."""
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0xA001 * (crc & 1)
+    return crc
+
+
 def truncation(path: Path, kind: Kind) -> str | None:
     """Say what is missing at the end of the file, or return ``None`` if nothing is known to be."""
     size = path.stat().st_size
@@ -83,6 +129,8 @@ def _pcm_truncation(file: BinaryIO, size: int) -> str | None:
     head = file.read(16)
     if head[:4] == b"riff":
         return _missing(struct.unpack("<Q", (head + file.read(8))[16:24])[0], size)
+    if head[8:12] not in (b"WAVE", b"AIFF", b"AIFC"):
+        return None
     order = "<" if head[:4] in (b"RIFF", b"RF64") else ">"
     long_size, position = None, 12
     while position + 8 <= size:
@@ -110,3 +158,19 @@ def _ogg_truncation(file: BinaryIO, size: int) -> str | None:
     table = tail[start + 27 : start + 27 + segments]
     end = start + 27 + segments + sum(table)
     return "it is cut off in its last page" if len(table) < segments or end > len(tail) else None
+
+
+def last_page_start(path: Path) -> int | None:
+    """Return the position, in samples, at which the last page of an Ogg file starts."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2 * _TAIL))
+        tail = file.read()
+    positions = []
+    start = tail.find(b"OggS")
+    while start >= 0 and len(tail) >= start + 27:
+        positions.append(struct.unpack("<q", tail[start + 6 : start + 14])[0])
+        size = tail[start + 26]
+        size += 27 + sum(tail[start + 27 : start + 27 + size])
+        start = tail.find(b"OggS", start + size)
+    known = [position for position in positions[:-1] if position >= 0]
+    return known[-1] if known else None

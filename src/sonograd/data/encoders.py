@@ -15,12 +15,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sonograd.data.containers import set_mp3_length
 from sonograd.data.formats import AudioFormat, Bits
 from sonograd.data.metadata import cover_kind
 from sonograd.data.readers import VORBIS_ORDER
 from sonograd.errors import ParameterError
 
-__all__ = ["Encoder", "EncoderSettings", "open_encoder"]
+__all__ = ["Encoder", "EncoderSettings", "check_cover", "open_encoder"]
 
 Samples = np.ndarray[Any, np.dtype[Any]]
 
@@ -79,7 +80,9 @@ class _SoundFileEncoder:
         import soundfile
 
         kind, subtype, options = _soundfile_format(settings)
-        self._order = VORBIS_ORDER.get(settings.channels) if kind == "OGG" else None
+        self._vorbis = kind == "OGG"
+        self._order = VORBIS_ORDER.get(settings.channels) if self._vorbis else None
+        self._rest: Samples = np.zeros((0, settings.channels), np.float32)
         self._file = soundfile.SoundFile(
             path, "w", settings.sample_rate, settings.channels, subtype, None, kind, **options
         )
@@ -95,11 +98,22 @@ class _SoundFileEncoder:
     def write(self, frames: Samples) -> None:
         if self._order is not None:
             frames = frames[:, list(self._order)]
+        if self._vorbis:
+            # Its encoder looks at a call at a time: always the same size, always the same file.
+            frames = np.concatenate([self._rest, frames])
+            whole = len(frames) - len(frames) % _BLOCK
+            frames, self._rest = frames[:whole], frames[whole:]
+        self._store(frames)
+
+    def _store(self, frames: Samples) -> None:
         for start in range(0, len(frames), _BLOCK):
             self._file.write(np.ascontiguousarray(frames[start : start + _BLOCK]))
 
     def close(self) -> None:
-        self._file.close()
+        try:
+            self._store(self._rest)
+        finally:
+            self._file.close()
 
 
 def _soundfile_format(settings: EncoderSettings) -> tuple[str, str, dict[str, Any]]:
@@ -143,6 +157,7 @@ class _FFmpegEncoder:
         import av
 
         recipe = _RECIPES[settings.format.name]
+        self._path = path
         self._settings = settings
         self._layout = _LAYOUTS[settings.channels]
         self._written = 0
@@ -204,12 +219,15 @@ class _FFmpegEncoder:
             self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
+        length = self._written
         # Without any sample these containers have no valid file; one of silence is the shortest.
         if not self._written and self._settings.format.name != "flac":
             kind = {"s16": np.int16, "s32": np.int32, "flt": np.float32}[self._input_format]
             self.write(np.zeros((1, self._settings.channels), kind))
         self._container.mux(self._stream.encode(None))
         self._container.close()
+        if self._settings.format.name == "mp3":
+            set_mp3_length(self._path, length)
 
 
 def _codec_format(settings: EncoderSettings) -> str:
@@ -234,9 +252,16 @@ def _bitrate_kbps(settings: EncoderSettings) -> int:
 
 def check_cover(cover: bytes) -> None:
     """Raise :class:`~sonograd.errors.ParameterError` unless ``cover`` is a JPEG or PNG file."""
-    if cover_kind(cover) is None:
+    import av
+
+    try:
+        with av.open(BytesIO(cover)) as source:
+            known = cover_kind(cover) is not None and source.streams.video[0].width > 0
+    except (av.FFmpegError, IndexError):
+        known = False
+    if not known:
         raise ParameterError(
-            f"cover starts with {cover[:8]!r}; expected the bytes of a JPEG or PNG file."
+            f"cover starts with {cover[:8]!r}; expected the bytes of a whole JPEG or PNG file."
         )
 
 

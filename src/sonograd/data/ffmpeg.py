@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sonograd.data.containers import Kind, mp3_has_length
+from sonograd.data.containers import Kind, last_page_start, mp3_has_length
 from sonograd.errors import AudioError
 
 __all__ = ["ACCEPTED", "FFmpegReader", "Frames", "cut_off", "open_container"]
@@ -17,9 +17,12 @@ Frames = np.ndarray[Any, np.dtype[np.float32]]
 ACCEPTED = "wav, flac, aiff, mp3, ogg (Vorbis, Opus), m4a (AAC, ALAC), w64, rf64 and .stem.mp4"
 
 _PREROLL_SECONDS = 1.0
-# Containers that round durations may promise a little more than there is.
-_ROUNDING_SECONDS = 0.02
+# Containers that round durations, and mp3 headers that count themselves, promise a little more
+# than there is; that much is silence.
+_ROUNDING = 1152
 _KNOW_THEIR_LENGTH = frozenset({"mp4", "flac", "ogg", "wav", "aiff", "w64", "caf"})
+# With so many planes PyAV looks for their end behind the end of their list.
+_MAX_PLANES = 8
 _SCALES = {"int16": 2.0**-15, "int32": 2.0**-31}
 
 
@@ -84,9 +87,18 @@ class FFmpegReader:
         self.container = _container_name(self._container.format.name)
         self._exact_times = first.time_base <= Fraction(1, self.sample_rate)
         self._origin = self._in_samples(first.start_time or 0, first.time_base)
+        self._counted = False
         self._lengths = [self._count(kind, available[number]) for number in self._chosen]
         self.samples = max(self._lengths)
-        self._restart()
+        # The only time stamp of an Ogg page is its end, and the last one's need not be where its
+        # packets end: decoding must not start there.
+        start = last_page_start(self.path) if kind in ("vorbis", "opus") else None
+        self._last_start = self.samples if start is None else start
+        if self._counted:
+            self._restart()
+        else:
+            self._streams = [available[number] for number in self._chosen]
+            self._begin(0)
 
     def _check_layout(self, item: Any) -> None:
         """Raise unless a stream, or a decoded frame, has the rate and channels of the file."""
@@ -104,11 +116,13 @@ class FFmpegReader:
         """Return the number of samples, from the header if it knows and by counting if not."""
         names = self._container.format.name.split(",")
         by_packets = kind == "mp3" or "aac" in names
-        in_header = bool(_KNOW_THEIR_LENGTH.intersection(names))
-        if in_header or (kind == "mp3" and mp3_has_length(self.path)):
-            if stream.duration is not None:
-                return max(0, self._in_samples(stream.duration, stream.time_base))
-        elif by_packets:
+        known = bool(_KNOW_THEIR_LENGTH.intersection(names))
+        known = known or (kind == "mp3" and mp3_has_length(self.path))
+        if known and stream.duration is not None:
+            length = self._in_samples(stream.duration, stream.time_base)
+            return max(0, length - _skipped(kind, stream))
+        self._counted = True
+        if by_packets:
             ends = [
                 packet.pts + packet.duration
                 for packet in self._container.demux(stream)
@@ -148,7 +162,7 @@ class FFmpegReader:
         if self._position <= start < self._position + 2 * preroll:
             self._skip_to(start)
             return
-        before = start - preroll
+        before = min(start, self._last_start) - preroll
         if before > 0 and self._exact_times:
             stream = self._streams[0]
             time = Fraction(before + self._origin, self.sample_rate) / stream.time_base
@@ -178,11 +192,10 @@ class FFmpegReader:
             self._seek(start)
         stop = start + samples
         self._fill(stop)
-        slack = int(_ROUNDING_SECONDS * self.sample_rate)
         result = []
         for stream, length in zip(self._streams, self._lengths, strict=True):
             queue = self._queues[stream.index]
-            if queue.end < min(stop, length) - slack:
+            if queue.end < min(stop, length) - _ROUNDING:
                 raise cut_off(self.path, queue.end, length)
             frames = queue.take(samples)
             frames[max(0, length - start) :] = 0.0
@@ -210,8 +223,10 @@ class FFmpegReader:
 
     def _push(self, index: int, frame: Any) -> None:
         self._check_layout(frame)
-        array = frame.to_ndarray()
-        frames = array.T if frame.format.is_planar else array.reshape(-1, self.channels)
+        if frame.format.is_planar and self.channels < _MAX_PLANES:
+            frames = frame.to_ndarray().T
+        else:
+            frames = _interleaved(frame).to_ndarray().reshape(-1, self.channels)
         if frames.dtype.name in _SCALES:
             scaled = frames.astype(np.float32)
             scaled *= np.float32(_SCALES[frames.dtype.name])
@@ -265,6 +280,24 @@ class _Queue:
         self.start += samples
         self.end = max(self.end, self.start)
         return result
+
+
+def _skipped(kind: Kind, stream: Any) -> int:
+    """Return how many samples of the given duration a decoder drops at the start."""
+    if kind != "opus":
+        return 0
+    header = bytes(stream.codec_context.extradata or b"")
+    return int.from_bytes(header[10:12], "little")
+
+
+def _interleaved(frame: Any) -> Any:
+    """Return ``frame`` with its channels side by side instead of one after the other."""
+    import av
+
+    if not frame.format.is_planar:
+        return frame
+    packer = av.AudioResampler(frame.format.packed.name, frame.layout, frame.sample_rate)
+    return packer.resample(frame)[0]
 
 
 def _container_name(names: str) -> str:

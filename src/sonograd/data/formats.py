@@ -28,7 +28,6 @@ Bits = Literal["16", "24", "32f"]
 
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _AAC_RATES = (*_MP3_RATES, 64000, 88200, 96000)
-_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class AudioFormat:
         bitrates_kbps: Lowest and highest bit rate that can be asked for, lossy formats only.
         tags: Whether title, artist and so on can be stored.
         cover: Whether a picture can be stored.
+        min_samples: The shortest valid file; shorter signals are followed by silence.
     """
 
     name: str
@@ -58,6 +58,7 @@ class AudioFormat:
     bitrates_kbps: tuple[int, int] | None = None
     tags: bool = True
     cover: bool = False
+    min_samples: int = 0
 
     @property
     def suffix(self) -> str:
@@ -82,9 +83,19 @@ FORMATS: Mapping[str, AudioFormat] = MappingProxyType(
             AudioFormat("w64", (".w64",), _PCM, "32f", max_channels=64, tags=False),
             AudioFormat("aiff", (".aiff", ".aif", ".aifc"), _PCM, "24", max_channels=64),
             AudioFormat("flac", (".flac",), _INTEGER, "24", cover=True),
-            AudioFormat("alac", (".m4a",), _INTEGER, "24", max_channels=2, cover=True),
+            AudioFormat(
+                "alac", (".m4a",), _INTEGER, "24", max_channels=2, cover=True, min_samples=1
+            ),
             AudioFormat("ogg", (".ogg", ".oga"), max_sample_rate=192_000, bitrates_kbps=(64, 500)),
-            AudioFormat("opus", (".opus",), sample_rates=_OPUS_RATES, bitrates_kbps=(32, 510)),
+            # Opus is always decoded at 48 kHz.
+            AudioFormat(
+                "opus",
+                (".opus",),
+                sample_rates=(48_000,),
+                bitrates_kbps=(32, 510),
+                cover=True,
+                min_samples=1,
+            ),
             AudioFormat(
                 "mp3",
                 (".mp3",),
@@ -99,6 +110,7 @@ FORMATS: Mapping[str, AudioFormat] = MappingProxyType(
                 sample_rates=_AAC_RATES,
                 bitrates_kbps=(64, 512),
                 cover=True,
+                min_samples=1,
             ),
         )
     }
@@ -107,7 +119,7 @@ FORMATS: Mapping[str, AudioFormat] = MappingProxyType(
 
 READ_SUFFIXES = frozenset(
     {suffix for item in FORMATS.values() for suffix in item.suffixes}
-    | {".aac", ".au", ".caf", ".m4b", ".mp2", ".mka", ".snd", ".spx", ".webm", ".wma"}
+    | {".aac", ".au", ".caf", ".m4b", ".mka", ".webm", ".wma"}
 )
 """File name endings, in lower case, under which audio is looked for in folders."""
 

@@ -1,6 +1,6 @@
 """Choose the decoder that is exact for a file: libsndfile, or FFmpeg for what it cannot do.
 
-libsndfile has uncompressed audio, FLAC and Opus. FFmpeg has mp3 and Vorbis, whose seeks are not
+libsndfile has uncompressed audio and FLAC. FFmpeg has mp3, Vorbis and Opus, whose seeks are not
 exact in libsndfile, and everything in mp4. Both give float32 frames at exact positions: reading
 from any position equals, to the bit, the same range of a decode from the start. Where a decoder
 needs some audio before a position to give that, it is decoded and dropped.
@@ -18,10 +18,9 @@ from sonograd.errors import AudioError
 
 __all__ = ["VORBIS_ORDER", "Reader", "SoundFileReader", "open_reader", "open_streams"]
 
-_PREROLL_SECONDS = 1.0
 # Ogg files this short may lie in one page, whose only time stamp says where it ends.
 _SHORT_VORBIS = 1 << 20
-# Order of channels in Vorbis and Opus, as indices into the order of wav (and of FFmpeg).
+# Order of channels in Vorbis, as indices into the order of wav (and of FFmpeg).
 VORBIS_ORDER = {
     3: (0, 2, 1),
     5: (0, 2, 1, 3, 4),
@@ -57,7 +56,7 @@ def open_reader(path: Path, stream: int = 0) -> Reader:
         AudioError: If the file is missing, empty, cut off, or not audio.
     """
     kind = _check_file(path)
-    if kind in ("pcm", "flac", "opus", "vorbis", "other"):
+    if kind in ("pcm", "flac", "vorbis", "other"):
         reader = SoundFileReader.open(path, kind)
         if reader is not None:
             if stream != 0:
@@ -129,14 +128,9 @@ class SoundFileReader:
         self.sample_rate: int = file.samplerate
         self.channels: int = file.channels
         self.samples: int = file.frames
-        self.codec = {"VORBIS": "vorbis", "OPUS": "opus"}.get(file.subtype, file.subtype.lower())
+        self.codec = {"vorbis": "vorbis", "flac": "flac"}.get(kind, file.subtype.lower())
         self.container = file.format.lower().replace("wavex", "wav")
-        if kind == "flac":
-            self.codec = "flac"
-        if kind == "opus":
-            self.container = "opus"
-        self._order = VORBIS_ORDER.get(self.channels) if kind in ("opus", "vorbis") else None
-        self._preroll = int(_PREROLL_SECONDS * self.sample_rate) if kind == "opus" else 0
+        self._order = VORBIS_ORDER.get(self.channels) if kind == "vorbis" else None
         self._whole = self._decode_whole() if kind == "vorbis" else None
         self._position = 0
 
@@ -150,30 +144,27 @@ class SoundFileReader:
         except (soundfile.SoundFileError, TypeError):
             return None
         long_vorbis = kind == "vorbis" and file.frames > _SHORT_VORBIS
-        if long_vorbis or not 0 <= file.frames < 1 << 60 or not file.seekable():
+        if (
+            long_vorbis
+            or file.subtype.startswith("MPEG")
+            or not 0 <= file.frames < 1 << 60
+            or not file.seekable()
+        ):
             file.close()
             return None
         return cls(path, file, kind)
 
-    def tags(self) -> dict[str, str]:
-        """Return the texts that libsndfile finds."""
-        names = {"tracknumber": "track", "software": "encoder"}
-        found: dict[str, str] = self._file.copy_metadata()
-        return {names.get(name, name): text for name, text in found.items()}
-
     def read(self, start: int, samples: int) -> Frames:
         """See :class:`Reader`."""
         if self._whole is not None:
-            return self._whole[start : start + samples]
+            return self._whole[start : start + samples].copy()
         if start != self._position:
-            before = max(0, start - self._preroll)
-            self._file.seek(before)
-            self._decode(start - before)
+            self._file.seek(start)
         frames = self._decode(samples)
         self._position = start + len(frames)
         if len(frames) < samples:
             raise cut_off(self.path, self._position, self.samples)
-        return frames if self._order is None else _to_wav_order(frames, self._order)
+        return frames
 
     def _decode(self, samples: int) -> Frames:
         import soundfile

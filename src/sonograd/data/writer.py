@@ -143,10 +143,8 @@ class AudioWriter:
             return action()
         except (OSError, av.FFmpegError, soundfile.SoundFileError, AssertionError) as error:
             self.abort()
-            reason = getattr(error, "strerror", None) or str(error) or "not all was written"
-            raise OutputError(
-                f"{self.path}: cannot be written: {str(reason).rstrip('.')}. Is there enough space?"
-            ) from None
+            reason = getattr(error, "strerror", None) or "not all was stored; is the disk full?"
+            raise OutputError(f"{self.path}: cannot be written: {reason}") from None
         except BaseException:
             self.abort()
             raise
