@@ -384,6 +384,16 @@ def test_a_read_only_place_fails_before_the_work(separate, make_song, tmp_path):
         separate(path, save=tmp_path / "file" / "x")
 
 
+def test_a_file_in_the_place_of_results_fails_before_the_work(separate, make_song, tmp_path):
+    path, _ = make_song()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "song").write_text("mine")
+    report = separate(path)
+    assert report.status == 2
+    assert "song is not a folder" in report.failed[0].message
+    assert (tmp_path / "out" / "song").read_text() == "mine"
+
+
 def test_too_little_space_is_known_before_the_work(separate, make_song, monkeypatch):
     path, _ = make_song(samples=10000)
     needed = []
@@ -448,6 +458,18 @@ def test_workers_do_not_change_a_bit(separate, make_song, use_model, filters, tm
     three = read(only(separate(path, model="m", save=tmp_path / "three", workers=3)))
     for name, stem in one.items():
         assert torch.equal(stem, three[name])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_a_gpu_gives_what_the_cpu_gives(separate, make_song, use_model, filters, batch_size):
+    model = use_model(filters())
+    path, audio = make_song(samples=9000, bits="32f")
+    song = only(separate(path, model="m", device="cuda", batch_size=batch_size))
+    expected = model.cpu().separate(audio)
+    for stem, wanted in zip(read(song).values(), expected, strict=True):
+        torch.testing.assert_close(stem, wanted, rtol=0, atol=1e-4)
 
 
 SCRIPT = """

@@ -88,7 +88,7 @@ def test_chunks_are_taken_no_faster_than_results():
     with ChunkRunner(CPU, workers=2, batch_size=3) as runner:
         results = runner.run(Doubler(), source())
         next(results)
-        assert len(taken) == 2 * 2 * 3
+        assert len(taken) == (2 + 1) * 3
         results.close()
 
 

@@ -33,12 +33,13 @@ def separate(
     repair: bool = False,
     workers: int | None = None,
     precision: Precision = "32",
-    quiet: bool = False,
+    quiet: Annotated[bool, Parameter(alias="-q")] = False,
 ) -> int:
     """Take songs apart: one file per stem, as long as the song, at its rate and channels.
 
-    The whole song is separated; --duration limits it. Results lie in one folder per song, which
-    also holds separation.json. A folder is searched for audio, and its tree is mirrored.
+    The whole song is separated; --duration limits it (auralflow stopped after 30 seconds). Results
+    lie in one folder per song, which also holds separation.json. A folder is searched for audio,
+    and its tree is mirrored; of two songs with one name, both folders keep the ending.
 
     Args:
         model: A session folder, a checkpoint file, or the name of a model.

@@ -72,7 +72,8 @@ def separate_files(
     get one common gain for all files of a song if any of them would clip. A result folder
     appears complete or not at all; memory does not depend on the length of a song.
 
-    A song that cannot be separated does not keep the others from being separated.
+    The whole song is separated (auralflow, whose options these are, stopped after 30 seconds). A
+    song that cannot be separated does not keep the others from being separated.
 
     Args:
         model: A session folder, a checkpoint file, or the name of a model.
@@ -183,6 +184,7 @@ class _Job:
             task = _Task(song, file.sample_rate, file.channels, samples)
         rate = request.sample_rate or task.sample_rate
         check_format(request.format, sample_rate=rate, channels=task.channels, bits=request.bits)
+        check_writable(song.folder)
         return task
 
     def run(self, task: _Task) -> None:

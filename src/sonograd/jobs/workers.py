@@ -114,7 +114,7 @@ class ChunkRunner:
         in_flight: deque[Future[Tensor]] = deque()
         try:
             while True:
-                while len(in_flight) < 2 * self.workers:
+                while len(in_flight) <= self.workers:
                     batch = list(islice(source, self.batch_size))
                     if not batch:
                         break
