@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sonograd.data.audio import AudioFile, check_finite
 from sonograd.data.layouts import StemFile
@@ -144,8 +146,8 @@ def _convert(stem: StemFile, target: Path, sample_rate: int) -> None:
                     block, start=position, sample_rate=source.sample_rate, name=str(stem.path)
                 )
                 position += block.shape[-1]
-                written += out.write(_pcm(resampler.push(block).numpy()))
-            written += out.write(_pcm(resampler.finish().numpy()))
+                written += out.write(_pcm(resampler.push(block)))
+            written += out.write(_pcm(resampler.finish()))
             out.seek(0)
             out.write(_header(written, source.channels, sample_rate))
         Path(temporary).replace(target)
@@ -156,9 +158,10 @@ def _convert(stem: StemFile, target: Path, sample_rate: int) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
-def _pcm(block: NDArray[np.float32]) -> bytes:
-    scaled = np.clip(np.rint(block.T * 32768.0), -32768, 32767)
-    return scaled.astype("<i2").tobytes()
+def _pcm(block: Tensor) -> bytes:
+    scaled = (block.T * 32768).round().clamp(-32768, 32767).to(torch.int16)
+    data: NDArray[np.int16] = scaled.contiguous().numpy()
+    return data.astype("<i2").tobytes()
 
 
 def _header(size: int, channels: int, sample_rate: int) -> bytes:

@@ -61,8 +61,8 @@ def collate_chunks(chunks: list[Chunk]) -> Chunk:
 class ChunkDataset(Dataset[Chunk]):
     """Random chunks of songs; chunk ``index`` is always the same for the same seed.
 
-    A song is chosen with a probability proportional to its length. Nothing is remembered between
-    chunks, so that any number of workers and any order give the same training.
+    Nothing is remembered between chunks, so that any number of workers and any order give the
+    same training.
     """
 
     def __init__(
@@ -91,15 +91,13 @@ class ChunkDataset(Dataset[Chunk]):
                 f"samples is {samples} and equalizer_bins {equalizer_bins}; "
                 "expected at least 1 and 2"
             )
-        total = sum(source.lengths)
-        if total < 1:
+        if source.samples < 1:
             raise DatasetError("the data set has no song with any samples")
         self.source = source
         self.samples = samples
         self.config = AugmentationConfig() if config is None else config
         self.equalizer_bins = equalizer_bins
         self.seed = seed
-        self._cumulative = np.cumsum(source.lengths) / total
 
     def __getitem__(self, index: int) -> Chunk:
         """Return chunk ``index``, any number from 0 on."""
@@ -109,16 +107,16 @@ class ChunkDataset(Dataset[Chunk]):
         remix = generator.random() < config.remix_p
         stems = np.empty((count, source.channels, self.samples), np.float32)
         names = []
-        song, start, speed = self._place(generator)
+        song, start, speed = self._place(index, generator)
         for stem in range(count):
             if remix and stem:
-                song, start, speed = self._place(generator)
+                song, start, speed = self._place(index, generator)
             needed = int(self.samples * speed) + 1
             part = source.read(song, stem, start, needed)
             stems[stem] = change_speed(part, speed, self.samples)
             if remix or not stem:
                 at = f"{start / source.sample_rate:.1f} s"
-                names.append(f"{source.names[song]} ({at})")
+                names.append(f"{source.name(song)} ({at})")
         stems = random_gains(stems, generator, gain_db=config.gain_db, drop_p=config.drop_p)
         stems = swap_channels(stems, generator, probability=config.swap_p)
         curves = equalizer_curves(
@@ -133,10 +131,9 @@ class ChunkDataset(Dataset[Chunk]):
             torch.from_numpy(np.ascontiguousarray(stems)), torch.from_numpy(curves), tuple(names)
         )
 
-    def _place(self, generator: np.random.Generator) -> tuple[int, int, float]:
+    def _place(self, index: int, generator: np.random.Generator) -> tuple[int, int, float]:
         """Draw a song, a position in it, and a speed."""
-        last = len(self._cumulative) - 1
-        song = min(int(np.searchsorted(self._cumulative, generator.random(), "right")), last)
+        song = self.source.draw(index, generator)
         speed = random_speed(self.config.speed_octaves, self.config.speed_p, generator)
-        room = max(self.source.lengths[song] - int(self.samples * speed) - 1, 0)
+        room = max(self.source.length(song) - int(self.samples * speed) - 1, 0)
         return song, int(generator.integers(room + 1)), speed

@@ -1,9 +1,10 @@
 """Songs as sets of stems: what is trained and validated on."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, overload
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from sonograd.data.cache import PcmFile, cached_stem
 from sonograd.data.layouts import SongFiles, find_songs
 from sonograd.errors import DatasetError
 
-__all__ = ["REST", "Example", "StemFolder", "StemSource"]
+__all__ = ["REST", "EndlessSongs", "Example", "StemFolder", "StemSource"]
 
 #: Name of the stem that holds what belongs to none of the others.
 REST = "rest"
@@ -37,25 +38,35 @@ class StemSource(Protocol):
     """Songs of which any stem can be read at any place.
 
     Attributes:
-        stems: Names of the stems, in order.
-        names: Names of the songs.
-        lengths: Their lengths in samples.
+        stems: Names of the stems, in order; the mix is their sum.
         sample_rate: In Hz.
         channels: Audio channels.
+        samples: Length of all songs together.
     """
 
     stems: tuple[str, ...]
-    names: tuple[str, ...]
-    lengths: tuple[int, ...]
     sample_rate: int
     channels: int
+    samples: int
+
+    def draw(self, index: int, generator: np.random.Generator) -> int:
+        """Choose a song for training chunk ``index``."""
+        ...
+
+    def name(self, song: int) -> str:
+        """Return the name of a song."""
+        ...
+
+    def length(self, song: int) -> int:
+        """Return the length of a song in samples."""
+        ...
 
     def read(self, song: int, stem: int, start: int, samples: int) -> NDArray[np.float32]:
         """Return ``(channels, samples)`` of one stem, zeros past its end."""
         ...
 
 
-class StemFolder:
+class StemFolder(Sequence[Example]):
     """The songs of a folder, see :mod:`sonograd.data.layouts`, one stem and range at a time.
 
     Songs may lack the mixture. Where songs have more stems than were asked for, one more stem,
@@ -107,36 +118,156 @@ class StemFolder:
         self._files = [
             _open(song, stems, complete=complete, rate=sample_rate, cache=cache) for song in songs
         ]
-        self.lengths = tuple(max(file.samples for file, _ in files[-1]) for files in self._files)
+        self._lengths = [
+            max(f.samples for parts in files for f, _ in parts) for files in self._files
+        ]
+        self.samples = sum(self._lengths)
+        self._cumulative = np.cumsum(self._lengths) / max(self.samples, 1)
 
     def __len__(self) -> int:
         """Return the number of songs."""
         return len(self.names)
 
-    def __iter__(self) -> Iterator[Example]:
-        """Iterate over whole songs."""
-        return (self[index] for index in range(len(self)))
-
-    def __getitem__(self, song: int) -> Example:
+    @overload
+    def __getitem__(self, song: int) -> Example: ...
+    @overload
+    def __getitem__(self, song: slice) -> list[Example]: ...
+    def __getitem__(self, song: int | slice) -> Example | list[Example]:
         """Return a whole song."""
-        parts = [self.read(song, k, 0, self.lengths[song]) for k in range(len(self.stems))]
+        if isinstance(song, slice):
+            return [self[k] for k in range(len(self))[song]]
+        song = range(len(self))[song]
+        parts = [self.read(song, k, 0, self._lengths[song]) for k in range(len(self.stems))]
         return Example(self.names[song], torch.from_numpy(np.stack(parts)))
+
+    def draw(self, index: int, generator: np.random.Generator) -> int:
+        """Choose a song, with a probability proportional to its length."""
+        song = int(np.searchsorted(self._cumulative, generator.random(), "right"))
+        return min(song, len(self) - 1)
+
+    def name(self, song: int) -> str:
+        """Return the name of a song."""
+        return self.names[song]
+
+    def length(self, song: int) -> int:
+        """Return the length of a song in samples."""
+        return self._lengths[song]
 
     def read(self, song: int, stem: int, start: int, samples: int) -> NDArray[np.float32]:
         """Return ``(channels, samples)`` of one stem, zeros past its end."""
         result = np.zeros((self.channels, samples), np.float32)
         for file, sign in self._files[song][stem]:
-            data = file.read(start, samples).T
+            data = file.read(start, samples).T.astype(np.float32)
             if file.channels != self.channels:
                 data = _to_channels(data, self.channels)
             result[:, : data.shape[-1]] += data * np.float32(sign / 32768)
         return result
 
 
-def _to_channels(data: NDArray[np.int16], channels: int) -> NDArray[np.float32]:
+class EndlessSongs:
+    """Synthetic songs that are made up while they are needed.
+
+    Chunks that follow each other draw from a small pool of songs; after every
+    :data:`CHUNKS_PER_SONG` chunks the oldest song leaves it for a new one. The same seed gives the
+    same songs at the same chunks. Making songs takes longer than reading them: for a long training
+    on few cores, write a folder with ``sonograd songs`` first.
+    """
+
+    #: Songs that chunks are drawn from at a time.
+    POOL = 8
+    #: Chunks after which a song is replaced.
+    CHUNKS_PER_SONG = 4
+    #: Length of a song in seconds.
+    SECONDS = 12.0
+    #: An epoch is as long as so many songs.
+    SONGS_PER_EPOCH = 500
+
+    def __init__(
+        self, stems: Sequence[str], *, sample_rate: int = 44100, channels: int = 2, seed: int = 0
+    ) -> None:
+        """Make no song yet.
+
+        Args:
+            stems: Names of the stems that are needed, in order.
+            sample_rate: In Hz, from 8000 on.
+            channels: 2, or 1 for their average.
+            seed: Of all songs.
+
+        Raises:
+            DatasetError: If synthetic songs have no such stem.
+        """
+        from sonograd.data.songs import STEMS
+
+        missing = [stem for stem in stems if stem not in STEMS]
+        if missing:
+            raise DatasetError(
+                f"synthetic songs have no {', '.join(missing)}; they have {', '.join(STEMS)}"
+            )
+        self._order = [STEMS.index(stem) for stem in stems]
+        self._others = [k for k in range(len(STEMS)) if k not in self._order]
+        self.stems = (*stems, *((REST,) if self._others else ()))
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self._length = round(self.SECONDS * sample_rate)
+        self.samples = self.SONGS_PER_EPOCH * self._length
+        self._first = seed * 1_000_000_000
+        self._made: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
+
+    def draw(self, index: int, generator: np.random.Generator) -> int:
+        """Choose one of the songs that are in the pool at training chunk ``index``."""
+        return index // self.CHUNKS_PER_SONG + int(generator.integers(self.POOL))
+
+    def name(self, song: int) -> str:
+        """Return the name of a song."""
+        return f"synthetic song {self._seed(song)}"
+
+    def length(self, song: int) -> int:
+        """Return the length of a song in samples."""
+        return self._length
+
+    def read(self, song: int, stem: int, start: int, samples: int) -> NDArray[np.float32]:
+        """Return ``(channels, samples)`` of one stem, zeros past its end."""
+        stems = self._song(song)
+        result = np.zeros((self.channels, samples), np.float32)
+        part = stems[stem, :, start : start + samples]
+        result[:, : part.shape[-1]] = part
+        return result
+
+    def held_out(self, count: int) -> list[Example]:
+        """Return songs that no chunk ever comes from."""
+        return [
+            Example(self.name(-k), torch.from_numpy(self._make(-k))) for k in range(1, count + 1)
+        ]
+
+    def _seed(self, song: int) -> int:
+        """Number the held-out songs, -1, -2, ..., from the end of the seed's range."""
+        return self._first + song % 1_000_000_000
+
+    def _song(self, song: int) -> NDArray[np.float32]:
+        if song not in self._made:
+            self._made[song] = self._make(song)
+            while len(self._made) > self.POOL + 1:
+                self._made.popitem(last=False)
+        self._made.move_to_end(song)
+        return self._made[song]
+
+    def _make(self, song: int) -> NDArray[np.float32]:
+        from sonograd.data.songs import make_song
+
+        made = make_song(self._seed(song), seconds=self.SECONDS, sample_rate=self.sample_rate)
+        stems = made.stems[self._order]
+        if self._others:
+            stems = torch.cat((stems, made.stems[self._others].sum(dim=0, keepdim=True)))
+        if self.channels == 1:
+            stems = stems.mean(dim=1, keepdim=True)
+        result: NDArray[np.float32] = stems.numpy()
+        return result
+
+
+def _to_channels(data: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
     if channels == 1 or data.shape[0] > channels:
-        data = data.mean(axis=0, keepdims=True, dtype=np.float32)
-    return np.broadcast_to(data, (channels, data.shape[-1])).astype(np.float32)
+        data = data.mean(axis=0, keepdims=True)
+    return np.broadcast_to(data, (channels, data.shape[-1]))
 
 
 def _check_stems(songs: Sequence[SongFiles], stems: Sequence[str], root: str) -> None:

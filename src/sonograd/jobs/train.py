@@ -193,7 +193,7 @@ def _run(
     if config.epoch_chunks is not None:
         steps = max(config.epoch_chunks // config.batch_size, 1)
     else:
-        steps = steps_per_epoch(sum(source.lengths), samples, config.batch_size)
+        steps = steps_per_epoch(source.samples, samples, config.batch_size)
     clock = Clock(
         steps_per_epoch=steps,
         max_steps=None if config.max_epochs is None else config.max_epochs * steps,
@@ -232,14 +232,17 @@ def _data(
 ) -> "tuple[StemSource, Sequence[Example]]":
     """Return what is trained and what is validated on."""
     from sonograd.data.layouts import find_songs
-    from sonograd.data.stems import StemFolder
+    from sonograd.data.stems import EndlessSongs, StemFolder
 
     complete = getattr(model_config, "complete_targets", None)
     if dataset.startswith(SONGS):
-        from sonograd.data.endless import EndlessSongs
-
-        source = EndlessSongs(separator, seed=config.seed)
-        return source, [source.held_out(k) for k in range(config.validation_songs)]
+        songs = EndlessSongs(
+            separator.stems,
+            sample_rate=separator.sample_rate,
+            channels=separator.channels,
+            seed=config.seed,
+        )
+        return songs, songs.held_out(config.validation_songs)
     root = Path(dataset)
     split = "train" if (root / "train").is_dir() else None
 

@@ -182,10 +182,10 @@ class TFCTDFUNet(Separator):
         self.stems = config.targets
         self.sample_rate = config.sample_rate
         self.channels = config.num_channels
-        self._factor = 2**config.num_levels
+        self._factor: int = 2**config.num_levels
         self.plan = _plan(config)
         frames = config.sample_length * config.sample_rate / config.hop_length
-        self.chunk_frames = max(round(frames / self._factor), 1) * self._factor
+        self.chunk_frames: int = max(round(frames / self._factor), 1) * self._factor
         self._set_grid()
         self._set_layers()
 
@@ -253,7 +253,9 @@ class TFCTDFUNet(Separator):
             x = block(up(x) + skip)
         x = self.last(x)[:, :, :frames]
         x = torch.matmul(x, self._unpool.to(x.dtype))
-        return x.unflatten(1, (self.masks_per_channel, self.channels))
+        shape = (self.masks_per_channel, self.channels)
+        masks: Tensor = x.unflatten(1, shape)
+        return masks
 
     def spectrum(self, x: Tensor) -> Tensor:
         """Return the scaled spectrum ``(..., bins, frames)`` of ``(..., samples)``."""
@@ -294,7 +296,7 @@ class TFCTDFUNet(Separator):
 
     def _sum_groups(self, x: Tensor) -> Tensor:
         total = x.new_zeros(*x.shape[:-1], len(self.grid) - 1)
-        return total.index_add_(-1, self._group_of_bin, x)
+        return torch.index_add(total, -1, self._group_of_bin, x)
 
     def estimate(self, mix: Tensor) -> MaskEstimate:
         """Map ``(batch, channels, samples)`` to stems, masks and the spectrum of the mix."""

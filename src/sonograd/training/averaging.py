@@ -1,14 +1,17 @@
 """A moving average of the weights of a model."""
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
 __all__ = ["WeightAverage"]
 
+M = TypeVar("M", bound=nn.Module)
 
-class WeightAverage:
+
+class WeightAverage(Generic[M]):
     r"""The exponential moving average :math:`a \leftarrow d a + (1 - d) w` of weights and buffers.
 
     In its first steps the average follows faster, :math:`d = \min(\text{decay}, (t + 1)/(t + 10))`
@@ -16,13 +19,14 @@ class WeightAverage:
     copied.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: M, decay: float) -> None:
         """Start with a copy of ``model``."""
-        self.model = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
+        self.model = copy.deepcopy(model).eval()
+        self.model.requires_grad_(requires_grad=False)
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
+    def update(self, model: M, step: int) -> None:
         """Take in the weights after ``step`` earlier updates."""
         decay = min(self.decay, (step + 1) / (step + 10)) if self.decay else 0.0
         average, current = self.model.state_dict(), model.state_dict()

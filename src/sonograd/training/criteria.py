@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from sonograd.config.training import CriterionName
 from sonograd.data.chunks import Chunk
-from sonograd.losses import L1, L2, SISDR, LogEnergy, MultiResolutionSTFT
+from sonograd.losses import L1, L2, SISDR, LogEnergy, Loss, MultiResolutionSTFT
 from sonograd.separators.base import Separator
 from sonograd.separators.default import TFCTDFUNet, log_features
 from sonograd.training.statistics import SpectralStatistics, frame_spectrum, spectral_statistics
 
-__all__ = ["apply_equalizer", "mask_log_energy", "training_loss"]
+__all__ = ["apply_equalizer", "make_criterion", "mask_log_energy", "training_loss"]
 
 #: Errors below -25 dB of the mix do not count.
 _FLOOR = 10**-2.5
@@ -38,28 +38,30 @@ def training_loss(separator: Separator, batch: Chunk, criterion: CriterionName) 
     stems = apply_equalizer(batch.stems, batch.equalizer)
     mix = stems.sum(dim=1)
     reference = stems[:, : len(separator.stems)]
-    estimate = separator(mix)
+    estimate = separator(mix).to(reference.dtype)
     with torch.autocast(mix.device.type, enabled=False):
-        return _waveform_loss(estimate.to(reference.dtype), reference, mix, criterion)
-
-
-def _waveform_loss(
-    estimate: Tensor, reference: Tensor, mix: Tensor, criterion: CriterionName
-) -> Tensor:
-    match criterion:
-        case "log_energy":
+        if criterion == "log_energy":
             level = mix.square().mean(dim=(-2, -1)).sqrt()[:, None, None, None] + 1e-8
-            return LogEnergy()(estimate / level, reference / level)
+            estimate, reference = estimate / level, reference / level
+        value: Tensor = make_criterion(criterion)(estimate, reference)
+        return value
+
+
+def make_criterion(name: CriterionName) -> Loss:
+    """Return the loss on waveforms that is called ``name``."""
+    match name:
+        case "log_energy":
+            return LogEnergy()
         case "si_sdr":
-            return SISDR()(estimate, reference)
+            return SISDR()
         case "l1":
-            return L1()(estimate, reference)
+            return L1()
         case "l2":
-            return L2()(estimate, reference)
+            return L2()
         case "stft":
-            return MultiResolutionSTFT()(estimate, reference)
+            return MultiResolutionSTFT()
         case _:
-            assert_never(criterion)
+            assert_never(name)
 
 
 def apply_equalizer(stems: Tensor, curves: Tensor) -> Tensor:
@@ -68,7 +70,8 @@ def apply_equalizer(stems: Tensor, curves: Tensor) -> Tensor:
     flat = curves.reshape(1, -1, curves.shape[-1])
     gains = F.interpolate(flat, size=spectrum.shape[-1], mode="linear", align_corners=True)
     gains = gains.reshape(*curves.shape[:-1], 1, spectrum.shape[-1])
-    return torch.fft.irfft(spectrum * gains, n=stems.shape[-1])
+    filtered: Tensor = torch.fft.irfft(spectrum * gains, n=stems.shape[-1])
+    return filtered
 
 
 def mask_log_energy(separator: TFCTDFUNet, batch: Chunk) -> Tensor:

@@ -13,7 +13,7 @@ from sonograd.data.stems import Example
 from sonograd.errors import CheckpointError, MissingExtraError
 from sonograd.separators.base import Separator
 from sonograd.training.callbacks import Conductor
-from sonograd.training.logging import LOG_NAME, LogTable, OnEvent
+from sonograd.training.logging import OnEvent
 from sonograd.training.module import StepSampler, TrainingModule, make_loader
 from sonograd.training.schedule import Clock
 from sonograd.training.state import TrainingState
@@ -74,18 +74,16 @@ def fit(
         _restore(module, state)
     if clock.done:
         return module
-    trainer = _trainer(config, device, devices)
-    first = trainer.is_global_zero
     conductor = Conductor(
+        module,
         folder,
         validation,
-        table=LogTable(folder / LOG_NAME, separator.stems, step=clock.step) if first else None,
-        on_event=on_event if first else None,
+        on_event=on_event,
         optimizer_state=None if state is None else state.optimizer,
         best=None if state is None else state.best,
         stop_after_seconds=stop_after_seconds,
     )
-    trainer.callbacks.append(conductor)
+    trainer = _trainer(config, device, devices, conductor)
     sampler = StepSampler(clock, config.batch_size, rank=trainer.global_rank, world=devices)
     loader = make_loader(dataset, sampler, num_workers=num_workers, pin=device.type == "cuda")
     with warnings.catch_warnings():
@@ -104,7 +102,9 @@ def _restore(module: TrainingModule, state: TrainingState) -> None:
         raise CheckpointError(f"the training state belongs to another model: {reason}") from None
 
 
-def _trainer(config: TrainingConfig, device: torch.device, devices: int) -> Trainer:
+def _trainer(
+    config: TrainingConfig, device: torch.device, devices: int, conductor: Conductor
+) -> Trainer:
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_faster(device))
@@ -118,6 +118,7 @@ def _trainer(config: TrainingConfig, device: torch.device, devices: int) -> Trai
         strategy=DDPStrategy() if devices > 1 else "auto",
         precision="bf16-mixed" if bf16 else "32-true",
         max_epochs=-1,
+        callbacks=[conductor],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -129,7 +130,7 @@ def _trainer(config: TrainingConfig, device: torch.device, devices: int) -> Trai
 def bf16_is_faster(device: torch.device) -> bool:
     """Tell whether convolutions in bfloat16 are faster there: GPUs, and CPUs with tile units."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     try:

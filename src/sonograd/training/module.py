@@ -58,7 +58,7 @@ def make_loader(
     )
 
 
-class TrainingModule(LightningModule):  # type: ignore[misc]
+class TrainingModule(LightningModule):
     """A separator that learns.
 
     Attributes:
@@ -75,8 +75,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self.separator = separator.train()
         self.config = config
         self.clock = clock
-        # Kept out of the registered modules: the average has no gradients to synchronize.
-        self.__dict__["average"] = WeightAverage(separator, config.ema)
+        self.average: WeightAverage[Separator] = WeightAverage(separator, config.ema)
         self.last_loss = float("nan")
         self.skipped = 0
 

@@ -10,10 +10,10 @@ follow from them, exactly. :func:`spectral_statistics` computes them with torch 
 compiled loop on the CPU where numba is installed (``pip install 'sonograd[fast]'``).
 """
 
+import importlib
 import importlib.util
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +53,8 @@ def frame_spectrum(x: Tensor, window: Tensor, hop_length: int) -> Tensor:
     """
     half = window.numel() // 2
     frames = F.pad(x, (half, half)).unfold(-1, window.numel(), hop_length)
-    return torch.fft.rfft(frames * window)
+    spectrum: Tensor = torch.fft.rfft(frames * window)
+    return spectrum
 
 
 def spectral_statistics(
@@ -105,69 +106,11 @@ def _compiled_statistics(
     correlations = np.empty((batch, stems, channels, frames, groups), np.float32)
     energies = np.zeros((batch, stems), np.float64)
     values = torch.view_as_real(spectra.detach().contiguous()).numpy()
-    _loop()(values, gains.contiguous().numpy(), grid, powers, cross, correlations, energies)
+    loop = importlib.import_module("sonograd.training.statistics_loop").sum_spectra
+    loop(values, gains.contiguous().numpy(), grid, powers, cross, correlations, energies)
     return SpectralStatistics(
         powers=torch.from_numpy(powers),
         cross=torch.from_numpy(cross) if channels == 2 else None,
         correlations=torch.from_numpy(correlations),
         energies=torch.from_numpy(energies.astype(np.float32)),
     )
-
-
-@cache
-def _loop() -> Any:
-    """Compile the loop; single-threaded, so that no thread pool is ever started."""
-    numba = importlib.import_module("numba")
-    group_sums = numba.njit(fastmath=True, cache=True)(_group_sums)
-    return numba.njit(fastmath=True, cache=False)(_make_loop(group_sums))
-
-
-def _group_sums(values: Any, grid: Any, out: Any) -> None:
-    for group in range(len(grid) - 1):
-        total = np.float32(0.0)
-        for f in range(grid[group], grid[group + 1]):
-            total += values[f]
-        out[group] = total
-
-
-def _make_loop(group_sums: Any) -> Any:
-    def loop(
-        spectra: Any,
-        gains: Any,
-        grid: Any,
-        powers: Any,
-        cross: Any,
-        correlations: Any,
-        energies: Any,
-    ) -> None:
-        batch, stems, channels, frames, bins, _ = spectra.shape
-        real = np.empty((channels, bins), np.float32)
-        imag = np.empty((channels, bins), np.float32)
-        product = np.empty(bins, np.float32)
-        for b in range(batch):
-            for t in range(frames):
-                for c in range(channels):
-                    real[c] = 0
-                    imag[c] = 0
-                    for j in range(stems):
-                        for f in range(bins):
-                            real[c, f] += gains[b, j, f] * spectra[b, j, c, t, f, 0]
-                            imag[c, f] += gains[b, j, f] * spectra[b, j, c, t, f, 1]
-                    for f in range(bins):
-                        product[f] = real[c, f] * real[c, f] + imag[c, f] * imag[c, f]
-                    group_sums(product, grid, powers[b, c, t])
-                    for j in range(stems):
-                        energy = np.float32(0.0)
-                        for f in range(bins):
-                            re = gains[b, j, f] * spectra[b, j, c, t, f, 0]
-                            im = gains[b, j, f] * spectra[b, j, c, t, f, 1]
-                            product[f] = real[c, f] * re + imag[c, f] * im
-                            energy += re * re + im * im
-                        energies[b, j] += energy
-                        group_sums(product, grid, correlations[b, j, c, t])
-                if channels == 2:
-                    for f in range(bins):
-                        product[f] = real[0, f] * real[1, f] + imag[0, f] * imag[1, f]
-                    group_sums(product, grid, cross[b, t])
-
-    return loop
