@@ -33,19 +33,18 @@ def probe(*arguments):
     return run.stdout, *json.loads(run.stdout.splitlines()[-1])
 
 
+def test_help_is_fast():
+    best = min(probe("--help")[2] for _ in range(5))
+    assert best < 0.3
+
+
 @pytest.mark.parametrize(
     "arguments", [("--help",), (), ("--version",), *((name, "--help") for name in shell.COMMANDS)]
 )
-def test_help_is_light(arguments):
-    times = []
-    for _ in range(3):
-        text, status, seconds, heavy = probe(*arguments)
-        assert status == 0
-        assert heavy == []
-        times.append(seconds)
-        if seconds < 0.3:
-            break
-    assert min(times) < 0.3
+def test_help_loads_nothing_heavy(arguments):
+    text, status, _, heavy = probe(*arguments)
+    assert status == 0
+    assert heavy == []
     assert len(text.splitlines()) > 1
 
 

@@ -28,7 +28,6 @@ from cyclopts.exceptions import UnknownCommandError, UnknownOptionError
 
 from sonograd import __version__
 from sonograd.cli.console import print_error
-from sonograd.config.io import suggest
 from sonograd.errors import ConfigError, SonogradError
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -37,7 +36,10 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "separate": ("sonograd.cli.separate:separate", "Take songs apart: one file per stem."),
     "demo": ("sonograd.cli.demo:demo", "Make a song, take it apart, and show how well."),
-    "songs": ("sonograd.cli.songs:songs", "Make synthetic multitrack songs to train and test with."),
+    "songs": (
+        "sonograd.cli.songs:songs",
+        "Make synthetic multitrack songs to train and test with.",
+    ),
     "doctor": ("sonograd.cli.doctor:doctor", "Show versions, devices, speed, and what is missing."),
     "train": ("sonograd.cli.train:train", "Train a model on a folder of songs."),
 }
@@ -118,6 +120,8 @@ def _run(tokens: list[str]) -> int:
 def _usage_errors(error: CycloptsError, tokens: list[str]) -> list[str]:
     """Return one line for every unknown option, and one for the first other mistake."""
     if isinstance(error, UnknownCommandError):
+        from sonograd.config.io import suggest
+
         name = (error.unused_tokens or tokens)[0]
         return [f"Unknown command {name!r}.{suggest(name, COMMANDS)} See: sonograd --help"]
     lines = [_one_line(error)]
