@@ -174,7 +174,7 @@ def bass_line(
     top = floor + int(rng.choice([12, 12, 14, 19]))
     if sound in {"growl", "acid", "fm"} and rng.random() < 0.5:
         floor, top = floor + 7, top + 7
-    legato = float(rng.uniform(0.45, 1.0))
+    legato = float(rng.uniform(0.55, 1.05))
     human = float(rng.uniform(0.0, 0.008))
     pushes = [float(p) for p in rng.choice([0.0, 0.5, 1.0, 1.5, 2.5, 3.0, 3.5], 3, replace=False)]
     riff = [
@@ -265,7 +265,7 @@ class _Habit:
 
 
 def _habit(rng: np.random.Generator, role: str) -> _Habit:
-    octave = int(rng.choice([48, 48, 60, 60, 72]))
+    octave = int(rng.choice([36, 48, 48, 60, 60, 72]))
     if role in {"power", "riff"}:
         octave = int(rng.choice([36, 40, 48]))
     elif role in {"lead"}:

@@ -35,15 +35,15 @@ _LEVELS: dict[str, tuple[float, float]] = {
     "snare": (0.85, 0.15),
     "rim": (0.5, 0.2),
     "clap": (0.7, 0.3),
-    "hat": (0.3, 0.7),
-    "open_hat": (0.34, 0.7),
-    "ride": (0.34, 0.8),
-    "crash": (0.5, 0.9),
+    "hat": (0.2, 0.7),
+    "open_hat": (0.22, 0.7),
+    "ride": (0.22, 0.8),
+    "crash": (0.34, 0.9),
     "tom_high": (0.75, 0.5),
     "tom_mid": (0.75, 0.4),
     "tom_low": (0.8, 0.7),
-    "shaker": (0.28, 0.9),
-    "tambourine": (0.3, 0.9),
+    "shaker": (0.19, 0.9),
+    "tambourine": (0.2, 0.9),
     "conga": (0.45, 0.8),
     "cowbell": (0.3, 0.7),
     "perc": (0.4, 0.9),
@@ -71,7 +71,7 @@ def render_drums(score: Score, sample_rate: int, samples: int) -> Tensor:
     }
     place: dict[str, Tensor] = {}
     for drum, (usual, spread) in _LEVELS.items():
-        level = usual * 10 ** (float(rng.normal(0.0, 2.5)) / 20)
+        level = usual * 10 ** (float(rng.normal(0.0, 3.2)) / 20)
         where = float(rng.uniform(-spread, spread)) * width
         place[drum] = pan(torch.full((1,), level), where)
     take = stream(score.seed, "strokes")

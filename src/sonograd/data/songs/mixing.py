@@ -83,7 +83,7 @@ def strip(x: Tensor, rng: np.random.Generator, stem: str, sample_rate: int, driv
     if not level:
         return x
     x = x * (0.1 / level)
-    x = high_pass(x, float(rng.uniform(*_FLOORS[stem])), sample_rate)
+    x = high_pass(x, log_uniform(rng, *_FLOORS[stem]), sample_rate)
     x = sosfilt(x, random_eq(rng, sample_rate, peaks=3, amount_db=_TONE[stem]))
     if stem == "bass":
         x = _darken(x, rng, sample_rate)
@@ -103,8 +103,8 @@ def strip(x: Tensor, rng: np.random.Generator, stem: str, sample_rate: int, driv
     return _space(x, rng, stem, sample_rate)
 
 
-_FLOORS = {"drums": (20, 45), "bass": (20, 45), "other": (40, 220), "vocals": (60, 180)}
-_TONE = {"drums": 3.5, "bass": 4.5, "other": 4.5, "vocals": 4.5}
+_FLOORS = {"drums": (20, 45), "bass": (20, 45), "other": (28, 180), "vocals": (50, 180)}
+_TONE = {"drums": 3.5, "bass": 5.0, "other": 5.0, "vocals": 5.5}
 
 
 def _darken(x: Tensor, rng: np.random.Generator, sample_rate: int) -> Tensor:

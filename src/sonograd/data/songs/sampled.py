@@ -60,6 +60,7 @@ _GROUPS = (
     ("hat", "open_hat", "ride", "shaker", "tambourine", "crash"),
     ("tom_high", "tom_mid", "tom_low", "conga", "cowbell", "perc"),
 )
+_GROUP_LEVELS_DB = (2.0, 0.0, -5.0, -1.0)
 _MOST = 1.2  # highest retuning of a drum
 
 
@@ -107,13 +108,17 @@ def _drums(score: Score, rate: int, samples: int) -> Tensor:
             midi.note(when, 0.2, 9, keys[hit.drum], round(25 + 100 * hit.velocity))
         start += stretched + _TAIL_S
     whole = play_midi(midi.to_bytes(start), rate)
-    played = [tuning for group, tuning in zip(groups, tunings, strict=True) if group]
+    played = [
+        (tuning, level)
+        for group, tuning, level in zip(groups, tunings, _GROUP_LEVELS_DB, strict=True)
+        if group
+    ]
     pieces = _segments(whole, len(played), stretched, rate, round(stretched * rate))
     out = torch.zeros(2, samples)
-    for piece, tuning in zip(pieces, played, strict=True):
+    for piece, (tuning, level) in zip(pieces, played, strict=True):
         sound = _retuned(piece, tuning, samples)
         sound = sosfilt(sound, random_eq(rng, rate, peaks=2, amount_db=4.0))
-        out += sound * 10 ** (float(rng.normal(0.0, 2.5)) / 20)
+        out += sound * 10 ** ((level + float(rng.normal(0.0, 3.0))) / 20)
     middle = out.mean(0, keepdim=True)
     out = middle + float(rng.uniform(0.2, 1.3)) * (out - middle)
     if rng.random() < 0.7:

@@ -109,13 +109,13 @@ def draw_singer(rng: np.random.Generator, singing: str, register: str) -> Singer
             float(x)
             for x in np.array([1, 0.9, 0.7, 0.7, 0.5, 0.35, 0.25]) * rng.uniform(0.5, 1.6, 7)
         ),
-        tilt_hz=log_uniform(rng, *bright.get(singing, (200, 2000))),
+        tilt_hz=log_uniform(rng, *bright.get(singing, (150, 2500))),
         aspiration=log_uniform(rng, 0.15, 0.8)
         if singing == "breathy"
         else log_uniform(rng, 0.01, 0.2),
         jitter=float(rng.uniform(0.001, 0.01)) * (3 if singing == "growl" else 1),
         shimmer=float(rng.uniform(0.01, 0.08)),
-        sibilance=log_uniform(rng, 0.4, 2.2),
+        sibilance=log_uniform(rng, 0.3, 2.6),
         vibrato_hz=float(rng.uniform(4.5, 6.8)),
         vibrato_semitones=vibrato,
         glide_s=0.008 if tuned else float(rng.uniform(0.02, 0.08)),
@@ -366,7 +366,7 @@ def _sound(
     high = torch.from_numpy(curves.noise_high.astype(np.float32))[:, None]
     band = 1.0 / (1.0 + (low / bins.clamp_min(1.0)) ** 6) / (1.0 + (bins / high) ** 4)
     hiss = air * _expand(curves.noise, hop, samples)
-    return 6.0 * y + 0.25 * singer.sibilance * time_varying_filter(hiss, band, hop_length=hop)
+    return 6.0 * y + 0.16 * singer.sibilance * time_varying_filter(hiss, band, hop_length=hop)
 
 
 def _brighten(x: Tensor) -> Tensor:
