@@ -45,7 +45,7 @@ class _Task:
 
 def separate_files(
     model: str | os.PathLike[str],
-    audio: Iterable[str | os.PathLike[str]],
+    audio: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     save: str | os.PathLike[str] = Path(),
     residual: bool = False,
@@ -77,7 +77,7 @@ def separate_files(
 
     Args:
         model: A session folder, a checkpoint file, or the name of a model.
-        audio: Audio files, and folders that are searched for them.
+        audio: Audio files, and folders that are searched for them; one, or several.
         save: Folder for the results, see :func:`~sonograd.jobs.catalog.find_songs`.
         residual: Also write the mix minus the written stems.
         duration: Seconds to take from the start of each song; all of it if None.
@@ -115,7 +115,7 @@ def separate_files(
         request.device, workers=workers, batch_size=batch_size, precision=precision
     )
     job = _Job(request, runner, on_progress, on_event)
-    tasks = job.prepare(audio)
+    tasks = job.prepare([audio] if isinstance(audio, str | os.PathLike) else audio)
     if tasks:
         check_space(request.save, _bytes_needed(tasks, request))
         with runner:
