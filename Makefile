@@ -8,13 +8,17 @@ WORKERS ?= 2
 
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test test-slow lint format bench docs clean
+# Where the default model is trained, and what its songs are made with.
+RUN ?= runs/default
+SOURCE ?= $(if $(and $(shell command -v fluidsynth),$(shell command -v espeak-ng)),both,synthesis)
+
+.PHONY: demo test test-slow lint format bench docs clean train-default train-default-gpu
 
 demo: $(VENV)/.demo
 	$(BIN)/sonograd demo $(SONG) --save demo --overwrite
 
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow --timeout 3600
@@ -36,6 +40,17 @@ bench: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+# Both may be interrupted: the next call goes on where the last one stopped.
+train-default: $(VENV)/.test
+	mkdir -p $(RUN) && cp -n recipes/default/*.json $(RUN)/
+	$(BIN)/sonograd songs $(RUN)/songs --count 1200 --seconds 12 --seed 1 --source $(SOURCE) --workers $(WORKERS)
+	$(BIN)/sonograd train $(RUN) $(RUN)/songs --devices $(WORKERS) --resume
+
+train-default-gpu: $(VENV)/.test
+	mkdir -p $(RUN)-gpu && cp -n recipes/default-gpu/*.json $(RUN)-gpu/
+	$(BIN)/sonograd songs $(RUN)/songs --count 5000 --seconds 12 --seed 1 --source $(SOURCE) --workers $(WORKERS)
+	$(BIN)/sonograd train $(RUN)-gpu $(RUN)/songs --device cuda --num-workers $(WORKERS) --resume
 
 clean:
 	rm -rf $(VENV) demo docs/_build
