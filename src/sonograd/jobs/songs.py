@@ -51,8 +51,12 @@ class _Request:
 @dataclass(frozen=True, slots=True)
 class _Job:
     folder: Path
-    seed: int
+    index: int
     request: _Request
+
+    @property
+    def seed(self) -> int:
+        return song_seed(self.request.seed, self.index)
 
 
 def song_seed(seed: int, index: int) -> int:
@@ -88,7 +92,7 @@ def _plan(
     check_request(seed=seed, seconds=seconds, sample_rate=sample_rate)
     request = _Request(seconds, seed, sample_rate, genre, source)
     return [
-        _Job(out / _split(index) / f"song-{seed}-{index:05d}", song_seed(seed, index), request)
+        _Job(out / _split(index) / f"song-{seed}-{index:05d}", index, request)
         for index in range(count)
     ]
 

@@ -1,0 +1,38 @@
+import math
+
+import pytest
+import torch
+
+from sonograd.data.songs import average_statistics, stem_statistics
+from sonograd.data.songs.statistics import BANDS_HZ
+from sonograd.errors import ParameterError, ShapeError
+
+
+def test_statistics_of_a_tone_with_silence():
+    time = torch.arange(16000, dtype=torch.float64) / 8000
+    tone = 0.5 * torch.sin(2 * math.pi * 300 * time)
+    tone[8000:] = 0
+    found = stem_statistics(torch.stack((tone, tone)), sample_rate=8000)
+    assert found.level_db == pytest.approx(20 * math.log10(0.5 / math.sqrt(2)), abs=0.05)
+    assert found.crest_db == pytest.approx(3.01, abs=0.05)
+    assert found.silence == pytest.approx(0.5)
+    assert found.width_db == -100
+    assert found.bands_db[BANDS_HZ.index(250)] == pytest.approx(0.0, abs=0.1)
+
+
+def test_silence_is_silent_and_counts_only_as_silence():
+    silent = stem_statistics(torch.zeros(2, 100), sample_rate=8000)
+    assert silent.silence == 1
+    noise = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+    loud = stem_statistics(noise, sample_rate=8000)
+    both = average_statistics([silent, loud])
+    assert both.level_db == loud.level_db
+    assert both.silence == 0.5
+    assert loud.width_db == pytest.approx(0.0, abs=0.5)
+
+
+def test_bad_input():
+    with pytest.raises(ShapeError):
+        stem_statistics(torch.zeros(100), sample_rate=8000)
+    with pytest.raises(ParameterError, match="at least one"):
+        average_statistics([])
