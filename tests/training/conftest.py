@@ -6,10 +6,8 @@ import soundfile
 
 from sonograd.config import SpectrogramNetSimpleConfig, TFCTDFUNetConfig
 
-STEMS = ("drums", "bass", "other", "vocals")
 
-
-def tiny_model(**changes):
+def _tiny_model(**changes):
     settings = {
         "num_hidden_channels": 4,
         "num_levels": 2,
@@ -22,7 +20,7 @@ def tiny_model(**changes):
     return TFCTDFUNetConfig(**(settings | changes))
 
 
-def tiny_unet(**changes):
+def _tiny_unet(**changes):
     settings = {
         "num_channels": 2,
         "num_hidden_channels": 2,
@@ -36,7 +34,7 @@ def tiny_unet(**changes):
     return SpectrogramNetSimpleConfig(**(settings | changes))
 
 
-def make_stems(rng, seconds=2.0, rate=8000):
+def _make_stems(rng, seconds=2.0, rate=8000):
     time = np.arange(round(seconds * rate)) / rate
     tones = {"bass": rng.uniform(60, 120), "other": rng.uniform(300, 600)}
     stems = {name: 0.2 * np.sin(2 * np.pi * hz * time) for name, hz in tones.items()}
@@ -46,12 +44,12 @@ def make_stems(rng, seconds=2.0, rate=8000):
     return {name: np.stack((x, 0.7 * x), 1) for name, x in stems.items()}
 
 
-def write_songs(root, count, *, rate=8000, subtype="PCM_16"):
+def _write_songs(root, count, *, rate=8000, subtype="PCM_16"):
     rng = np.random.default_rng(1)
     for number in range(count):
         folder = root / f"song {number}"
         folder.mkdir(parents=True)
-        stems = make_stems(rng, rate=rate)
+        stems = _make_stems(rng, rate=rate)
         stems["mixture"] = sum(stems.values())
         for name, audio in stems.items():
             soundfile.write(folder / f"{name}.wav", audio, rate, subtype=subtype)
@@ -61,5 +59,20 @@ def write_songs(root, count, *, rate=8000, subtype="PCM_16"):
 @pytest.fixture(scope="session")
 def songs(tmp_path_factory):
     root = tmp_path_factory.mktemp("songs")
-    write_songs(root / "train", 6)
+    _write_songs(root / "train", 6)
     return root
+
+
+@pytest.fixture
+def tiny_model():
+    return _tiny_model
+
+
+@pytest.fixture
+def tiny_unet():
+    return _tiny_unet
+
+
+@pytest.fixture
+def write_songs():
+    return _write_songs

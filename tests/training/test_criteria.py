@@ -40,7 +40,9 @@ def _exact(model, batch):
         return result.unflatten(0, x.shape[:-1])
 
     error = masks * spectrum(mix)[:, None] - spectrum(batch.stems)[:, : masks.shape[1]]
-    energy = error.abs().square().sum((2, 3, 4)) / spectrum(mix).abs().square().sum((1, 2, 3))[:, None]
+    energy = (
+        error.abs().square().sum((2, 3, 4)) / spectrum(mix).abs().square().sum((1, 2, 3))[:, None]
+    )
     return torch.log10(energy + 10**-2.5).mean()
 
 

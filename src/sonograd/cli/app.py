@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Make synthetic multitrack songs to train and test with.",
     ),
     "doctor": ("sonograd.cli.doctor:doctor", "Show versions, devices, speed, and what is missing."),
+    "config": ("sonograd.cli.config:config", "Make the folder of a new model."),
     "train": ("sonograd.cli.train:train", "Train a model on a folder of songs."),
 }
 
