@@ -23,7 +23,6 @@ _SUBPACKAGES = (
     "cli",
     "config",
     "data",
-    "effects",
     "errors",
     "frontends",
     "functional",
@@ -33,7 +32,6 @@ _SUBPACKAGES = (
     "models",
     "plotting",
     "separators",
-    "synths",
     "training",
     "zoo",
 )

@@ -1,1 +1,3 @@
-"""Trainable time-frequency layers."""
+"""Trainable time-frequency layers; none is in yet, see :mod:`sonograd.functional`."""
+
+__all__: list[str] = []

@@ -1,1 +1,3 @@
-"""Metrics, equal to their references."""
+"""Metrics with state; none is in yet, see the ratios in :mod:`sonograd.functional`."""
+
+__all__: list[str] = []
