@@ -254,6 +254,19 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, name, share):
     assert "\n" not in str(caught.value)
 
 
+def test_the_whole_part_of_a_cut_mp3_can_be_read(tmp_path):
+    path = tmp_path / "a.mp3"
+    write_audio(path, noise(2, 200_000), 48_000)
+    whole, _ = read_audio(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with AudioFile(path) as file:
+        for start in (199_000, 150_000, 199_999):
+            with pytest.raises(AudioError, match="cut off or damaged"):
+                file.read(start, 100)
+            assert torch.equal(file.read(50_000, 1000), whole[:, 50_000:51_000])
+
+
 def test_a_file_cut_inside_its_header_is_refused(tmp_path, wav):
     data = wav.read_bytes()
     for length in range(1, data.index(b"data") + 8, 3):

@@ -113,13 +113,15 @@ def test_any_range_equals_that_range_of_the_whole(folder, name):
 
 
 def test_long_vorbis_is_as_exact_as_short(folder):
-    samples = (1 << 20) + 12_345
+    samples = 1_200_000
     path = folder / "long.ogg"
-    write_audio(path, song(1, samples, 8000), 8000, bitrate_kbps=64)
+    noise = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
+    write_audio(path, noise, 8000, bitrate_kbps=64)
     whole, _ = read_audio(path)
     assert whole.shape == (1, samples)
     with AudioFile(path) as file:
-        for start in (0, 12_345, samples - 777, samples // 2, samples - 60_000, 999_999):
+        # The last page, entered from behind, is where time stamps are hardest to get right.
+        for start in (0, samples - 1, samples - 777, 12_345, samples // 2, samples - 60_000):
             assert torch.equal(file.read(start, 3000), whole[:, start : start + 3000]), start
 
 

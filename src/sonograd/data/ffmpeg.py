@@ -23,6 +23,8 @@ _ROUNDING = 1152
 _KNOW_THEIR_LENGTH = frozenset({"mp4", "flac", "ogg", "wav", "aiff", "w64", "caf"})
 # With so many planes PyAV looks for their end behind the end of their list.
 _MAX_PLANES = 8
+# After an error the decoders stand nowhere, and the next read seeks.
+_LOST = -(1 << 62)
 _SCALES = {"int16": 2.0**-15, "int32": 2.0**-31}
 
 
@@ -179,24 +181,33 @@ class FFmpegReader:
         while self._position < start:
             stop = min(start, self._position + (1 << 16))
             self._fill(stop)
+            self._check_reached(stop)
             for queue in self._queues.values():
                 queue.take(stop - self._position)
             self._position = stop
+
+    def _check_reached(self, stop: int) -> None:
+        """Raise if the file ended before ``stop``, by more than rounding explains."""
+        for queue, length in zip(self._queues.values(), self._lengths, strict=True):
+            if queue.end < min(stop, length) - _ROUNDING:
+                raise cut_off(self.path, queue.end, length)
 
     def read(self, start: int, samples: int) -> list[Frames]:
         """Return ``(samples, channels)`` of every chosen stream from ``start``.
 
         The range must lie inside the file; streams that end earlier continue with silence.
         """
-        if start != self._position:
-            self._seek(start)
         stop = start + samples
-        self._fill(stop)
+        try:
+            if start != self._position:
+                self._seek(start)
+            self._fill(stop)
+            self._check_reached(stop)
+        except AudioError:
+            self._position = _LOST
+            raise
         result = []
-        for stream, length in zip(self._streams, self._lengths, strict=True):
-            queue = self._queues[stream.index]
-            if queue.end < min(stop, length) - _ROUNDING:
-                raise cut_off(self.path, queue.end, length)
+        for queue, length in zip(self._queues.values(), self._lengths, strict=True):
             frames = queue.take(samples)
             frames[max(0, length - start) :] = 0.0
             result.append(frames)
