@@ -45,11 +45,11 @@ def _assert_equal(ours, theirs):
 
 def test_training_lowers_the_loss(session, songs):
     folder, events = session(), []
-    options = {"max_epochs": 5, "epoch_chunks": 40, "batch_size": 4, "lr": 0.01, "ema": 0.5}
+    options = {"max_epochs": 3, "epoch_chunks": 24, "batch_size": 4, "lr": 0.01, "ema": 0.5}
     result = _run(folder, songs, settings=options, on_event=events.append)
-    assert (result.step, result.epoch, result.done) == (50, 5, True)
+    assert (result.step, result.epoch, result.done) == (18, 3, True)
     losses = [event.loss for event in events if event.scores]
-    assert losses[-1] < losses[0] - 0.1
+    assert losses[-1] < losses[0] - 0.02
     assert {"sdr", "si_sdr", "sdr_vocals"} <= events[-1].scores.keys()
     rows = (folder / "log.csv").read_text().splitlines()
     assert len(rows) == 1 + len(events)
@@ -169,7 +169,7 @@ def test_bad_settings_are_refused(session, songs):
 
 def test_missing_stems_are_named(session, songs, tiny_model):
     folder = session(config=tiny_model(targets=("drums", "piano")))
-    with pytest.raises(DatasetError, match=r"6 of 6 songs lack stems: song 0 \(piano\)"):
+    with pytest.raises(DatasetError, match=r"5 of 5 songs lack stems: song 0 \(piano\)"):
         _run(folder, songs)
 
 
