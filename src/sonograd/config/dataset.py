@@ -17,6 +17,8 @@ class AugmentationConfig:
 
     Attributes:
         remix_p: Probability that the stems of an example come from different songs and places.
+        redraws: How often another place is drawn if a stem is silent there; the place where most
+            stems sound is taken. Without it, a model may learn to leave rare stems silent.
         speed_p: Probability that a stem (all stems, if they are of one song) is played faster or
             slower, which changes its pitch.
         speed_octaves: Largest change of speed, as an interval.
@@ -30,6 +32,7 @@ class AugmentationConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
 
     remix_p: Probability = 0.5
+    redraws: Annotated[int, Ge(0)] = 4
     speed_p: Probability = 0.3
     speed_octaves: Annotated[float, Interval(ge=0, le=2)] = 0.33
     gain_db: NotNegative = 4.0

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -19,6 +20,9 @@ from sonograd.data.stems import StemSource
 from sonograd.errors import DatasetError, ParameterError
 
 __all__ = ["Chunk", "ChunkDataset", "collate_chunks"]
+
+#: Mean square below which a stem does not sound: -50 dB.
+_SILENCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -104,19 +108,12 @@ class ChunkDataset(Dataset[Chunk]):
         generator = np.random.default_rng((self.seed, index))
         config, source = self.config, self.source
         count = len(source.stems)
-        remix = generator.random() < config.remix_p
-        stems = np.empty((count, source.channels, self.samples), np.float32)
-        names = []
-        song, start, speed = self._place(index, generator)
-        for stem in range(count):
-            if remix and stem:
-                song, start, speed = self._place(index, generator)
-            needed = int(self.samples * speed) + 1
-            part = source.read(song, stem, start, needed)
-            stems[stem] = change_speed(part, speed, self.samples)
-            if remix or not stem:
-                at = f"{start / source.sample_rate:.1f} s"
-                names.append(f"{source.name(song)} ({at})")
+        if generator.random() < config.remix_p:
+            parts = [self._draw(index, [stem], generator) for stem in range(count)]
+        else:
+            parts = [self._draw(index, list(range(count)), generator)]
+        stems = np.concatenate([part for part, _ in parts])
+        names = [name for _, name in parts]
         stems = random_gains(stems, generator, gain_db=config.gain_db, drop_p=config.drop_p)
         stems = swap_channels(stems, generator, probability=config.swap_p)
         curves = equalizer_curves(
@@ -130,6 +127,28 @@ class ChunkDataset(Dataset[Chunk]):
         return Chunk(
             torch.from_numpy(np.ascontiguousarray(stems)), torch.from_numpy(curves), tuple(names)
         )
+
+    def _draw(
+        self, index: int, stems: list[int], generator: np.random.Generator
+    ) -> tuple[NDArray[np.float32], str]:
+        """Read ``stems`` of one song from one place, the one of several where most of them sound.
+
+        Returns:
+            ``(stems, channels, samples)``, and where it is from.
+        """
+        best, sounding, name = None, -1, ""
+        for _ in range(self.config.redraws + 1):
+            song, start, speed = self._place(index, generator)
+            needed = int(self.samples * speed) + 1
+            parts = np.stack([self.source.read(song, stem, start, needed) for stem in stems])
+            count = int((np.square(parts).mean(axis=(1, 2)) > _SILENCE).sum())
+            if count > sounding:
+                best, sounding = change_speed(parts, speed, self.samples), count
+                name = f"{self.source.name(song)} ({start / self.source.sample_rate:.1f} s)"
+            if count == len(stems):
+                break
+        assert best is not None  # the first draw has at least 0 stems that sound
+        return best, name
 
     def _place(self, index: int, generator: np.random.Generator) -> tuple[int, int, float]:
         """Draw a song, a position in it, and a speed."""
