@@ -15,7 +15,7 @@ SOURCE ?= $(if $(and $(shell command -v fluidsynth),$(shell command -v espeak-ng
 .PHONY: demo test test-slow lint format bench docs clean train-default train-default-gpu
 
 demo: $(VENV)/.demo
-	$(BIN)/sonograd demo $(SONG) --save demo --overwrite
+	$(BIN)/sonograd demo $(if $(SONG),"$(SONG)") --save demo --overwrite
 
 test: $(VENV)/.test
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal

@@ -89,5 +89,5 @@ class MissingExtraError(SonogradError, ImportError):
         self.extra = extra
         super().__init__(
             f"{purpose} needs an optional dependency; "
-            f"install it with: pip install 'sonograd[{extra}]'"
+            f"install it with: pip install 'sonograd[{extra}]' (in a clone: '.[{extra}]')"
         )
