@@ -26,7 +26,7 @@ __all__ = ["TFCTDFUNet", "log_features", "mask_grid", "normalize_level"]
 
 #: Added to powers before the logarithm: 60 dB below the level of the mix.
 _POWER_FLOOR = 1e-6
-#: Added to the standard deviation that a mix is divided by, so that silence stays silent.
+#: Added to the level that a mix is divided by, so that silence stays silent.
 _LEVEL_FLOOR = 1e-8
 
 
@@ -54,9 +54,17 @@ def mask_grid(n_fft: int, sample_rate: int, full_resolution_hz: float) -> NDArra
 
 
 def normalize_level(mix: Tensor) -> tuple[Tensor, Tensor]:
-    """Divide each item ``(..., channels, samples)`` by its standard deviation; return both."""
-    deviation = mix.std(dim=(-2, -1), keepdim=True, correction=0)
-    level = deviation + _LEVEL_FLOOR
+    """Divide each item by its root mean square; return both.
+
+    Moments of digital silence do not count, so that the zeros around a song do not make its first
+    and last chunk louder than the others.
+
+    Args:
+        mix: ``(..., channels, samples)``.
+    """
+    energy = mix.square().sum(dim=(-2, -1), keepdim=True)
+    sounding = (mix != 0).any(dim=-2, keepdim=True).sum(dim=-1, keepdim=True)
+    level = (energy / (mix.shape[-2] * sounding.clamp(min=1)) + _LEVEL_FLOOR**2).sqrt()
     return mix / level, level
 
 
