@@ -4,6 +4,7 @@ Nothing here imports torch. A configuration is read with :func:`read_config`, wr
 :func:`write_config`, and validated as a whole, so that one run names all its problems.
 """
 
+from sonograd.config.dataset import AugmentationConfig
 from sonograd.config.io import parse_config, read_config, suggest, to_dict, validate, write_config
 from sonograd.config.output import SeparationRecord, SeparationSettings
 from sonograd.config.separators import (
@@ -13,8 +14,10 @@ from sonograd.config.separators import (
     SpectrogramNetVAEConfig,
     TFCTDFUNetConfig,
 )
+from sonograd.config.training import TrainingConfig
 
 __all__ = [
+    "AugmentationConfig",
     "SeparationRecord",
     "SeparationSettings",
     "SeparatorConfig",
@@ -22,6 +25,7 @@ __all__ = [
     "SpectrogramNetSimpleConfig",
     "SpectrogramNetVAEConfig",
     "TFCTDFUNetConfig",
+    "TrainingConfig",
     "parse_config",
     "read_config",
     "suggest",

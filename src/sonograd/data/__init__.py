@@ -17,8 +17,11 @@ if TYPE_CHECKING:
         read_info,
         read_streams,
     )
+    from sonograd.data.chunks import Chunk, ChunkDataset, collate_chunks
     from sonograd.data.formats import FORMATS, AudioFormat, check_format, format_from_path
+    from sonograd.data.layouts import SongFiles, StemFile, find_songs
     from sonograd.data.resample import StreamResampler, resample_audio, resampled_length
+    from sonograd.data.stems import EndlessSongs, Example, StemFolder, StemSource
     from sonograd.data.writer import AudioWriter, write_audio
 
 # Where each public name lives.
@@ -28,10 +31,20 @@ _HOMES = {
     "AudioFormat": "formats",
     "AudioInfo": "audio",
     "AudioWriter": "writer",
+    "Chunk": "chunks",
+    "ChunkDataset": "chunks",
+    "EndlessSongs": "stems",
+    "Example": "stems",
+    "SongFiles": "layouts",
+    "StemFile": "layouts",
+    "StemFolder": "stems",
+    "StemSource": "stems",
     "StreamResampler": "resample",
     "check_finite": "audio",
     "check_format": "formats",
+    "collate_chunks": "chunks",
     "find_audio": "audio",
+    "find_songs": "layouts",
     "format_from_path": "formats",
     "read_audio": "audio",
     "read_info": "audio",
@@ -47,10 +60,20 @@ __all__ = [
     "AudioFormat",
     "AudioInfo",
     "AudioWriter",
+    "Chunk",
+    "ChunkDataset",
+    "EndlessSongs",
+    "Example",
+    "SongFiles",
+    "StemFile",
+    "StemFolder",
+    "StemSource",
     "StreamResampler",
     "check_finite",
     "check_format",
+    "collate_chunks",
     "find_audio",
+    "find_songs",
     "format_from_path",
     "read_audio",
     "read_info",
