@@ -4,6 +4,8 @@ import pytest
 
 from sonograd.jobs.catalog import RECORD_NAME, find_songs
 
+RECORD = '{"settings": {"stems": ["vocals", "drums"], "residual": true, "format": "flac"}}'
+
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
@@ -55,11 +57,25 @@ def test_dots_in_names_stay(tree):
 
 
 def test_earlier_results_are_no_songs(tree):
-    root = tree("music/a.mp3", "music/a/vocals.wav", f"music/a/{RECORD_NAME}")
+    root = tree("music/a.mp3", "music/a/vocals.flac", "music/a/residual.flac")
+    (root / "music" / "a" / RECORD_NAME).write_text(RECORD)
     assert places(["music"], root) == (["a"], [])
     songs, failures = find_songs(["music/a"], root)
     assert songs == []
     assert "no audio in this folder, apart from earlier results" in failures[0].message
+
+
+def test_other_audio_beside_results_is_taken(tree):
+    root = tree("music/a/vocals.flac", "music/a/vocals.wav", "music/a/mine.flac")
+    (root / "music" / "a" / RECORD_NAME).write_text(RECORD)
+    assert places(["music"], root) == (["a/mine", "a/vocals"], [])
+
+
+@pytest.mark.parametrize("text", ["x", "[]", "{}", '{"settings": {"format": [], "stems": 1}}'])
+def test_what_is_no_record_hides_nothing(tree, text):
+    root = tree("music/a/vocals.flac")
+    (root / "music" / "a" / RECORD_NAME).write_text(text)
+    assert places(["music"], root) == (["a/vocals"], [])
 
 
 def test_wrong_arguments_are_listed_and_others_go_on(tree):

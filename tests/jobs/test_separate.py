@@ -76,7 +76,9 @@ def test_the_record_says_how_it_was_made(separate, make_song, use_model, filters
     assert record.settings.stems == ("quiet",)
     assert (record.settings.chunk, record.settings.overlap) == (600, 300)
     assert record.settings.duration == 0.25
-    assert set(record.versions) == {"sonograd", "torch", "python"}
+    assert (record.source_sample_rate, record.source_channels) == (8000, 2)
+    assert record.settings.bits == "32f"
+    assert set(record.versions) == {"sonograd", "torch", "python", "av", "soundfile", "soxr"}
 
 
 @pytest.mark.parametrize(
@@ -252,21 +254,108 @@ def test_overwrite_replaces_its_files_only(separate, make_song, use_model, filte
     assert leftovers(song.folder.parent) == []
 
 
-def test_only_what_is_missing_is_written(separate, make_song, use_model, filters):
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "difference"),
+    [
+        ({"stems": ["quiet"], "residual": True}, {"residual": True},
+         "stems quiet (wanted: smooth + rough + quiet)"),
+        ({"stems": ["quiet"]}, {}, "stems quiet (wanted: smooth + rough + quiet)"),
+        ({}, {"residual": True}, "residual no (wanted: yes)"),
+        ({"residual": True}, {"residual": True, "stems": ["quiet"]},
+         "stems smooth + rough + quiet (wanted: quiet)"),
+        ({"sample_rate": 4000}, {}, "sample rate 4000 (wanted: 8000)"),
+        ({"duration": 0.2}, {}, "duration 0.2 (wanted: none)"),
+        ({"overlap": 0.5}, {}, "overlap 300 (wanted: 150)"),
+        ({"bits": "16"}, {}, "bits 16 (wanted: 32f)"),
+        ({"repair": True}, {}, "repair yes (wanted: no)"),
+        ({"precision": "bf16"}, {}, "precision bf16 (wanted: 32)"),
+        ({"format": "flac"}, {}, "format flac (wanted: wav)"),
+        ({"format": "alac", "sample_rate": 48000}, {"format": "m4a", "sample_rate": 48000},
+         "format alac (wanted: m4a)"),
+    ],
+)  # fmt: skip
+def test_results_of_other_settings_are_refused(
+    separate, make_song, use_model, filters, before, now, difference
+):
+    use_model(filters())
+    path, _ = make_song()
+    song = only(separate(path, model="m", **before))
+    found = contents(song.folder)
+    report = separate(path, model="m", **now)
+    (failed,) = report.failed
+    assert report.status == 2
+    assert difference in failed.message
+    assert "--overwrite" in failed.message
+    assert "\n" not in failed.message
+    assert contents(song.folder) == found
+
+
+def test_a_gain_is_never_shared_by_two_runs(separate, make_song, use_model, filters, noise):
+    use_model(filters())
+    path, _ = make_song(audio=noise(2, 3000, level=5.0), bits="32f")
+    only(separate(path, model="m", format="flac"))
+    (failed,) = separate(path, model="m", format="flac", stems=["quiet"]).failed
+    assert "stems smooth + rough + quiet (wanted: quiet)" in failed.message
+
+
+def test_some_of_the_results_are_as_good_as_all(separate, make_song, use_model, filters):
+    use_model(filters())
+    path, _ = make_song()
+    song = only(separate(path, model="m", residual=True, bits="32f"))
+    (skipped,) = separate(path, model="m", stems=["quiet", "rough"]).skipped
+    assert skipped.files == (song.folder / "quiet.wav", song.folder / "rough.wav")
+
+
+def test_incomplete_and_unknown_results_are_refused(separate, make_song, use_model, filters):
     use_model(filters())
     path, _ = make_song()
     song = only(separate(path, model="m"))
-    song.files[0].write_bytes(b"kept")
-    events = []
-    again = only(separate(path, model="m", residual=True, on_event=events.append))
-    assert song.files[0].read_bytes() == b"kept"
-    assert (song.folder / "residual.wav").stat().st_size > 1000
-    warning = next(event.message for event in events if event.kind == "warning")
-    assert "kept what was there: smooth.wav, rough.wav, quiet.wav" in warning
-    assert len(again.files) == 4
+    song.files[1].unlink()
+    (failed,) = separate(path, model="m").failed
+    assert "lacks rough.wav; --overwrite" in failed.message
+    (song.folder / "separation.json").write_text("{")
+    (failed,) = separate(path, model="m").failed
+    assert "separation.json: not valid JSON" in failed.message
+    (song.folder / "separation.json").unlink()
+    (failed,) = separate(path, model="m").failed
+    assert "holds smooth.wav without a separation.json" in failed.message
+    for file in song.folder.iterdir():
+        file.unlink()
+    (song.folder / "notes.txt").write_text("mine")
+    only(separate(path, model="m"))
+    assert (song.folder / "notes.txt").read_text() == "mine"
 
 
-def test_results_of_another_song_or_model_are_told_apart(
+def test_overwriting_leaves_nothing_of_the_run_before(separate, make_song, use_model, filters):
+    use_model(filters())
+    path, audio = make_song(bits="32f")
+    song = only(separate(path, model="m", residual=True))
+    again = only(separate(path, model="m", stems=["rough"], residual=True, overwrite=True))
+    assert sorted(file.name for file in song.folder.iterdir()) == [
+        "residual.wav", "rough.wav", "separation.json",
+    ]  # fmt: skip
+    torch.testing.assert_close(sum(read(again).values()), audio, rtol=0, atol=1e-7)
+
+
+def test_results_that_appear_meanwhile_are_kept(separate, make_song, use_model, filters, tmp_path):
+    use_model(filters())
+    path, _ = make_song()
+
+    def appear(event):
+        if event.kind == "started":
+            (tmp_path / "out" / "song").mkdir(parents=True)
+            (tmp_path / "out" / "song" / "rough.wav").write_bytes(b"mine")
+
+    (failed,) = separate(path, model="m", on_event=appear).failed
+    assert "holds rough.wav" in failed.message
+    assert contents(tmp_path / "out" / "song") == {"rough.wav": b"mine"}
+
+
+def test_results_of_another_song_or_model_are_refused(
     separate, make_song, use_model, filters, tmp_path
 ):
     use_model(filters())
@@ -274,13 +363,18 @@ def test_results_of_another_song_or_model_are_told_apart(
     only(separate(path, model="m"))
     path.unlink()
     make_song(samples=999)
-    (skipped,) = separate(path, model="m").skipped
-    assert "made from another file, song.wav" in skipped.message
-    use_model(filters())
+    (failed,) = separate(path, model="m").failed
+    assert "source bytes" in failed.message
+    path.unlink()
+    make_song()
     record = tmp_path / "out" / "song" / "separation.json"
-    record.write_text(record.read_text().replace('"filters"', '"another one"'))
-    (skipped,) = separate(path, model="m").skipped
-    assert "made with another model, another one" in skipped.message
+    text = record.read_text()
+    record.write_text(text.replace("0" * 64, "1" * 64))
+    (failed,) = separate(path, model="m").failed
+    assert "model filters with other weights" in failed.message
+    record.write_text(text.replace("0" * 64, "1" * 64).replace('"filters"', '"another"'))
+    (failed,) = separate(path, model="m").failed
+    assert "model another (wanted: filters)" in failed.message
 
 
 def test_a_batch_goes_on_past_bad_songs(separate, make_song, use_model, filters, tmp_path):
@@ -401,7 +495,7 @@ def test_too_little_space_is_known_before_the_work(separate, make_song, monkeypa
     only(separate(path, residual=True))
     assert needed[0] == needed[1] == 3 * 2 * 10000 * 4
     needed.clear()
-    only(separate(path, residual=True, format="flac"))
+    only(separate(path, residual=True, format="flac", overwrite=True))
     assert needed[0] == 3 * 2 * 10000 * (3 + 4)
 
 
@@ -455,7 +549,9 @@ def test_events_tell_each_song(separate, make_song, use_model, filters):
     events = []
     separate(path, model="m", on_event=events.append)
     assert [event.kind for event in events] == ["started", "done"]
-    assert "3 files" in events[1].message
+    assert events[1].message.startswith("3 files in ")
+    one = only(separate(path, model="m", stems=["quiet"], overwrite=True))
+    assert one.message.startswith("1 file in ")
     assert "times real time" in events[1].message
 
 

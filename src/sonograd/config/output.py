@@ -26,7 +26,7 @@ class SeparationSettings:
         chunk: Samples kept of each chunk, at the model's rate.
         overlap: Samples that neighboring chunks share, at the model's rate.
         format: File format of the stems.
-        bits: Sample format, or None for the format's own.
+        bits: Sample format, or None where the codec decides.
         precision: Arithmetic of the model.
         repair: Whether samples that are not finite were replaced by silence.
     """
@@ -54,6 +54,8 @@ class SeparationRecord:
         model_sha256: Hash of its file of weights, or None for a model without weights.
         source: Name of the song's file.
         source_bytes: Its size.
+        source_sample_rate: Its sample rate in Hz.
+        source_channels: Its channels.
         settings: What the stems depend on besides model and song.
         gain_db: Gain that all stems got so that none clips; 0 for floating-point files.
         versions: Versions of the packages that did the work.
@@ -65,6 +67,8 @@ class SeparationRecord:
     model_sha256: str | None = None
     source: str
     source_bytes: Annotated[int, Ge(0)]
+    source_sample_rate: Annotated[int, Gt(0)]
+    source_channels: Annotated[int, Gt(0)]
     settings: SeparationSettings
     gain_db: Annotated[float, Interval(le=0)] = 0.0
     versions: dict[str, str] = field(default_factory=dict)

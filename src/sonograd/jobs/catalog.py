@@ -1,18 +1,21 @@
 """Which songs are meant by a list of files and folders, and where their stems go."""
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sonograd.data import find_audio
+from sonograd.data import FORMATS, find_audio
 from sonograd.errors import SonogradError
 from sonograd.jobs.outcome import SongOutcome
 
-__all__ = ["RECORD_NAME", "Song", "find_songs"]
+__all__ = ["RECORD_NAME", "RESIDUAL", "Song", "find_songs", "recorded_files"]
 
 #: The file that marks a folder of stems.
 RECORD_NAME = "separation.json"
+#: What the mix minus the stems is called.
+RESIDUAL = "residual"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ def find_songs(
     A file's stems go to ``save/NAME``, those of a file in a given folder to the same place below
     ``save``. NAME has no ending, unless two songs would then meet: both keep theirs
     (``song.mp3/``, ``song.wav/``). Songs that still meet, from different folders, are numbered.
-    A song that is meant twice is taken once. Folders of earlier results are passed over.
+    A song that is meant twice is taken once. Results that a record names are passed over.
     """
     found: dict[Path, Path] = {}  # resolved file: where its stems go, below save, with its ending
     sources: dict[Path, Path] = {}
@@ -52,10 +55,30 @@ def find_songs(
 
 
 def _search(folder: Path) -> list[Path]:
-    files = [file for file in find_audio(folder) if not (file.parent / RECORD_NAME).is_file()]
+    results: dict[Path, frozenset[str]] = {}
+    files = []
+    for file in find_audio(folder):
+        if file.parent not in results:
+            results[file.parent] = recorded_files(file.parent)
+        if file.name not in results[file.parent]:
+            files.append(file)
     if not files:
         raise SonogradError("there is no audio in this folder, apart from earlier results")
     return files
+
+
+def recorded_files(folder: Path) -> frozenset[str]:
+    """Return the names of the stems that the record in ``folder`` speaks of.
+
+    Records of other versions count as well; what is no record names nothing.
+    """
+    try:
+        settings = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))["settings"]
+        suffix = FORMATS[settings["format"]].suffix
+        names = [Path(f"{name}{suffix}").name for name in settings["stems"]]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return frozenset()
+    return frozenset((*names, f"{RESIDUAL}{suffix}") if settings.get("residual") else names)
 
 
 def _with_path(path: Path, error: Exception) -> str:

@@ -5,17 +5,18 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from sonograd import __version__
-from sonograd.config import SeparationRecord, SeparationSettings, read_config, suggest
+from sonograd.config import SeparationRecord, SeparationSettings, suggest
 from sonograd.config.output import Bits, Precision
 from sonograd.data import FORMATS, check_format
 from sonograd.errors import ConfigError, SonogradError
-from sonograd.jobs.catalog import RECORD_NAME, Song
+from sonograd.jobs.catalog import RESIDUAL, Song
 from sonograd.jobs.resources import choose_device
 from sonograd.separators import ChunkPlan, SelectStems, Separator
 from sonograd.zoo.resolve import ResolvedModel, resolve
@@ -27,7 +28,8 @@ T = TypeVar("T")
 #: Bytes per sample that a lossy format may need, generously.
 _LOSSY_BYTES = 0.5
 _BYTES = {"16": 2, "24": 3, "32f": 4}
-_RESIDUAL = "residual"
+#: Packages that decide about samples, or about how they are read and written.
+_PACKAGES = ("av", "soundfile", "soxr")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class Request:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the files of a song, without ending."""
-        return (*self.stems, _RESIDUAL) if self.residual else self.stems
+        return (*self.stems, RESIDUAL) if self.residual else self.stems
 
     @property
     def suffix(self) -> str:
@@ -62,7 +64,7 @@ class Request:
         return FORMATS[self.format].suffix
 
     @property
-    def depth(self) -> str | None:
+    def depth(self) -> Bits | None:
         """Sample format of the files, or None where the codec decides."""
         item = FORMATS[self.format]
         return None if item.lossy else self.bits or item.default_bits
@@ -96,23 +98,31 @@ class Request:
         return separator.plan if self.overlap is None else separator.plan.with_overlap(self.overlap)
 
     def record(
-        self, song: Song, plan: ChunkPlan, sample_rate: int, gain_db: float
+        self,
+        song: Song,
+        plan: ChunkPlan,
+        *,
+        sample_rate: int,
+        channels: int,
+        gain_db: float = 0.0,
     ) -> SeparationRecord:
-        """Return what the result folder of ``song`` says about itself."""
+        """Return what the result folder of ``song``, of this rate and width, says about itself."""
         return SeparationRecord(
             model=self.model.name,
             model_sha256=self.model_sha256,
             source=song.source.name,
             source_bytes=song.source.stat().st_size,
+            source_sample_rate=sample_rate,
+            source_channels=channels,
             settings=SeparationSettings(
                 stems=self.stems,
                 residual=self.residual,
                 duration=self.duration,
-                sample_rate=sample_rate,
+                sample_rate=self.sample_rate or sample_rate,
                 chunk=plan.length,
                 overlap=plan.length - plan.hop,
                 format=self.format,
-                bits=self.bits,
+                bits=self.depth,
                 precision=self.precision,
                 repair=self.repair,
             ),
@@ -121,25 +131,9 @@ class Request:
                 "sonograd": __version__,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
+                **{package: metadata.version(package) for package in _PACKAGES},
             },
         )
-
-    def describe_existing(self, song: Song) -> str:
-        """Say that the results of ``song`` exist, and how they differ from what is wanted."""
-        message = f"skipped, its stems are in {song.folder}"
-        try:
-            record = read_config(song.folder / RECORD_NAME, SeparationRecord)
-        except ConfigError:
-            return f"{message}; --overwrite replaces them"
-        # A folder may hold stems of several runs; the record speaks of the last one.
-        if set(self.stems) <= set(record.settings.stems):
-            if (record.model, record.model_sha256) != (self.model.name, self.model_sha256):
-                message += f" (made with another model, {record.model})"
-            elif (record.source, record.source_bytes) != (song.source.name, _size(song.source)):
-                message += f" (made from another file, {record.source})"
-            elif record.settings.duration != self.duration:
-                message += " (made with another --duration)"
-        return f"{message}; --overwrite replaces them"
 
 
 def check_request(
@@ -245,17 +239,10 @@ def _name_problems(names: Sequence[str], *, residual: bool) -> list[str]:
         for name in names
         if name != Path(name).name or name.startswith(".") or "\\" in name or "\0" in name
     ]
-    if residual and _RESIDUAL in names:
+    if residual and RESIDUAL in names:
         problems.append("residual: the model has a stem of that name; leave it out")
     return problems
 
 
 def _select(separator: Separator, names: tuple[str, ...]) -> Separator:
     return separator if separator.stems == names else SelectStems(separator, names)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1

@@ -9,18 +9,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sonograd.config import write_config
+from sonograd.config import SeparationRecord, write_config
 from sonograd.config.output import Bits, Precision
 from sonograd.data import AudioFile, check_finite, check_format, resampled_length
-from sonograd.errors import SonogradError
+from sonograd.errors import OutputError, SonogradError
 from sonograd.jobs.catalog import RECORD_NAME, Song, find_songs
+from sonograd.jobs.existing import has_results, remove_replaced
 from sonograd.jobs.outcome import EventKind, SeparationEvent, SeparationReport, SongOutcome
 from sonograd.jobs.outputs import StagedFolder, StemWriters
 from sonograd.jobs.pipeline import separate_blocks
 from sonograd.jobs.request import Request, check_request
 from sonograd.jobs.resources import check_space, check_writable
 from sonograd.jobs.workers import ChunkRunner
-from sonograd.separators import Separator
+from sonograd.separators import ChunkPlan, Separator
 from sonograd.separators.base import Progress
 
 __all__ = ["Progress", "separate_files"]
@@ -89,8 +90,8 @@ def separate_files(
         bits: Sample format; the file format's own if None.
         device: ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         batch_size: Chunks that run through the model together.
-        overwrite: Replace existing results; otherwise songs that have all of them are skipped,
-            and of the others only what is missing is written.
+        overwrite: Replace existing results; otherwise a song is skipped if exactly these results
+            exist, and fails if others are in their place.
         repair: Replace samples that are no finite numbers by silence instead of refusing.
         workers: Chunks in work at a time on the CPU; the number of free cores if None.
         precision: Arithmetic of the model, ``32`` or ``bf16``.
@@ -171,12 +172,6 @@ class _Job:
     def _look_at(self, song: Song) -> _Task | None:
         """Return what there is to do for a song, or None if it is done."""
         request = self.request
-        files = _files(song, request)
-        if not request.overwrite and all(file.exists() for file in files):
-            message = request.describe_existing(song)
-            self._skipped.append(SongOutcome(song.source, song.folder, files, message=message))
-            self._tell("skipped", song.source, message)
-            return None
         with AudioFile(song.source) as file:
             samples = file.samples
             if request.duration is not None:
@@ -184,8 +179,28 @@ class _Job:
             task = _Task(song, file.sample_rate, file.channels, samples)
         rate = request.sample_rate or task.sample_rate
         check_format(request.format, sample_rate=rate, channels=task.channels, bits=request.bits)
+        if not request.overwrite and self._is_done(task):
+            message = f"skipped, its stems are in {song.folder}; --overwrite replaces them"
+            files = _files(song, request)
+            self._skipped.append(SongOutcome(song.source, song.folder, files, message=message))
+            self._tell("skipped", song.source, message)
+            return None
         check_writable(song.folder)
         return task
+
+    def _is_done(self, task: _Task) -> bool:
+        """Tell whether there are these results already; raise if there are others."""
+        separator = self.request.load(task.sample_rate, task.channels)
+        return has_results(
+            task.song,
+            _files(task.song, self.request),
+            self._record(task, self.request.plan(separator)),
+        )
+
+    def _record(self, task: _Task, plan: ChunkPlan, gain_db: float = 0.0) -> SeparationRecord:
+        return self.request.record(
+            task.song, plan, sample_rate=task.sample_rate, channels=task.channels, gain_db=gain_db
+        )
 
     def run(self, task: _Task) -> None:
         """Separate one song; what goes wrong is reported, not raised."""
@@ -206,7 +221,7 @@ class _Job:
     def _finish(self, task: _Task, elapsed: float, gain_db: float) -> None:
         files = _files(task.song, self.request)
         speed = f", {task.seconds / elapsed:.1f} times real time" if task.seconds else ""
-        message = f"{len(files)} files in {elapsed:.1f} s{speed}"
+        message = f"{len(files)} file{'s' * (len(files) != 1)} in {elapsed:.1f} s{speed}"
         if gain_db:
             message += f"; all at {gain_db:.2f} dB, so that none clips"
         self._done.append(
@@ -239,10 +254,8 @@ class _Job:
                     done += mix.shape[-1]
                     self._progress(done / rate)
                 writers.finish()
-            record = request.record(task.song, plan, rate, writers.gain_db)
-            write_config(record, staged.path / RECORD_NAME)
-            self._keep_existing(task, staged)
-            staged.publish()
+            write_config(self._record(task, plan, writers.gain_db), staged.path / RECORD_NAME)
+            self._publish(task, staged)
         return writers.gain_db
 
     def _separator_for(self, task: _Task) -> Separator:
@@ -272,17 +285,14 @@ class _Job:
             message = f"{repaired} samples were no finite numbers and are silent now"
             self._tell("warning", task.song.source, message)
 
-    def _keep_existing(self, task: _Task, staged: StagedFolder) -> None:
-        """Drop new files that would replace existing ones, unless that is wanted."""
+    def _publish(self, task: _Task, staged: StagedFolder) -> None:
+        """Move the results into place; what they replace goes as a whole."""
+        folder = task.song.folder
         if self.request.overwrite:
-            return
-        kept = [file for file in _files(task.song, self.request) if file.exists()]
-        for file in kept:
-            (staged.path / file.name).unlink()
-        if kept:
-            names = ", ".join(file.name for file in kept)
-            message = f"kept what was there: {names}; --overwrite replaces it"
-            self._tell("warning", task.song.source, message)
+            remove_replaced(folder, _files(task.song, self.request))
+        elif self._is_done(task):
+            raise OutputError(f"{folder}: results appeared there meanwhile and were kept")
+        staged.publish()
 
     def _progress(self, seconds: float) -> None:
         if self._on_progress is not None:
