@@ -126,6 +126,7 @@ def test_overlap_and_padding():
     assert plan.with_overlap(0.999).hop == 1
     assert plan.with_overlap(0).hop == 100
     assert plan.with_padding(30).hop == 70
+    assert plan.grid == 1
     for overlap in (-0.1, 1, float("nan")):
         with pytest.raises(ParameterError, match=r"overlap is .*; expected a fraction in \[0, 1\)"):
             plan.with_overlap(overlap)
@@ -152,3 +153,19 @@ def test_chunks_must_come_in_order_and_whole():
     with pytest.raises(ParameterError, match="chunk 0 of 3 samples arrived"):
         overlap_add.add(0, torch.zeros(3))
     assert overlap_add.finish(0) is None
+
+
+def test_a_grid_has_at_least_one_sample():
+    with pytest.raises(ParameterError, match="grid is 0 samples; expected at least 1"):
+        ChunkPlan(length=3, hop=3, grid=0)
+
+
+@given(length=st.integers(1, 300), grid=st.integers(1, 400), data=st.data())
+def test_a_chosen_overlap_stays_on_the_grid(length, grid, data):
+    padding = data.draw(st.integers(0, length - 1))
+    plan = ChunkPlan(length=length, hop=length, grid=grid).with_padding(padding)
+    if grid > length:
+        assert plan.hop == length - padding
+    else:
+        assert plan.hop % grid == 0
+        assert length - padding - grid < plan.hop <= max(length - padding, grid)

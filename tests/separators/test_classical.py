@@ -96,6 +96,16 @@ def test_chunks_equal_the_whole(cls, frames, overlap, samples, low_hz):
     torch.testing.assert_close(separator.separate(mix), whole, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("overlap", [0.0, 0.1, 0.3, 0.3333, 0.77])
+@pytest.mark.parametrize("cls", [HarmonicPercussive, CenterExtraction])
+def test_chunks_equal_the_whole_for_any_chosen_overlap(cls, overlap):
+    separator = cls(sample_rate=1000, channels=2)
+    mix = torch.randn(2, 25_000, dtype=torch.float64)
+    whole = separator(mix[None])[0]
+    stems = separator.separate(mix, overlap=overlap)
+    torch.testing.assert_close(stems, whole, rtol=0, atol=1e-11)
+
+
 @given(sizes=st.lists(st.integers(1, 900), min_size=1, max_size=5), samples=st.integers(0, 2500))
 @settings(max_examples=15)
 def test_streams_in_any_blocks_equal_the_whole(sizes, samples):

@@ -139,6 +139,17 @@ def test_overlap_can_be_chosen(separator):
         assert stems.isfinite().all()
 
 
+def test_chunks_start_on_the_grid_whatever_the_overlap(separator):
+    plan = separator.plan
+    assert plan.hop % plan.grid == 0
+    frame = getattr(separator, "hop_length", 1) or 1
+    assert plan.grid % frame == 0
+    for overlap in (0.0, 0.1, 0.3, 0.3333, 0.77):
+        hop = plan.with_overlap(overlap).hop
+        assert hop % plan.grid == 0
+        assert hop <= max((1 - overlap) * plan.length + 1, plan.grid)
+
+
 def test_gradients_are_finite_and_reach_every_weight(separator):
     parameters = dict(separator.train().named_parameters())
     for scale in (0.1, 0.0):

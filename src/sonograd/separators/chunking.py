@@ -31,12 +31,15 @@ class ChunkPlan:
         hop: Samples between the starts of neighboring chunks.
         context: Samples seen before and after the kept part, then dropped.
         offset: Samples by which the first chunk starts before the signal.
+        grid: Neighboring chunks should start a multiple of so many samples apart, such as the hop
+            of a transform; any other overlap that is asked for is made longer until they do.
     """
 
     length: int
     hop: int
     context: int = 0
     offset: int = 0
+    grid: int = 1
 
     def __post_init__(self) -> None:
         """Refuse plans that leave gaps."""
@@ -50,6 +53,8 @@ class ChunkPlan:
                 f"context is {self.context} and offset {self.offset}; "
                 f"expected context >= 0 and 0 <= offset < length ({self.length})"
             )
+        if self.grid < 1:
+            raise ParameterError(f"grid is {self.grid} samples; expected at least 1")
 
     @property
     def input_length(self) -> int:
@@ -64,6 +69,8 @@ class ChunkPlan:
     def with_overlap(self, overlap: float) -> "ChunkPlan":
         """Return this plan with kept parts that overlap by the fraction ``overlap`` in [0, 1).
 
+        See :meth:`with_padding` for plans with a grid.
+
         Raises:
             ParameterError: If ``overlap`` is outside [0, 1).
         """
@@ -72,7 +79,11 @@ class ChunkPlan:
         return self.with_padding(min(round(overlap * self.length), self.length - 1))
 
     def with_padding(self, samples: int) -> "ChunkPlan":
-        """Return this plan with kept parts that overlap by ``samples``.
+        """Return this plan with kept parts that overlap by ``samples``, or more.
+
+        The hop is rounded down to a multiple of :attr:`grid`, though not below one of them, so
+        that every chunk is cut from the signal in the same way; where the grid is longer than a
+        chunk, it is left alone.
 
         Raises:
             ParameterError: If the overlap is negative or as long as a chunk.
@@ -82,7 +93,10 @@ class ChunkPlan:
                 f"padding is {samples} samples; expected 0 <= padding < {self.length}, "
                 "the length of a chunk"
             )
-        return replace(self, hop=self.length - samples)
+        hop = self.length - samples
+        if self.grid <= self.length:
+            hop = max(hop // self.grid, 1) * self.grid
+        return replace(self, hop=hop)
 
     def count(self, samples: int) -> int:
         """Return the number of chunks that cover a signal of ``samples``."""

@@ -265,7 +265,8 @@ def _grid_plan(
     frames = max(2, round(seconds * sample_rate / hop_length))
     length = frames * hop_length
     context = math.ceil(context / hop_length) * hop_length
-    return ChunkPlan(length, length - int(overlap * frames) * hop_length, context)
+    hop = length - int(overlap * frames) * hop_length
+    return ChunkPlan(length, hop, context, grid=hop_length)
 
 
 def _check_power(power: float) -> None:

@@ -341,4 +341,5 @@ def _plan(config: TFCTDFUNetConfig) -> ChunkPlan:
     step = 2**config.num_levels * config.hop_length
     context = math.ceil(0.7 * config.sample_rate / step) * step
     hop = max(round(9 * config.sample_rate / step), 1) * step
-    return ChunkPlan(length=hop + step - config.hop_length, hop=hop, context=context)
+    length = hop + step - config.hop_length
+    return ChunkPlan(length=length, hop=hop, context=context, grid=step)

@@ -249,4 +249,4 @@ def _chunk_plan(config: SpectrogramNetConfig) -> ChunkPlan:
     hop = 3 * length // 4
     grid = stride if hop >= stride else frame
     hop = hop // grid * grid or length
-    return ChunkPlan(length=length, hop=hop, context=context * frame)
+    return ChunkPlan(length=length, hop=hop, context=context * frame, grid=grid)
