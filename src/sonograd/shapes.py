@@ -12,7 +12,7 @@ from sonograd.errors import ShapeError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_audio", "check_floating", "check_same_shape"]
+__all__ = ["check_audio", "check_batch", "check_floating", "check_same_shape"]
 
 
 def check_floating(x: "Tensor", *, name: str = "x") -> None:
@@ -51,6 +51,22 @@ def check_audio(x: "Tensor", *, name: str = "x", channels: int | None = None) ->
             f"{got}, which has more channels than samples. "
             f"Is it (samples, channels)? Then pass {name}.mT."
         )
+
+
+def check_batch(mix: "Tensor", *, channels: int) -> None:
+    """Raise :class:`~sonograd.errors.ShapeError` unless ``mix`` is ``(batch, channels, samples)``.
+
+    Args:
+        mix: What the ``forward`` of a separator was given.
+        channels: The number of channels that it needs.
+    """
+    if mix.ndim != 3:
+        hint = " Add the axis: mix.unsqueeze(0)." if mix.ndim == 2 else ""
+        raise ShapeError(
+            f"mix has shape {tuple(mix.shape)}; expected (batch, channels, samples).{hint} "
+            "separate(mix) takes any leading dimensions."
+        )
+    check_audio(mix, name="mix", channels=channels)
 
 
 def check_same_shape(estimate: "Tensor", reference: "Tensor") -> None:

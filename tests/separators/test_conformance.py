@@ -66,7 +66,7 @@ def test_shape_and_type_for_any_length(separator):
     for dtype in (torch.float32, torch.float64):
         separator.to(dtype)
         for samples in lengths_of(separator):
-            for batch in (1, 2):
+            for batch in (0, 1, 2):
                 mix = mix_of(separator, samples, batch=(batch,), dtype=dtype)
                 kept = mix.clone()
                 with torch.no_grad():
@@ -185,5 +185,8 @@ def test_wrong_layouts_are_refused_with_a_remedy(separator):
         separator(torch.zeros(2, channels + 1, 500))
     with pytest.raises(ShapeError, match=r"Then pass mix\.mT"):
         separator.separate(torch.zeros(500, channels))
+    for shape in [(500,), (channels, 500), (1, 1, channels, 500)]:
+        with pytest.raises(ShapeError, match=r"mix has shape .*\(batch, channels, samples\)"):
+            separator(torch.zeros(shape))
     with pytest.raises(ShapeError, match="mix has dtype"):
         separator.separate(torch.zeros(channels, 500, dtype=torch.int64))

@@ -165,7 +165,9 @@ class RecurrentBottleneck(nn.Module):
         hidden, latent = self.encode(self._to_sequence(self.narrow(x)))
         y = self._to_maps(self.expand(self.recurrence(hidden)), batch, rows, steps)
         if latent is not None:
-            size = (batch, -1, latent[0].shape[-1])
+            # For input_axis 1 these are the steps; for 0, the rows of every step.
+            length = steps * (rows if self.input_axis == 0 else 1)
+            size = (batch, length, latent[0].shape[-1])
             latent = latent[0].reshape(size), latent[1].reshape(size)
         return self.widen(y), latent
 

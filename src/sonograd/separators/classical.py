@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from sonograd.errors import ParameterError, ShapeError
+from sonograd.errors import ParameterError
 from sonograd.functional.masking import center_mask, harmonic_percussive_masks, repetition_mask
 from sonograd.functional.spectral import istft, stft
 from sonograd.functional.windows import hann, sine
 from sonograd.separators.base import Separator
 from sonograd.separators.chunking import ChunkPlan
-from sonograd.shapes import check_audio
+from sonograd.shapes import check_batch
 
 __all__ = ["CenterExtraction", "HarmonicPercussive", "RepetitionExtraction"]
 
@@ -45,12 +45,7 @@ class _SpectralSeparator(Separator):
 
     def forward(self, mix: Tensor) -> Tensor:
         """Map ``(batch, channels, samples)`` to ``(batch, stems, channels, samples)``."""
-        check_audio(mix, name="mix", channels=self.channels)
-        if mix.ndim != 3:
-            raise ShapeError(
-                f"mix has shape {tuple(mix.shape)}; expected (batch, channels, samples). "
-                "separate(mix) takes any leading dimensions."
-            )
+        check_batch(mix, channels=self.channels)
         # One item at a time: memory stays bounded, and items cannot influence each other.
         first = [self._first_stem(item) for item in mix]
         stem = torch.stack(first) if first else mix
