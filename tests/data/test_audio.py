@@ -211,13 +211,32 @@ def test_empty_file(tmp_path, suffix):
 @pytest.mark.parametrize(
     "content", [b"Hello, I am a text.\n" * 500, bytes(5000), b"x", b"\xff\xfb"]
 )
-def test_what_is_not_audio_is_refused_in_one_line(tmp_path, suffix, content):
+def test_what_is_not_audio_is_refused_in_one_line(tmp_path, suffix, content, capfd):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
     with pytest.raises(AudioError, match=r"expected .*\.stem\.mp4|complete copy") as caught:
         read_audio(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")  # decoders have their own ways of complaining
+
+
+@pytest.mark.parametrize(
+    ("format", "endian", "subtype"),
+    [("AU", "BIG", "PCM_16"), ("AU", "LITTLE", "FLOAT"), ("CAF", "FILE", "PCM_24"),
+     ("NIST", "FILE", "PCM_16"), ("VOC", "FILE", "PCM_16"), ("PAF", "BIG", "PCM_16"),
+     ("PAF", "LITTLE", "PCM_16"), ("PVF", "FILE", "PCM_16"), ("AVR", "FILE", "PCM_16"),
+     ("IRCAM", "BIG", "PCM_16"), ("IRCAM", "LITTLE", "FLOAT"), ("MAT5", "FILE", "PCM_16"),
+     ("WVE", "FILE", "ALAW"), ("SVX", "FILE", "PCM_16")],
+)  # fmt: skip
+def test_rare_formats_are_read(tmp_path, rng, format, endian, subtype):
+    path = tmp_path / "a.wav"
+    values = (rng.standard_normal(500) * 0.1).astype(np.float32)
+    soundfile.write(path, values, 8000, subtype=subtype, endian=endian, format=format)
+    with AudioFile(path) as file:
+        assert (file.samples, file.info.container) == (500, format.lower())
+        expected, _ = soundfile.read(path, dtype="float32")
+        assert torch.equal(file.read(0, 500)[0], torch.from_numpy(expected))
 
 
 def test_random_bytes_are_refused(tmp_path, rng):

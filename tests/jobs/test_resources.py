@@ -100,7 +100,8 @@ def test_space(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: usage(10, 0, 3_000_000))
     check_space(tmp_path / "new", 3_000_000)
-    with pytest.raises(OutputError, match=r"about 3.2 MB are needed and 3 MB are free"):
+    match = r"about 3.2 MB are needed and 3 MB are free; choose another place or write less$"
+    with pytest.raises(OutputError, match=match):
         check_space(tmp_path / "new", 3_200_000)
 
 

@@ -63,9 +63,10 @@ class AudioFile:
     """One open audio file; close it, or use it in a ``with`` statement.
 
     Formats: wav, flac, aiff, mp3, ogg (Vorbis, Opus), m4a (AAC, ALAC), w64, rf64, ``.stem.mp4``.
-    The content decides, not the name. Every range is sample-exact: :meth:`read` from any position
-    equals, to the bit, that range of the whole file (AAC whose encoder asks the decoder for noise
-    has the exact position but other noise each time).
+    The content decides, not the name. In these formats every range is sample-exact: :meth:`read`
+    from any position equals, to the bit, that range of the whole file (AAC whose encoder asks the
+    decoder for noise has the exact position but other noise each time). Other formats that FFmpeg
+    knows can be opened too; there a range can differ from the whole near its start (AC-3 does).
 
     The length comes from the header, without decoding. Files whose header does not know it are
     gone through once when they are opened: mp3 without a header frame and raw AAC by their

@@ -15,10 +15,22 @@ __all__ = [
 
 Kind = str
 _TAIL = 1 << 17
+# First bytes of uncompressed formats that are rare: AU, CAF, NIST, VOC, PAF, PVF, AVR, WVE, MAT5
+# and IRCAM (in either order of bytes).
+_RARE_PCM = (
+    b".snd", b"dns.", b"caff", b"NIST_1A", b"Creative Voice File", b" paf", b"fap ", b"PVF1",
+    b"2BIT", b"ALawSoundFile**", b"MATLAB 5.0",
+    *(bytes((0x64, 0xA3, kind, 0)) for kind in range(1, 5)),
+    *(bytes((0, kind, 0xA3, 0x64)) for kind in range(1, 5)),
+)  # fmt: skip
 
 
 def sniff(path: Path) -> Kind:
-    """Return what the file starts with: ``vorbis, opus, ogg, mp3, mp4, pcm, flac`` or ``other``."""
+    """Return what the file starts with.
+
+    ``vorbis, opus, ogg, mp3, mp4, flac``, ``pcm`` for wav and aiff and their large forms, ``rare``
+    for other uncompressed audio, or ``other``.
+    """
     with path.open("rb") as file:
         head = file.read(64)
         if head[:3] == b"ID3":
@@ -36,6 +48,8 @@ def sniff(path: Path) -> Kind:
         return "pcm"
     if head[:4] == b"fLaC":
         return "flac"
+    if head.startswith(_RARE_PCM):
+        return "rare"
     return "mp3" if _is_mp3_frame(head) else "other"
 
 

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sonograd.config.output import Bits
 from sonograd.data.containers import set_mp3_length
-from sonograd.data.formats import AudioFormat, Bits
+from sonograd.data.formats import AudioFormat
 from sonograd.data.metadata import cover_kind
 from sonograd.data.readers import VORBIS_ORDER
 from sonograd.errors import ParameterError

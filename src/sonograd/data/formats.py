@@ -9,22 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 from sonograd.config.io import suggest
+from sonograd.config.output import Bits
 from sonograd.errors import ParameterError
 
 __all__ = [
     "FORMATS",
     "READ_SUFFIXES",
     "AudioFormat",
-    "Bits",
     "check_format",
     "format_from_path",
 ]
-
-Bits = Literal["16", "24", "32f"]
-"""Depth of one sample: 16- or 24-bit integers, or 32-bit floating point."""
 
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _AAC_RATES = (*_MP3_RATES, 64000, 88200, 96000)
@@ -193,9 +189,10 @@ def _check_rate(item: AudioFormat, sample_rate: int) -> None:
         if sample_rate not in item.sample_rates:
             higher = [rate for rate in item.sample_rates if rate >= sample_rate]
             nearest = min(higher, default=max(item.sample_rates))
+            expected = "one of " * (len(item.sample_rates) > 1)
+            expected += ", ".join(map(str, item.sample_rates))
             raise ParameterError(
-                f"{item.name} cannot hold a sample rate of {sample_rate} Hz; expected one of "
-                f"{', '.join(map(str, item.sample_rates))}. "
+                f"{item.name} cannot hold a sample rate of {sample_rate} Hz; expected {expected}. "
                 f"Resample to {nearest} Hz, or choose flac or wav."
             )
     elif not 1 <= sample_rate <= item.max_sample_rate:

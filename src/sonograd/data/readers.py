@@ -56,7 +56,8 @@ def open_reader(path: Path, stream: int = 0) -> Reader:
         AudioError: If the file is missing, empty, cut off, or not audio.
     """
     kind = _check_file(path)
-    if kind in ("pcm", "flac", "vorbis", "other"):
+    # Of what it does not know, libsndfile would guess that it is mp3, and print about it.
+    if kind in ("pcm", "flac", "vorbis", "rare"):
         reader = SoundFileReader.open(path, kind)
         if reader is not None:
             if stream != 0:

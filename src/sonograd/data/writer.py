@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sonograd.config.output import Bits
 from sonograd.data.audio import check_finite
 from sonograd.data.encoders import Encoder, EncoderSettings, check_cover, open_encoder
-from sonograd.data.formats import Bits, check_format, format_from_path
+from sonograd.data.formats import check_format, format_from_path
 from sonograd.errors import OutputError, ParameterError, ShapeError
 from sonograd.shapes import check_audio
 

@@ -164,7 +164,7 @@ def check_space(folder: Path, needed: int) -> None:
     if needed > free:
         raise OutputError(
             f"{folder}: not enough space: about {format_bytes(needed)} are needed and "
-            f"{format_bytes(free)} are free; choose another --save or a smaller --format"
+            f"{format_bytes(free)} are free; choose another place or write less"
         )
 
 
