@@ -129,6 +129,7 @@ def test_limits(key, value):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"sample_length": 0.0232}, "sample_length: 0.0232 s is shorter than num_fft (1024"),
         ({"window_size": 2048}, "window_size: 2048 is longer than num_fft"),
         ({"hop_length": 513}, "hop_length: 513 is more than half of window_size"),
         ({"mask_act_fn": "softmax"}, "'softmax' over one target is always 1"),
@@ -158,6 +159,39 @@ def test_contradictions(changes, message):
 def test_no_architecture_writes_outside_its_folder(kind):
     with pytest.raises(ConfigError, match=r"targets\.0: '\.\./up' cannot name a file"):
         kind(targets=("../up",))
+
+
+def test_contradictions_come_with_bad_fields():
+    found = problems(dropout_p=2, num_fft=5, extra=1, targets=["v/ocals", "residual"])
+    assert sorted(found) == [
+        "dropout_p: input should be less than 1 (got 2).",
+        "extra: no such key.",
+        "num_fft: input should be greater than or equal to 64 (got 5).",
+        "targets.0: 'v/ocals' cannot name a file; "
+        "expected letters, digits, spaces and the signs . + - _",
+        "targets.1: 'residual' is the name of another file beside the stems; "
+        "expected another name.",
+    ]
+    # What a bad field contradicts is not known; the others may still contradict each other.
+    assert len(problems(num_fft="1024", window_size=2048)) == 1
+    assert len(problems(num_fft="1024", window_size=256)) == 2
+    assert len(problems(targets="vocals", mask_act_fn="softmax")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hop_length": 99999}, "hop_length: 99999 is more than half of num_fft (4096)"),
+        ({"sample_length": 1e-4}, "sample_length: 0.0001 s is shorter than num_fft (4096"),
+        ({"sample_length": 1e9}, "sample_length: "),
+        ({"sample_length": float("nan")}, "sample_length: "),
+        ({"full_resolution_hz": float("inf")}, "full_resolution_hz: "),
+        ({"targets": ["vocals"]}, "complete_targets: 'vocals' alone cannot be the whole mix"),
+    ],
+)
+def test_limits_of_the_default(changes, message):
+    (problem,) = problems(model_type="TFCTDFUNet", **changes)
+    assert problem.startswith(message)
 
 
 def test_contradictions_come_together():

@@ -10,10 +10,17 @@ from sonograd.config import (
     SpectrogramNetLSTMConfig,
     SpectrogramNetSimpleConfig,
     SpectrogramNetVAEConfig,
+    TFCTDFUNetConfig,
 )
 from sonograd.errors import ConfigError, ShapeError
 from sonograd.functional.spectral import stft
-from sonograd.separators import build_separator
+from sonograd.separators import (
+    SpectrogramNetLSTM,
+    SpectrogramNetSimple,
+    SpectrogramNetVAE,
+    TFCTDFUNet,
+    build_separator,
+)
 from sonograd.separators.blocks import PerBinAffine, UNet
 from sonograd.separators.bottlenecks import ConvBottleneck, RecurrentBottleneck
 from sonograd.separators.unet import mask_features
@@ -439,17 +446,16 @@ def test_chunks_keep_the_sample_length_on_the_grid_of_frames():
     assert -(-plan.input_length // 512) + 1 in {287, 288}  # whole strides, or one frame less
 
 
-@pytest.mark.parametrize("sample_length", [1e-6, 0.001, 0.0321, 1])
+@pytest.mark.parametrize("sample_length", [0.0321, 0.05, 1])
 def test_any_sample_length_gives_a_plan(sample_length):
     net = small(SpectrogramNetSimpleConfig, sample_length=sample_length)
-    assert 1 <= net.plan.hop <= net.plan.length == max(round(8000 * sample_length), 1)
-    if sample_length > 0.01:
-        assert net.separate(torch.randn(1, 500)).shape == (1, 1, 500)
+    assert 1 <= net.plan.hop <= net.plan.length == round(8000 * sample_length)
+    assert net.separate(torch.randn(1, 500)).shape == (1, 1, 500)
 
 
 def test_wrong_layouts_are_refused():
     net = small(SpectrogramNetSimpleConfig, num_channels=2)
-    with pytest.raises(ShapeError, match=r"expected \(\.\.\., channels, samples\)"):
+    with pytest.raises(ShapeError, match=r"expected \(batch, channels, samples\)"):
         net(torch.zeros(100))
     with pytest.raises(ShapeError, match=r"mix\.mT"):
         net(torch.zeros(1, 100, 2))
@@ -458,8 +464,16 @@ def test_wrong_layouts_are_refused():
 
 
 def test_building_validates_the_configuration():
-    with pytest.raises(ConfigError, match=r"num_channels: .*; dropout_p: "):
-        build_separator(SpectrogramNetSimpleConfig(num_channels=0, dropout_p=1.0))
+    config = SpectrogramNetSimpleConfig(num_channels=0, dropout_p=1.0)
+    for build in (build_separator, SpectrogramNetSimple):
+        with pytest.raises(ConfigError, match=r"SpectrogramNetSimple: num_channels: .*; dropout_p"):
+            build(config)
+    with pytest.raises(ConfigError, match=r"SpectrogramNetVAE: hidden_size: "):
+        SpectrogramNetVAE(SpectrogramNetVAEConfig(hidden_size=33))
+    with pytest.raises(ConfigError, match=r"SpectrogramNetLSTM: sample_length: "):
+        SpectrogramNetLSTM(SpectrogramNetLSTMConfig(sample_length=float("nan")))
+    with pytest.raises(ConfigError, match=r"TFCTDFUNet: num_levels: "):
+        TFCTDFUNet(TFCTDFUNetConfig(num_levels=0))
 
 
 @pytest.mark.gpu
@@ -470,3 +484,12 @@ def test_half_precision_training_on_cuda(kind):
         estimate = net.estimate(mix)
     estimate.stems.square().mean().backward()
     assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("input_axis", [0, 1])
+def test_latent_of_an_empty_batch(input_axis):
+    net = small(SpectrogramNetVAEConfig, input_axis=input_axis)
+    full, empty = (net.estimate(torch.zeros(batch, 1, 500)) for batch in (2, 0))
+    assert empty.stems.shape == (0, 1, 1, 500)
+    for one, none in zip(full.latent, empty.latent, strict=True):
+        assert none.shape == (0, *one.shape[1:])

@@ -88,15 +88,42 @@ def _problems(error: Mapping[str, Any], kind: Any) -> list[str]:
     return [_describe(error, kind)]
 
 
+def _meant(data: Any, kind: Any, tag: str | None) -> Any:
+    """Return the dataclass that ``data`` is meant to be, or None."""
+    if not isinstance(data, Mapping):
+        return None
+    if tag is None:
+        return kind
+    fits = (member for member in get_args(kind) if getattr(member, tag, None) == data.get(tag))
+    return next(fits, None)
+
+
 def _without_ignored(data: Any, kind: Any, tag: str | None) -> Any:
     """Drop the keys that the dataclass meant by ``data`` lists in its ``ignored_keys``."""
-    if not isinstance(data, Mapping):
-        return data
-    for member in get_args(kind) if tag else (kind,):
-        ignored = getattr(member, "ignored_keys", None)
-        if ignored and (tag is None or getattr(member, tag, None) == data.get(tag)):
-            return {key: value for key, value in data.items() if key not in ignored}
-    return data
+    ignored: frozenset[str] = getattr(_meant(data, kind, tag), "ignored_keys", frozenset())
+    return {key: value for key, value in data.items() if key not in ignored} if ignored else data
+
+
+def _wrong_fields(errors: Iterable[Mapping[str, Any]], kind: Any) -> set[str]:
+    """Return the fields in which pydantic found errors, "" for the whole."""
+    return {next(iter(_path(error, kind)), "") for error in errors}
+
+
+def _contradictions(data: Any, kind: Any, wrong: set[str]) -> list[str]:
+    """Return what the ``contradictions`` of a dataclass say about its fields that are not wrong.
+
+    Its own ``__post_init__`` is not reached as long as one field is wrong.
+    """
+    check = getattr(kind, "contradictions", None)
+    if check is None or "" in wrong:
+        return []
+    values = {
+        field.name: data.get(field.name, field.default)
+        for field in dataclasses.fields(kind)
+        if field.name not in wrong
+    }
+    problems: list[str] = check(values)
+    return problems
 
 
 def _tags(kind: Any) -> set[str]:
@@ -145,7 +172,9 @@ def parse_config(data: Any, kind: type[T], *, source: str = "configuration") -> 
     except TypeError as error:
         raise ConfigError(source, [f"not plain JSON data: {error}."]) from None
     except ValidationError as error:
-        problems = [text for item in error.errors() for text in _problems(item, kind)]
+        errors = error.errors()
+        problems = [text for item in errors for text in _problems(item, kind)]
+        problems += _contradictions(data, _meant(data, kind, tag), _wrong_fields(errors, kind))
         raise ConfigError(source, problems) from None
 
 

@@ -5,6 +5,7 @@ dataclass to the union; the type checker then names every place that has to know
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -28,7 +29,7 @@ Seconds: TypeAlias = Annotated[float, Interval(gt=0, le=3600)]
 _RESERVED = frozenset({"mix", "mixture", "residual"})
 
 
-def target_problems(targets: tuple[str, ...]) -> list[str]:
+def target_problems(targets: Sequence[str]) -> list[str]:
     """Return what keeps ``targets`` from being names of stems, and of their files."""
     problems = []
     for index, name in enumerate(targets):
@@ -47,6 +48,29 @@ def target_problems(targets: tuple[str, ...]) -> list[str]:
     return problems
 
 
+def _common_problems(values: Mapping[str, Any], window: str) -> list[str]:
+    """Return what is wrong between those fields of any architecture that are in ``values``.
+
+    Args:
+        values: Fields, valid one by one.
+        window: The field with the length of the window.
+    """
+    problems = target_problems(values["targets"]) if "targets" in values else []
+    if {"hop_length", window} <= values.keys() and values["hop_length"] > values[window] // 2:
+        problems.append(
+            f"hop_length: {values['hop_length']} is more than half of {window} "
+            f"({values[window]}); expected at most {values[window] // 2}."
+        )
+    if {"sample_length", "sample_rate", "num_fft"} <= values.keys():
+        shortest = values["num_fft"] / values["sample_rate"]
+        if values["sample_length"] < shortest:
+            problems.append(
+                f"sample_length: {values['sample_length']} s is shorter than num_fft "
+                f"({values['num_fft']} samples); expected at least {shortest:.3g} s."
+            )
+    return problems
+
+
 @dataclass(frozen=True, kw_only=True)
 class SpectrogramNetConfig:
     """What the three spectrogram U-Nets share.
@@ -56,7 +80,7 @@ class SpectrogramNetConfig:
         num_channels: Audio channels, 1 for mono and 2 for stereo.
         num_hidden_channels: Maps of the first level; each of the five levels doubles them.
         sample_length: Length of a training chunk, and what is kept of an inference chunk, in
-            seconds.
+            seconds, at least one FFT.
         sample_rate: Rate the model works at, in Hz.
         dropout_p: Dropout probability on each level of the decoder and between recurrent layers.
         leak_factor: Negative slope of the ``leaky_relu`` mask activation.
@@ -93,25 +117,27 @@ class SpectrogramNetConfig:
     window_size: Annotated[int, Ge(16)] = 1024
     hop_length: Positive = 512
 
+    @staticmethod
+    def contradictions(values: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong between those fields that are in ``values``."""
+        problems = _common_problems(values, "window_size")
+        match values:
+            case {"window_size": window_size, "num_fft": num_fft} if window_size > num_fft:
+                problems.append(
+                    f"window_size: {window_size} is longer than num_fft ({num_fft}); "
+                    "expected at most as long."
+                )
+        match values:
+            case {"mask_act_fn": "softmax", "targets": targets} if len(targets) < 2:
+                problems.append(
+                    "mask_act_fn: 'softmax' over one target is always 1; "
+                    "expected two or more targets, or 'sigmoid'."
+                )
+        return problems
+
     def __post_init__(self) -> None:
         """Refuse values that contradict each other."""
-        problems = target_problems(self.targets)
-        if self.window_size > self.num_fft:
-            problems.append(
-                f"window_size: {self.window_size} is longer than num_fft ({self.num_fft}); "
-                "expected at most as long."
-            )
-        if self.hop_length > self.window_size // 2:
-            problems.append(
-                f"hop_length: {self.hop_length} is more than half of window_size "
-                f"({self.window_size}); expected at most {self.window_size // 2}."
-            )
-        if self.mask_act_fn == "softmax" and len(self.targets) < 2:
-            problems.append(
-                "mask_act_fn: 'softmax' over one target is always 1; "
-                "expected two or more targets, or 'sigmoid'."
-            )
-        if problems:
+        if problems := self.contradictions(vars(self)):
             raise ConfigError(getattr(self, "model_type", type(self).__name__), problems)
 
 
@@ -173,15 +199,22 @@ class TFCTDFUNetConfig:
         bottleneck_factor: How much narrower than the frequency axis its bottleneck is.
         complete_targets: The targets make up the whole mix, so that their masks sum to one. If
             not, one more mask takes what belongs to none of them.
-        sample_length: Length of a training chunk in seconds.
+        sample_length: Length of a training chunk in seconds, at least one FFT.
         sample_rate: Rate the model works at, in Hz.
         num_fft: FFT length and length of the Hann window, in samples.
-        hop_length: Samples between frames.
+        hop_length: Samples between frames, at most half of ``num_fft``.
         full_resolution_hz: Up to here masks have one value per bin, then one per 2 bins for the
             next octave, per 4 for the octave above, and per 16 beyond.
+
+    Raises:
+        ConfigError: If values contradict each other.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "strict": True,
+        "allow_inf_nan": False,
+    }
 
     model_type: Literal["TFCTDFUNet"] = "TFCTDFUNet"
     targets: Annotated[tuple[str, ...], MinLen(1)] = ("drums", "bass", "other", "vocals")
@@ -190,15 +223,27 @@ class TFCTDFUNetConfig:
     num_levels: Annotated[int, Interval(ge=1, le=6)] = 4
     bottleneck_factor: Positive = 8
     complete_targets: bool = True
-    sample_length: Annotated[float, Gt(0)] = 2.95
+    sample_length: Seconds = 2.95
     sample_rate: Annotated[int, Ge(1000)] = 44100
     num_fft: Annotated[int, Ge(64)] = 4096
     hop_length: Positive = 1024
     full_resolution_hz: Annotated[float, Gt(0)] = 4000
 
+    @staticmethod
+    def contradictions(values: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong between those fields that are in ``values``."""
+        problems = _common_problems(values, "num_fft")
+        match values:
+            case {"complete_targets": True, "targets": [target]}:
+                problems.append(
+                    f"complete_targets: {target!r} alone cannot be the whole mix; "
+                    "expected more targets, or false."
+                )
+        return problems
+
     def __post_init__(self) -> None:
-        """Refuse targets that cannot name stems."""
-        if problems := target_problems(self.targets):
+        """Refuse values that contradict each other."""
+        if problems := self.contradictions(vars(self)):
             raise ConfigError(self.model_type, problems)
 
 

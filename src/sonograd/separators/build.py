@@ -8,7 +8,6 @@ from sonograd.config import (
     SpectrogramNetSimpleConfig,
     SpectrogramNetVAEConfig,
     TFCTDFUNetConfig,
-    validate,
 )
 from sonograd.separators.base import Separator
 from sonograd.separators.default import TFCTDFUNet
@@ -23,7 +22,6 @@ def build_separator(config: SeparatorConfig) -> Separator:
     Raises:
         ConfigError: If ``config`` is not valid; with all problems at once.
     """
-    validate(config, source=type(config).__name__)
     match config:
         case SpectrogramNetSimpleConfig():
             return SpectrogramNetSimple(config)

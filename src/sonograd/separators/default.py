@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sonograd.config.io import validate
 from sonograd.config.separators import TFCTDFUNetConfig
-from sonograd.errors import ParameterError
 from sonograd.separators.base import MaskEstimate, Separator
 from sonograd.separators.chunking import ChunkPlan
-from sonograd.shapes import check_audio
+from sonograd.shapes import check_batch
 
 __all__ = ["TFCTDFUNet", "log_features", "mask_grid", "normalize_level"]
 
@@ -172,20 +172,10 @@ class TFCTDFUNet(Separator):
         """Build the model with random weights.
 
         Raises:
-            ParameterError: If one target alone is said to make up the whole mix, or frames do
-                not overlap.
+            ConfigError: If ``config`` is not valid; with all problems at once.
         """
         super().__init__()
-        if config.complete_targets and len(config.targets) == 1:
-            raise ParameterError(
-                f"{config.targets[0]!r} alone cannot be the whole mix; "
-                "expected more targets, or complete_targets = false"
-            )
-        if config.hop_length > config.num_fft // 2:
-            raise ParameterError(
-                f"hop_length is {config.hop_length}; "
-                f"expected at most half of num_fft ({config.num_fft // 2})"
-            )
+        config = validate(config, source="TFCTDFUNet")
         self.config = config
         self.stems = config.targets
         self.sample_rate = config.sample_rate
@@ -308,7 +298,7 @@ class TFCTDFUNet(Separator):
 
     def estimate(self, mix: Tensor) -> MaskEstimate:
         """Map ``(batch, channels, samples)`` to stems, masks and the spectrum of the mix."""
-        check_audio(mix, name="mix", channels=self.channels)
+        check_batch(mix, channels=self.channels)
         batch, channels, samples = mix.shape
         if samples == 0 or batch == 0:
             frames = 1 + samples // self.config.hop_length

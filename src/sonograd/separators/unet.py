@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sonograd.config.io import validate
 from sonograd.config.separators import (
     SpectrogramNetConfig,
     SpectrogramNetLSTMConfig,
@@ -33,7 +34,7 @@ from sonograd.separators.base import MaskEstimate, Separator
 from sonograd.separators.blocks import PerBinAffine, UNet
 from sonograd.separators.bottlenecks import ConvBottleneck, RecurrentBottleneck
 from sonograd.separators.chunking import ChunkPlan
-from sonograd.shapes import check_audio
+from sonograd.shapes import check_batch
 
 if TYPE_CHECKING:
     from sonograd.config import SeparatorConfig
@@ -127,7 +128,7 @@ class SpectrogramNet(Separator):
         Raises:
             ShapeError: If ``mix`` has another layout or number of channels.
         """
-        check_audio(mix, name="mix", channels=self.channels)
+        check_batch(mix, channels=self.channels)
         with torch.autocast(mix.device.type, enabled=False):
             spectrum = self._transform(mix)
             features = mask_features(spectrum)[..., :-1, :]
@@ -186,8 +187,12 @@ class SpectrogramNetSimple(SpectrogramNet):
     """The U-Net with three convolutions in its bottleneck."""
 
     def __init__(self, config: SpectrogramNetSimpleConfig | None = None) -> None:
-        """Build the network; without ``config`` with its defaults."""
-        config = config or SpectrogramNetSimpleConfig()
+        """Build the network; without ``config`` with its defaults.
+
+        Raises:
+            ConfigError: If ``config`` is not valid; with all problems at once.
+        """
+        config = validate(config or SpectrogramNetSimpleConfig(), source="SpectrogramNetSimple")
         super().__init__(config, ConvBottleneck(_deepest(config)))
         self.config: SeparatorConfig | None = config
 
@@ -196,8 +201,12 @@ class SpectrogramNetLSTM(SpectrogramNet):
     """The U-Net with a recurrence over time, or over frequency, in its bottleneck."""
 
     def __init__(self, config: SpectrogramNetLSTMConfig | None = None) -> None:
-        """Build the network; without ``config`` with its defaults."""
-        config = config or SpectrogramNetLSTMConfig()
+        """Build the network; without ``config`` with its defaults.
+
+        Raises:
+            ConfigError: If ``config`` is not valid; with all problems at once.
+        """
+        config = validate(config or SpectrogramNetLSTMConfig(), source="SpectrogramNetLSTM")
         super().__init__(config, _recurrent(config, variational=False))
         self.config: SeparatorConfig | None = config
 
@@ -209,8 +218,12 @@ class SpectrogramNetVAE(SpectrogramNet):
     """
 
     def __init__(self, config: SpectrogramNetVAEConfig | None = None) -> None:
-        """Build the network; without ``config`` with its defaults."""
-        config = config or SpectrogramNetVAEConfig()
+        """Build the network; without ``config`` with its defaults.
+
+        Raises:
+            ConfigError: If ``config`` is not valid; with all problems at once.
+        """
+        config = validate(config or SpectrogramNetVAEConfig(), source="SpectrogramNetVAE")
         super().__init__(config, _recurrent(config, variational=True))
         self.config: SeparatorConfig | None = config
 
