@@ -1,5 +1,6 @@
 """What every separator owes, whatever is inside; new ones are found by themselves."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 import sonograd.separators
+from sonograd.config.separators import target_problems
 from sonograd.errors import ShapeError
 from sonograd.separators import Separator
 
@@ -26,7 +28,18 @@ def concrete(cls):
     return found
 
 
-SEPARATORS = sorted(concrete(Separator), key=lambda cls: cls.__name__)
+def class_on_the_page():
+    """Return the separator that the documentation shows how to write."""
+    page = Path(__file__).parents[2] / "docs" / "add_a_separator.md"
+    code = re.search(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)[1]
+    namespace = {"__name__": "add_a_separator"}
+    exec(compile(code, str(page), "exec"), namespace)
+    return namespace["SoftSplit"]
+
+
+SOFT_SPLIT = class_on_the_page()
+TINY[SOFT_SPLIT] = lambda: SOFT_SPLIT(sample_rate=1000)
+SEPARATORS = sorted({*concrete(Separator), SOFT_SPLIT}, key=lambda cls: cls.__name__)
 
 
 @pytest.fixture(params=SEPARATORS, ids=lambda cls: cls.__name__)
@@ -55,8 +68,7 @@ def test_the_table_holds_nothing_else():
 
 def test_declares_what_it_is(separator):
     assert separator.stems
-    assert len(set(separator.stems)) == len(separator.stems)
-    assert all(name == name.lower() and name.isidentifier() for name in separator.stems)
+    assert target_problems(separator.stems) == []
     assert separator.sample_rate >= 1
     assert separator.channels >= 1
     assert separator.plan.input_length >= 1
@@ -173,6 +185,15 @@ def test_state_survives_a_round_trip(separator, request):
     mix = mix_of(separator, 600, batch=(1,))
     with torch.no_grad():
         assert torch.equal(separator(mix), other(mix))
+
+
+def test_the_page_shows_enough_context():
+    separator = SOFT_SPLIT(sample_rate=1000, channels=1)
+    mix = torch.randn(1, 25_000, dtype=torch.float64)
+    whole = separator(mix[None])[0]
+    torch.testing.assert_close(separator.separate(mix), whole, rtol=0, atol=1e-9)
+    # White noise has half of its energy in the lower half of the band.
+    assert 0.45 < whole[0].square().mean() / mix.square().mean() < 0.55
 
 
 def test_wrong_layouts_are_refused_with_a_remedy(separator):

@@ -43,9 +43,9 @@ class MaskEstimate:
 class Separator(nn.Module, ABC):
     """Base class of all models that take a mix apart.
 
-    A subclass sets the four attributes below and writes :meth:`forward`; long signals, streams
-    and batches then work. An item's stems must not depend on the other items of its batch, and in
-    evaluation mode :meth:`forward` must be deterministic.
+    A subclass sets the first four attributes below and writes :meth:`forward`; long signals,
+    streams and batches then work. An item's stems must not depend on the other items of its
+    batch, and in evaluation mode :meth:`forward` must be deterministic.
 
     Attributes:
         stems: Names of the stems, in output order.
@@ -53,7 +53,7 @@ class Separator(nn.Module, ABC):
         channels: Audio channels of the mix and of every stem.
         plan: How a signal longer than one chunk is cut; ``forward`` gets ``plan.input_length``
             samples at a time, but accepts any number, 0 included.
-        config: What the model was built from, or None for models without weights.
+        config: What the model was built from; it stays None for models without weights.
     """
 
     stems: tuple[str, ...]
