@@ -15,7 +15,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sonograd.zoo.resolve import load
+    from sonograd.zoo.lookup import load
 
 __version__ = _version("sonograd")
 
@@ -41,7 +41,7 @@ __all__ = ["__version__", "load"]
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        return import_module("sonograd.zoo.resolve").load
+        return import_module("sonograd.zoo.lookup").load
     if name in _SUBPACKAGES:
         return import_module(f"sonograd.{name}")
     raise AttributeError(f"module 'sonograd' has no attribute {name!r}")

@@ -1,5 +1,5 @@
 """``sonograd.models.load``: another name for :func:`sonograd.load`."""
 
-from sonograd.zoo.resolve import load
+from sonograd.zoo.lookup import load
 
 __all__ = ["load"]

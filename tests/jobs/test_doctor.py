@@ -8,7 +8,7 @@ import torch
 from sonograd.data import FORMATS
 from sonograd.errors import CheckpointError, ParameterError
 from sonograd.jobs import doctor
-from sonograd.zoo.resolve import model_names
+from sonograd.zoo.lookup import model_names
 
 CPU = torch.device("cpu")
 

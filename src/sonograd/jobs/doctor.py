@@ -16,7 +16,7 @@ from sonograd.data import FORMATS, read_audio, write_audio
 from sonograd.errors import SonogradError
 from sonograd.jobs.resources import available_devices, choose_device, free_cores, usable_cores
 from sonograd.jobs.workers import ChunkRunner
-from sonograd.zoo.resolve import load, model_names
+from sonograd.zoo.lookup import load, model_names
 
 __all__ = ["Codec", "Diagnosis", "Extra", "ModelSpeed", "diagnose", "measure_speed"]
 

@@ -19,7 +19,7 @@ from sonograd.errors import ConfigError, SonogradError
 from sonograd.jobs.catalog import RESIDUAL, Song
 from sonograd.jobs.resources import choose_device
 from sonograd.separators import ChunkPlan, SelectStems, Separator
-from sonograd.zoo.resolve import ResolvedModel, resolve
+from sonograd.zoo.lookup import ResolvedModel, resolve
 
 __all__ = ["Request", "check_request"]
 

@@ -1,5 +1,5 @@
 """Models by name."""
 
-from sonograd.zoo.resolve import ResolvedModel, load, model_names, resolve
+from sonograd.zoo.lookup import ResolvedModel, load, model_names, resolve
 
 __all__ = ["ResolvedModel", "load", "model_names", "resolve"]
