@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from sonograd.config.io import validate
 from sonograd.config.separators import TFCTDFUNetConfig
+from sonograd.functional.spectral import istft, stft
 from sonograd.separators.base import MaskEstimate, Separator
 from sonograd.separators.chunking import ChunkPlan
 from sonograd.shapes import check_batch
@@ -257,29 +258,22 @@ class TFCTDFUNet(Separator):
 
     def spectrum(self, x: Tensor) -> Tensor:
         """Return the scaled spectrum ``(..., bins, frames)`` of ``(..., samples)``."""
-        flat = x.reshape(-1, x.shape[-1])
-        result = torch.stft(
-            flat,
-            self.config.num_fft,
-            self.config.hop_length,
+        return stft(
+            x,
+            n_fft=self.config.num_fft,
+            hop_length=self.config.hop_length,
             window=self.window * self._scale,
-            center=True,
             pad_mode="constant",
-            return_complex=True,
         )
-        return result.reshape(*x.shape[:-1], *result.shape[-2:])
 
     def _waveform(self, spectrum: Tensor, samples: int) -> Tensor:
-        flat = spectrum.reshape(-1, *spectrum.shape[-2:])
-        result = torch.istft(
-            flat,
-            self.config.num_fft,
-            self.config.hop_length,
+        return istft(
+            spectrum,
+            n_fft=self.config.num_fft,
+            hop_length=self.config.hop_length,
             window=self.window * self._scale,
-            center=True,
             length=samples,
         )
-        return result.reshape(*spectrum.shape[:-2], samples)
 
     def _features(self, spectrum: Tensor) -> Tensor:
         """Features of a normalized mix spectrum ``(batch, channels, bins, frames)``."""
