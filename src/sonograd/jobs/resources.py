@@ -172,7 +172,7 @@ def format_bytes(count: float) -> str:
     """Return ``count`` bytes for people.
 
     >>> format_bytes(1_234_567)
-    '1.2 MB'
+    '1.23 MB'
     """
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
