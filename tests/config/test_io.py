@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -211,7 +210,7 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
     def fail(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fdopen", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OutputError, match="No space left"):
         write_config(Square(size=9), path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["config.json"]

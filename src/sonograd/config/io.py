@@ -5,11 +5,11 @@ import difflib
 import json
 import os
 import reprlib
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from sonograd.atomic import AtomicFile
 from sonograd.errors import ConfigError, OutputError
 
 __all__ = ["parse_config", "read_config", "suggest", "to_dict", "validate", "write_config"]
@@ -241,14 +241,7 @@ def write_config(config: Any, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     text = json.dumps(to_dict(validate(config, source=str(path))), indent=2) + "\n"
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with AtomicFile(path) as file:
+            file.path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}.") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written: {error.strerror}.") from None

@@ -7,7 +7,6 @@ A stem that already is such a file is read where it lies, without decoding. Any 
 import hashlib
 import os
 import struct
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sonograd.atomic import AtomicFile
 from sonograd.data.audio import AudioFile, check_finite
 from sonograd.data.layouts import StemFile
 from sonograd.data.resample import StreamResampler
@@ -133,11 +133,13 @@ def cached_stem(
 
 
 def _convert(stem: StemFile, target: Path, sample_rate: int) -> None:
-    handle, temporary = -1, ""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
-        with os.fdopen(handle, "wb") as out, AudioFile(stem.path, stream=stem.stream) as source:
+        with (
+            AtomicFile(target) as file,
+            file.path.open("wb") as out,
+            AudioFile(stem.path, stream=stem.stream) as source,
+        ):
             out.write(_header(0, source.channels, sample_rate))
             resampler = StreamResampler(source.sample_rate, sample_rate, source.channels)
             position = written = 0
@@ -150,12 +152,8 @@ def _convert(stem: StemFile, target: Path, sample_rate: int) -> None:
             written += out.write(_pcm(resampler.finish()))
             out.seek(0)
             out.write(_header(written, source.channels, sample_rate))
-        Path(temporary).replace(target)
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror}.") from None
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def _pcm(block: Tensor) -> bytes:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sonograd.atomic import AtomicFile
 from sonograd.config.output import Bits
 from sonograd.data.audio import check_finite
 from sonograd.data.encoders import Encoder, EncoderSettings, check_cover, open_encoder
@@ -34,8 +34,7 @@ class AudioWriter:
     Floating-point files keep every value, however large. Integer files saturate: values outside
     [-1, 1) become the nearest one there is, and are counted in :attr:`clipped`.
 
-    >>> import tempfile
-    >>> folder = tempfile.TemporaryDirectory()
+    >>>     >>> folder = tempfile.TemporaryDirectory()
     >>> path = Path(folder.name, "tone.flac")
     >>> with AudioWriter(path, sample_rate=8000, channels=1, bits="16") as writer:
     ...     writer.write(torch.linspace(-1, 1, 1000)[None])
@@ -111,9 +110,9 @@ class AudioWriter:
             cover if self.format.cover else None,
             samples,
         )
-        self._temporary = self._make_temporary()
+        self._file = self._make_file()
         self._encoder: Encoder | None = None
-        self._encoder = self._attempt(lambda: open_encoder(self._temporary, settings))
+        self._encoder = self._attempt(lambda: open_encoder(self._file.path, settings))
 
     def _check_place(self) -> None:
         if self.path.is_dir():
@@ -121,19 +120,15 @@ class AudioWriter:
         if self.path.exists() and not self._overwrite:
             raise OutputError(f"{self.path}: exists already; pass overwrite to replace it.")
 
-    def _make_temporary(self) -> Path:
+    def _make_file(self) -> AtomicFile:
         try:
-            handle, name = tempfile.mkstemp(
-                dir=self.path.parent, prefix=f".{self.path.stem[:40]}.", suffix=".part"
-            )
+            return AtomicFile(self.path)
         except FileNotFoundError:
             raise OutputError(
                 f"{self.path}: cannot be written: there is no folder {self.path.parent}."
             ) from None
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror}.") from None
-        os.close(handle)
-        return Path(name)
 
     def _attempt(self, action: Callable[[], Any]) -> Any:
         """Run ``action``; if it fails, remove the temporary file and say why in one line."""
@@ -206,10 +201,7 @@ class AudioWriter:
 
     def _move(self) -> None:
         self._check_place()
-        mask = os.umask(0)
-        os.umask(mask)
-        self._temporary.chmod(0o666 & ~mask)
-        self._temporary.replace(self.path)
+        self._file.commit()
 
     def abort(self) -> None:
         """Give up: remove the temporary file and leave whatever was at ``path``."""
@@ -217,7 +209,7 @@ class AudioWriter:
         if encoder is not None:
             with contextlib.suppress(Exception):
                 encoder.close()
-        self._temporary.unlink(missing_ok=True)
+        self._file.discard()
 
     def __enter__(self) -> "AudioWriter":
         """Return the writer itself."""

@@ -7,7 +7,6 @@ Nothing in such a file is executed: it holds named tensors and JSON. Files made 
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sonograd.atomic import AtomicFile
 from sonograd.config import SeparatorConfig, parse_config, to_dict
 from sonograd.errors import CheckpointError, ConfigError, OutputError, ParameterError
 from sonograd.separators.base import Separator
@@ -82,18 +82,11 @@ def save_separator(
         "metadata": json.dumps(dict(metadata or {})),
     }
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}.") from None
-    try:
-        save_file(tensors, temporary, metadata=header)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        with AtomicFile(path) as file:
+            save_file(tensors, file.path, metadata=header)
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"{path}: cannot be written: {error}.") from None
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path}: cannot be written: {reason}.") from None
 
 
 def _storable(tensor: Tensor, name: str, dtype: torch.dtype | None) -> Tensor:

@@ -1,7 +1,6 @@
 """The state of a training run: saved whole or not at all, read without executing anything."""
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sonograd.atomic import AtomicFile
 from sonograd.errors import CheckpointError, OutputError
 
 __all__ = ["STATE_NAME", "TrainingState", "read_state", "write_state"]
@@ -50,20 +50,11 @@ def write_state(state: TrainingState, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     content = {"format": _FORMAT, "version": _VERSION, **vars(state)}
-    temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        with AtomicFile(path, durable=True) as file:
+            torch.save(content, file.path)
     except (OSError, RuntimeError) as error:
         raise OutputError(f"{path}: cannot be written: {error}.") from None
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def read_state(path: str | os.PathLike[str]) -> TrainingState:
