@@ -1,5 +1,6 @@
 """``sonograd train FOLDER DATASET``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,7 +105,8 @@ def train(
         )
         if not result.done:
             console.message(f"stopped after {result.step} steps; go on with --resume")
-    print(result.folder / "model.safetensors")
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one tells
+        print(result.folder / "model.safetensors")
     return 0
 
 

@@ -2,8 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -93,6 +92,7 @@ def train(
     first = "LOCAL_RANK" not in os.environ  # later processes are started by the first
     config = _settings(folder, settings or {})
     from sonograd.jobs.resources import choose_device
+    from sonograd.jobs.workers import shared_cores
     from sonograd.training.state import STATE_NAME, read_state
 
     chosen = choose_device(device)
@@ -107,7 +107,7 @@ def train(
             )
     if first:
         write_config(config, folder / TRAINER_NAME)
-    with _shared_cores(devices if chosen.type == "cpu" else 1):
+    with shared_cores(devices if chosen.type == "cpu" else 1):
         return _run(
             folder,
             str(dataset),
@@ -124,28 +124,6 @@ def train(
                 "on_event": on_event,
             },
         )
-
-
-@contextmanager
-def _shared_cores(processes: int) -> Iterator[None]:
-    """Give each of several processes its share of the cores, instead of all of them."""
-    if processes == 1:
-        yield
-        return
-    import torch
-
-    from sonograd.jobs.resources import usable_cores
-
-    threads = max(usable_cores() // processes, 1)
-    before = torch.get_num_threads()
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = str(threads)  # for the processes that are started from here
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _settings(folder: Path, settings: Mapping[str, Any]) -> TrainingConfig:

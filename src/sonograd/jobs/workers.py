@@ -7,10 +7,11 @@ devices one thread runs batches, which become smaller when the device runs out o
 Threads are process state; this module alone sets them, and gives them back.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -20,10 +21,28 @@ from torch import Tensor
 
 from sonograd.config.output import Precision
 from sonograd.errors import ParameterError, SonogradError
-from sonograd.jobs.resources import free_cores
+from sonograd.jobs.resources import free_cores, usable_cores
 from sonograd.separators import Separator
 
-__all__ = ["ChunkRunner"]
+__all__ = ["ChunkRunner", "shared_cores"]
+
+
+@contextmanager
+def shared_cores(processes: int) -> Iterator[None]:
+    """Give each of several processes its share of the cores, instead of all of them."""
+    if processes == 1:
+        yield
+        return
+    threads = max(usable_cores() // processes, 1)
+    before = torch.get_num_threads()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(threads)  # for the processes that are started from here
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class ChunkRunner:
