@@ -9,6 +9,7 @@ from sonograd.cli.app import app, main
 from sonograd.cli.separate import separate
 from sonograd.data import read_audio, write_audio
 from sonograd.jobs import separate_files
+from sonograd.zoo import model_names
 
 CLI_ONLY = {"quiet"}
 API_ONLY = {"on_progress", "on_event"}
@@ -24,6 +25,11 @@ def test_options_and_defaults_are_those_of_the_api():
         assert command[name].default == function[name].default, name
         only_by_name = inspect.Parameter.KEYWORD_ONLY
         assert (command[name].kind == only_by_name) == (function[name].kind == only_by_name), name
+
+
+def test_help_names_the_models():
+    model = (inspect.getdoc(separate) or "").split("Args:")[1].split("audio: ")[0]
+    assert all(name in model for name in model_names())
 
 
 def test_every_option_reaches_the_api(monkeypatch, tmp_path):

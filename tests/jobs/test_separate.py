@@ -14,6 +14,7 @@ from sonograd.data import FORMATS, AudioFile, read_audio, resample_audio, write_
 from sonograd.errors import ConfigError, OutputError
 from sonograd.jobs import separate as job
 from sonograd.jobs import separate_files
+from sonograd.jobs.outputs import StagedFolder
 
 
 @pytest.fixture
@@ -355,6 +356,21 @@ def test_results_that_appear_meanwhile_are_kept(separate, make_song, use_model, 
     assert contents(tmp_path / "out" / "song") == {"rough.wav": b"mine"}
 
 
+def test_what_a_killed_run_left_is_removed(separate, make_song, use_model, filters, tmp_path):
+    use_model(filters())
+    path, _ = make_song()
+    with StagedFolder(tmp_path / "out" / "x") as staged:
+        name = staged.path.name
+    hidden = tmp_path / "out" / name
+    hidden.mkdir(parents=True)
+    os.utime(hidden, (0, 0))
+    events = []
+    only(separate(path, model="m", on_event=events.append))
+    assert not hidden.exists()
+    assert (events[0].kind, events[0].source) == ("warning", hidden)
+    assert "killed" in events[0].message
+
+
 def test_results_of_another_song_or_model_are_refused(
     separate, make_song, use_model, filters, tmp_path
 ):
@@ -581,6 +597,7 @@ import sys
 from pathlib import Path
 from statistics import median
 from sonograd.jobs import separate_files
+from sonograd.jobs.outputs import StagedFolder
 
 def measure(done, total):
     line = next(x for x in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in x)

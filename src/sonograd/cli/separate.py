@@ -42,7 +42,8 @@ def separate(
     and its tree is mirrored; of two songs with one name, both folders keep the ending.
 
     Args:
-        model: A session folder, a checkpoint file, or the name of a model.
+        model: A session folder, a checkpoint file, or the name of a model: default, hpss, center,
+            repet.
         audio: Audio files, and folders of them.
         save: Folder for the results.
         residual: Also write the mix minus the written stems.
@@ -55,7 +56,8 @@ def separate(
         bits: Sample format of wav, flac and the like; 32f is floating point.
         device: auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:1, mps.
         batch_size: Chunks that run through the model together; helps on a GPU only.
-        overwrite: Replace existing results; otherwise such songs are skipped.
+        overwrite: Replace existing results; otherwise a song is skipped if exactly these results
+            exist, and fails if others are in their place.
         repair: Replace samples that are no finite numbers by silence instead of refusing.
         workers: Chunks in work at a time on the CPU; as many as there are free cores by default.
         precision: Arithmetic of the model; bf16 is faster where the processor supports it.

@@ -1,10 +1,14 @@
 """Result folders that appear complete or not at all, and stems that share one gain."""
 
 import math
+import os
+import platform
+import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -16,10 +20,12 @@ from torch import Tensor
 from sonograd.data import AudioWriter
 from sonograd.errors import OutputError
 
-__all__ = ["StagedFolder", "StemWriters"]
+__all__ = ["StagedFolder", "StemWriters", "remove_abandoned"]
 
 #: Samples per channel that are encoded at a time.
 _BLOCK = 1 << 16
+#: A hidden folder that was touched this recently may be about to be locked.
+_YOUNG_SECONDS = 2.0
 
 
 class StagedFolder:
@@ -32,7 +38,8 @@ class StagedFolder:
     def __init__(self, folder: Path) -> None:
         """Choose the hidden name; ``folder`` is where the files shall be."""
         self.folder = folder
-        self.path = folder.parent / f".sonograd-{secrets.token_hex(6)}"
+        self.path = folder.parent / f"{_prefix()}{secrets.token_hex(6)}"
+        self._lock: int | None = None
         self._made: list[Path] = []
 
     def __enter__(self) -> Self:
@@ -43,6 +50,7 @@ class StagedFolder:
                     parent.mkdir(exist_ok=True)
                     self._made.append(parent)
             self.path.mkdir()
+            self._lock = _lock(self.path)
         except OSError as error:
             self._remove()
             raise OutputError(f"{self.folder}: cannot be made: {error.strerror}") from None
@@ -56,6 +64,9 @@ class StagedFolder:
     ) -> None:
         """Remove what was not moved into place; errors name the place, not the hidden folder."""
         self._remove()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
         if isinstance(error, OutputError):
             raise OutputError(str(error).replace(str(self.path), str(self.folder))) from None
 
@@ -84,6 +95,46 @@ class StagedFolder:
                 parent.rmdir()
             except OSError:
                 break
+
+
+def remove_abandoned(parents: Iterable[Path]) -> list[Path]:
+    """Remove the hidden folders in ``parents`` whose processes were killed; return them.
+
+    Each process holds a lock on its folder, which ends with it. Folders of other machines stay,
+    and so do all where the file system has no locks.
+    """
+    removed = []
+    for parent in sorted(set(parents)):
+        for folder in sorted(parent.glob(f"{_prefix()}*")):
+            with suppress(OSError):
+                if time.time() - folder.stat().st_mtime < _YOUNG_SECONDS:
+                    continue
+                lock = _lock(folder)
+                if lock is not None:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    os.close(lock)
+                    removed.append(folder)
+    return removed
+
+
+def _prefix() -> str:
+    """Return what the names of hidden folders start with on this machine."""
+    return f".sonograd-{re.sub(r'[^0-9A-Za-z-]', '-', platform.node())[:40]}-"
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock ``folder`` until the returned descriptor is closed; None if that is not possible."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held by another process, or not known to the file system
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 class StemWriters:

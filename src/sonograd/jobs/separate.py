@@ -16,7 +16,7 @@ from sonograd.errors import OutputError, SonogradError
 from sonograd.jobs.catalog import RECORD_NAME, Song, find_songs
 from sonograd.jobs.existing import has_results, remove_replaced
 from sonograd.jobs.outcome import EventKind, SeparationEvent, SeparationReport, SongOutcome
-from sonograd.jobs.outputs import StagedFolder, StemWriters
+from sonograd.jobs.outputs import StagedFolder, StemWriters, remove_abandoned
 from sonograd.jobs.pipeline import separate_blocks
 from sonograd.jobs.request import Request, check_request
 from sonograd.jobs.resources import check_space, check_writable
@@ -157,6 +157,8 @@ class _Job:
         songs, failures = find_songs(audio, self.request.save)
         for failure in failures:
             self._fail(failure)
+        for folder in remove_abandoned(song.folder.parent for song in songs):
+            self._tell("warning", folder, "was left by a run that was killed, and is removed")
         tasks = []
         for song in songs:
             try:

@@ -13,7 +13,7 @@ import torch
 
 from sonograd.config import suggest
 from sonograd.errors import OutputError, ParameterError
-from sonograd.jobs.outputs import StagedFolder
+from sonograd.jobs.outputs import StagedFolder, remove_abandoned
 from sonograd.jobs.resources import check_space, check_writable
 
 __all__ = ["SongsReport", "Source", "describe_songs", "write_songs"]
@@ -143,6 +143,7 @@ def write_songs(
 
         check_programs()
     check_writable(out)
+    remove_abandoned([out.parent, *(job.folder.parent for job in jobs)])
     skipped = [job for job in jobs if job.folder.is_dir()]
     todo = [job for job in jobs if not job.folder.is_dir()]
     check_space(out, len(todo) * 5 * (round(seconds * sample_rate) * 4 + 4096))
