@@ -21,6 +21,7 @@ def diagnosis(monkeypatch):
             "codecs": (job.Codec("wav"), job.Codec("mp3")),
             "cache": Path("/cache/sonograd"), "cache_bytes": 1_500_000,
             "extras": (job.Extra("plot", ()), job.Extra("web", ("starlette", "uvicorn"))),
+            "fast_kernels": True,
         }  # fmt: skip
         found = job.Diagnosis(**{**values, **changes})
         monkeypatch.setattr(job, "diagnose", lambda **_: found)
@@ -41,6 +42,17 @@ def test_everything_is_told(diagnosis, capsys):
         "  web          missing starlette, uvicorn; pip install 'sonograd[web]'",
     ):  # fmt: skip
         assert line in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("used", "line"),
+    [(True, "  fast         ok"),
+     (False, "  fast         installed, but compiled kernels are not in use")],
+)  # fmt: skip
+def test_kernels_that_are_not_used_are_told(diagnosis, capsys, used, line):
+    diagnosis(extras=(job.Extra("fast", ()),), fast_kernels=used)
+    assert main(["doctor"]) == 0
+    assert line in capsys.readouterr().out.splitlines()
 
 
 def test_what_is_broken_is_status_one(diagnosis, capsys):

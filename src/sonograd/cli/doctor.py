@@ -72,5 +72,7 @@ def _lines(found: "Diagnosis") -> Iterable[str]:
         if extra.missing:
             remedy = f"pip install 'sonograd[{extra.name}]'"
             yield f"  {extra.name:<12} missing {', '.join(extra.missing)}; {remedy}"
+        elif extra.name == "fast" and not found.fast_kernels:
+            yield f"  {extra.name:<12} installed, but compiled kernels are not in use"
         else:
             yield f"  {extra.name:<12} ok"

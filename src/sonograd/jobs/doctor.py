@@ -14,6 +14,7 @@ import torch
 
 from sonograd.data import FORMATS, read_audio, write_audio
 from sonograd.errors import SonogradError
+from sonograd.functional import has_fast_kernels
 from sonograd.jobs.resources import available_devices, choose_device, free_cores, usable_cores
 from sonograd.jobs.workers import ChunkRunner
 from sonograd.zoo.lookup import load, model_names
@@ -82,6 +83,7 @@ class Diagnosis:
         cache: Folder for downloads.
         cache_bytes: Size of what is in it.
         extras: What is missing for each.
+        fast_kernels: Whether the compiled kernels of the extra ``fast`` are used.
     """
 
     versions: dict[str, str]
@@ -95,6 +97,7 @@ class Diagnosis:
     cache: Path
     cache_bytes: int
     extras: tuple[Extra, ...]
+    fast_kernels: bool
 
 
 def diagnose(
@@ -134,6 +137,7 @@ def diagnose(
         cache=cache,
         cache_bytes=sum(file.stat().st_size for file in cache.rglob("*") if file.is_file()),
         extras=_extras(metadata.requires("sonograd") or ()),
+        fast_kernels=has_fast_kernels(),
     )
 
 
