@@ -1,14 +1,16 @@
 """From what a user types as MODEL to a separator."""
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sonograd.config import SeparatorConfig, read_config, suggest
-from sonograd.errors import ModelNotFoundError, ParameterError
+from sonograd.errors import CheckpointError, ModelNotFoundError, ParameterError
 
 if TYPE_CHECKING:
     from sonograd.separators import Separator
@@ -21,6 +23,7 @@ CONFIG_NAME = "model.json"
 CHECKPOINT_NAME = "model.safetensors"
 
 _WEIGHTS = Path(__file__).parent / "weights"
+_REGISTRY = Path(__file__).parent / "registry.json"
 _CLASSICAL = ("center", "hpss", "repet")
 
 
@@ -32,11 +35,13 @@ class ResolvedModel:
         name: What to call it: the name it was asked by, or that of its file or folder.
         path: Its weights, or None for a model without weights.
         config_path: The configuration beside the weights, for a session folder.
+        expected_sha256: What :attr:`sha256` must be, for weights that come with sonograd.
     """
 
     name: str
     path: Path | None = None
     config_path: Path | None = None
+    expected_sha256: str | None = None
 
     @property
     def sha256(self) -> str | None:
@@ -71,6 +76,11 @@ class ResolvedModel:
                     f"{option} is {value}, but {self.name} was trained for one {option}; "
                     f"leave it out, and convert the audio."
                 )
+        if self.expected_sha256 is not None and self.sha256 != self.expected_sha256:
+            raise CheckpointError(
+                f"{self.path}: damaged, its SHA-256 is {self.sha256} instead of "
+                f"{self.expected_sha256}; install sonograd again."
+            )
         from sonograd.separators.checkpoint import load_separator
 
         config = None
@@ -90,14 +100,20 @@ def _classical(name: str) -> Callable[..., "Separator"]:
     return kinds[name]
 
 
+@cache
+def _registry() -> dict[str, dict[str, str]]:
+    """Return what is known about the weights that come with sonograd, by name."""
+    entries: dict[str, dict[str, str]] = json.loads(_REGISTRY.read_text(encoding="utf-8"))
+    return entries
+
+
 def model_names() -> tuple[str, ...]:
     """Return the names that :func:`load` knows without any file of yours, sorted.
 
     >>> "hpss" in model_names()
     True
     """
-    shipped = (path.stem for path in _WEIGHTS.glob("*.safetensors"))
-    return tuple(sorted({*_CLASSICAL, *shipped}))
+    return tuple(sorted({*_CLASSICAL, *_registry()}))
 
 
 def resolve(model: str | os.PathLike[str]) -> ResolvedModel:
@@ -113,8 +129,9 @@ def resolve(model: str | os.PathLike[str]) -> ResolvedModel:
     name, path = str(model), _expand(model)
     if name in _CLASSICAL:
         return ResolvedModel(name)
-    if name in model_names():
-        return ResolvedModel(name, _WEIGHTS / f"{name}.safetensors")
+    if name in _registry():
+        sha256 = _registry()[name]["sha256"]
+        return ResolvedModel(name, _WEIGHTS / f"{name}.safetensors", expected_sha256=sha256)
     if name and path.is_dir():
         return _session(path)
     if path.is_file():
