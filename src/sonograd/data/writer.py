@@ -34,7 +34,8 @@ class AudioWriter:
     Floating-point files keep every value, however large. Integer files saturate: values outside
     [-1, 1) become the nearest one there is, and are counted in :attr:`clipped`.
 
-    >>>     >>> folder = tempfile.TemporaryDirectory()
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
     >>> path = Path(folder.name, "tone.flac")
     >>> with AudioWriter(path, sample_rate=8000, channels=1, bits="16") as writer:
     ...     writer.write(torch.linspace(-1, 1, 1000)[None])
