@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from sonograd.cli.console import Console, format_seconds
+from sonograd.config.session import WEIGHTS_NAME
 from sonograd.config.training import TrainingPrecision
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def train(
         if not result.done:
             console.message(f"stopped after {result.step} steps; go on with --resume")
     if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one tells
-        print(result.folder / "model.safetensors")
+        print(result.folder / WEIGHTS_NAME)
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from sonograd.config import SeparatorConfig, parse_config, suggest, to_dict, write_config
+from sonograd.config.session import CONFIG_NAME
 from sonograd.errors import ConfigError, OutputError
 
 __all__ = ["MODEL_TYPES", "configure", "model_config"]
@@ -61,7 +62,7 @@ def configure(
         OutputError: If the folder holds a model already, or cannot be written to.
     """
     folder = Path(folder)
-    path = folder / "model.json"
+    path = folder / CONFIG_NAME
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; expected a folder.")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sonograd.config import SeparatorConfig, read_config, validate, write_config
 from sonograd.config.io import suggest
+from sonograd.config.session import CONFIG_NAME, STATE_NAME, TRAINER_NAME
 from sonograd.config.training import TrainingConfig
 from sonograd.errors import ConfigError, DatasetError, OutputError, ParameterError
 
@@ -17,11 +18,8 @@ if TYPE_CHECKING:
     from sonograd.training.logging import OnEvent
     from sonograd.training.state import TrainingState
 
-__all__ = ["TRAINER_NAME", "TrainResult", "train"]
+__all__ = ["TrainResult", "train"]
 
-#: Training configuration in a session folder.
-TRAINER_NAME = "trainer.json"
-CONFIG_NAME = "model.json"
 #: What DATASET is for songs that are made up while training goes on.
 SONGS = "songs:"
 _DEFAULT_EPOCHS = 100
@@ -93,7 +91,7 @@ def train(
     config = _settings(folder, settings or {})
     from sonograd.jobs.resources import choose_device
     from sonograd.jobs.workers import shared_cores
-    from sonograd.training.state import STATE_NAME, read_state
+    from sonograd.training.state import read_state
 
     chosen = choose_device(device)
     state = None

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import distributed
 
+from sonograd.config.session import STATE_NAME, WEIGHTS_NAME
 from sonograd.data.stems import Example
 from sonograd.errors import MissingExtraError
 from sonograd.separators.checkpoint import save_separator
 from sonograd.training.logging import LOG_NAME, LogTable, OnEvent, TrainingEvent
 from sonograd.training.module import TrainingModule
-from sonograd.training.state import STATE_NAME, TrainingState, write_state
+from sonograd.training.state import TrainingState, write_state
 from sonograd.training.validation import median_scores, score_song
 
 try:
@@ -22,10 +23,8 @@ try:
 except ImportError:
     raise MissingExtraError("training", "train") from None
 
-__all__ = ["MODEL_NAME", "Conductor"]
+__all__ = ["Conductor"]
 
-#: Weights in a session folder.
-MODEL_NAME = "model.safetensors"
 _LOG_STEPS = 50
 
 
@@ -175,13 +174,13 @@ class Conductor(Callback):
             optimizer=trainer.optimizers[0].state_dict(),
         )
         write_state(state, self.folder / STATE_NAME)
-        if not (self.folder / MODEL_NAME).exists():
+        if not (self.folder / WEIGHTS_NAME).exists():
             self._save_model({})
 
     def _save_model(self, scores: dict[str, float]) -> None:
         notes = {name: f"{value:.3f}" for name, value in scores.items()}
         notes |= {"step": str(self.module.clock.step), "epoch": str(self.module.clock.epoch)}
-        save_separator(self.module.average.model, self.folder / MODEL_NAME, metadata=notes)
+        save_separator(self.module.average.model, self.folder / WEIGHTS_NAME, metadata=notes)
 
 
 def _agree(values: list[float], trainer: Trainer, device: torch.device) -> list[float]:

@@ -11,10 +11,8 @@ from torch import Tensor
 from sonograd.atomic import AtomicFile
 from sonograd.errors import CheckpointError, OutputError
 
-__all__ = ["STATE_NAME", "TrainingState", "read_state", "write_state"]
+__all__ = ["TrainingState", "read_state", "write_state"]
 
-#: Training state in a session folder.
-STATE_NAME = "checkpoint.pth"
 _FORMAT = "sonograd-training"
 _VERSION = 1
 

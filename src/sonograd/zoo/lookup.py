@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sonograd.config import SeparatorConfig, read_config, suggest
+from sonograd.config.session import CONFIG_NAME, WEIGHTS_NAME
 from sonograd.errors import CheckpointError, ModelNotFoundError, ParameterError
 
 if TYPE_CHECKING:
     from sonograd.separators import Separator
 
-__all__ = ["CHECKPOINT_NAME", "CONFIG_NAME", "ResolvedModel", "load", "model_names", "resolve"]
-
-#: Configuration of the model in a session folder.
-CONFIG_NAME = "model.json"
-#: Weights of the best epoch in a session folder.
-CHECKPOINT_NAME = "model.safetensors"
+__all__ = ["ResolvedModel", "load", "model_names", "resolve"]
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _REGISTRY = Path(__file__).parent / "registry.json"
@@ -158,7 +154,7 @@ def _expand(model: str | os.PathLike[str]) -> Path:
 
 
 def _session(folder: Path) -> ResolvedModel:
-    config_path, weights = folder / CONFIG_NAME, folder / CHECKPOINT_NAME
+    config_path, weights = folder / CONFIG_NAME, folder / WEIGHTS_NAME
     if not config_path.is_file():
         raise ModelNotFoundError(
             f"{folder}: not a session folder, there is no {CONFIG_NAME} in it; "
@@ -166,7 +162,7 @@ def _session(folder: Path) -> ResolvedModel:
         )
     if not weights.is_file():
         raise ModelNotFoundError(
-            f"{folder}: this model has no weights yet ({CHECKPOINT_NAME} is missing); "
+            f"{folder}: this model has no weights yet ({WEIGHTS_NAME} is missing); "
             f"train it first: sonograd train {folder} DATASET"
         )
     return ResolvedModel(folder.resolve().name, weights, config_path)
