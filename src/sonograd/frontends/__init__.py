@@ -1,3 +1,5 @@
-"""Trainable time-frequency layers; none is in yet, see :mod:`sonograd.functional`."""
+"""Time-frequency layers: exact, trainable, and invertible where their bins allow it."""
 
-__all__: list[str] = []
+from sonograd.frontends.base import FrontEnd, present
+
+__all__ = ["FrontEnd", "present"]

@@ -1,0 +1,125 @@
+"""What every front end shares: the checks of its input, and the form of its output."""
+
+import math
+from typing import ClassVar, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from sonograd.errors import ParameterError, ShapeError
+from sonograd.shapes import check_floating
+
+__all__ = ["FrontEnd", "Output", "check_choice", "check_signal", "present"]
+
+Output: TypeAlias = Literal["complex", "magnitude", "power", "phase"]
+
+
+def check_choice(value: object, name: str, choices: tuple[object, ...]) -> None:
+    """Raise :class:`~sonograd.errors.ParameterError` unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        allowed = ", ".join(repr(choice) for choice in choices[:-1])
+        allowed += f" or {choices[-1]!r}" if allowed else f"{choices[-1]!r}"
+        raise ParameterError(f"{name} is {value!r}; expected {allowed}")
+
+
+def check_signal(x: Tensor, *, name: str = "x") -> Tensor:
+    """Return signals ``(..., samples)`` in the precision that they are transformed in.
+
+    Half precision becomes float32. On the CPU values are looked at, and NaN or infinity is
+    refused; on other devices, where looking would stall the program, and in compiled or exported
+    graphs, they spread into the result instead.
+
+    Raises:
+        ShapeError: If ``x`` has no axis, or is not real and floating-point.
+        ParameterError: If a value is not finite.
+    """
+    check_floating(x, name=name)
+    if x.ndim < 1:
+        raise ShapeError(f"{name} has no axes; expected (..., samples)")
+    if x.dtype in {torch.float16, torch.bfloat16}:
+        x = x.float()
+    if torch.compiler.is_compiling() or x.device.type != "cpu":
+        return x
+    # A sum is finite wherever all of its terms are, up to overflow, and much cheaper to look at.
+    if not math.isfinite(x.detach().sum()) and not bool(x.detach().isfinite().all()):
+        count = int((~x.detach().isfinite()).sum())
+        raise ParameterError(
+            f"{name} holds {count} values that are NaN or infinite; expected finite samples. "
+            f"Pass {name}.nan_to_num() if they may count as silence."
+        )
+    return x
+
+
+def present(spectrum: Tensor, output: Output) -> Tensor:
+    """Give a complex spectrum the form that was asked for, with finite gradients on silence.
+
+    Args:
+        spectrum: Complex, any shape.
+        output: ``"complex"``: as it is; ``"magnitude"``: its modulus, with gradient 0 where it is
+            0; ``"power"``: the square of that; ``"phase"``: its angle in radians, in (-pi, pi].
+
+    >>> present(torch.tensor([3.0 + 4.0j]), "power")
+    tensor([25.])
+    """
+    check_choice(output, "output", ("complex", "magnitude", "power", "phase"))
+    if output == "magnitude":
+        return spectrum.abs()
+    if output == "power":
+        return spectrum.real.square() + spectrum.imag.square()
+    return spectrum if output == "complex" else spectrum.angle()
+
+
+class FrontEnd(nn.Module):
+    """A layer that takes signals ``(..., samples)`` to time and frequency.
+
+    A subclass says how in :meth:`transform`, which gets checked signals in float32 or float64,
+    outside of autocast. If it has an ``output``, its transform is complex, and is presented in
+    that form; forms that it cannot give it leaves out of ``outputs``.
+
+    Leading dimensions are kept, the device and precision follow the input, and nothing but
+    trainable parameters is in the state dict. Layers whose bins are frequencies have
+    ``frequencies`` in Hz.
+    """
+
+    outputs: ClassVar[tuple[Output, ...]] = ("complex", "magnitude", "power", "phase")
+
+    def __init__(self, *, sample_rate: float, output: Output | None = None) -> None:
+        """Check what all front ends share.
+
+        Args:
+            sample_rate: Samples per second.
+            output: The form of the result, one of ``outputs``; None for layers without a choice.
+        """
+        super().__init__()
+        if not 0 < sample_rate < math.inf:
+            raise ParameterError(f"sample_rate is {sample_rate}; expected a positive number of Hz")
+        if output is not None:
+            check_choice(output, "output", self.outputs)
+        self.sample_rate = sample_rate
+        self.output: Output | None = output
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform signals ``(..., samples)``.
+
+        Raises:
+            ShapeError: If ``x`` is a scalar, or not real and floating-point.
+            ParameterError: If a sample is NaN or infinite.
+        """
+        x = check_signal(x)
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self._transform(x)
+        return self._transform(x)
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Transform checked signals, float32 or float64, ``(..., samples)``."""
+        raise NotImplementedError
+
+    def _transform(self, x: Tensor) -> Tensor:
+        result = self.transform(x)
+        return result if self.output is None else present(result, self.output)
+
+    def extra_repr(self) -> str:
+        """Return what is printed between the parentheses."""
+        text = f"sample_rate={self.sample_rate}"
+        return text if self.output is None else f"{text}, output={self.output!r}"
