@@ -6,8 +6,11 @@ import pytest
 from sonograd.data.augment import (
     change_speed,
     equalizer_curves,
+    level_stems,
+    narrow_stems,
     random_gains,
     random_speed,
+    saturate_stems,
     swap_channels,
 )
 
@@ -34,6 +37,46 @@ def test_one_stem_always_sounds(rng):
     for seed in range(20):
         out = random_gains(_stems(rng), np.random.default_rng(seed), gain_db=1.0, drop_p=1.0)
         assert np.count_nonzero(out.any(axis=(1, 2))) == 1
+
+
+def test_levels_count_only_where_a_stem_sounds(rng):
+    stems = (0.02 * rng.normal(size=(3, 2, 4000))).astype(np.float32)
+    stems[1, :, :2000] = 0
+    stems[2] = 0
+    out = level_stems(stems, -20.0, sample_rate=1000)
+    assert np.square(out[0]).mean() == pytest.approx(0.01, rel=1e-3)
+    assert np.square(out[1, :, 2000:]).mean() == pytest.approx(0.01, rel=1e-3)
+    assert not out[2].any()
+
+
+def test_levels_of_what_is_shorter_than_a_block_stay(rng):
+    stems = _stems(rng)
+    np.testing.assert_array_equal(level_stems(stems, -20.0, sample_rate=44100), stems)
+
+
+def test_narrowing_keeps_the_mid_and_shrinks_the_side(rng):
+    stems = _stems(rng)
+    out = narrow_stems(stems, np.random.default_rng(1), probability=1.0)
+    np.testing.assert_allclose(out.sum(axis=1), stems.sum(axis=1), atol=1e-6)
+    side, before = np.ptp(out, axis=1), np.ptp(stems, axis=1)
+    assert (side < before).all()
+    np.testing.assert_array_equal(
+        narrow_stems(stems, np.random.default_rng(1), probability=0.0), stems
+    )
+    mono = stems[:, :1]
+    assert narrow_stems(mono, np.random.default_rng(1), probability=1.0) is mono
+
+
+def test_saturation_lowers_the_crest_and_keeps_the_level(rng):
+    stems = rng.normal(size=(4, 2, 5000)).astype(np.float32)
+    stems[3] = 0
+    out = saturate_stems(stems, np.random.default_rng(1), probability=1.0)
+    np.testing.assert_allclose(
+        np.square(out).mean((1, 2)), np.square(stems).mean((1, 2)), rtol=1e-3
+    )
+    assert (np.abs(out[:3]).max((1, 2)) < np.abs(stems[:3]).max((1, 2))).all()
+    same = saturate_stems(stems, np.random.default_rng(1), probability=0.0)
+    np.testing.assert_array_equal(same, stems)
 
 
 def test_swap(rng):

@@ -22,11 +22,15 @@ class AugmentationConfig:
         speed_p: Probability that a stem (all stems, if they are of one song) is played faster or
             slower, which changes its pitch.
         speed_octaves: Largest change of speed, as an interval.
+        level_db: Level that every stem is brought to before its random gain, the root mean square
+            of where it sounds; None keeps the levels of the songs.
         gain_db: Standard deviation of the gain of each stem.
         drop_p: Probability that a stem is silent; one always sounds.
         swap_p: Probability that left and right of a stem are exchanged.
         equalizer_db: Standard deviation of a smooth random equalizer, different for each stem.
         low_pass_p: Probability that the stem called ``bass`` goes through a random low-pass.
+        narrow_p: Probability that a stem of two channels is made narrower, down to mono.
+        drive_p: Probability that a stem is saturated.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
@@ -35,8 +39,11 @@ class AugmentationConfig:
     redraws: Annotated[int, Ge(0)] = 4
     speed_p: Probability = 0.3
     speed_octaves: Annotated[float, Interval(ge=0, le=2)] = 0.33
+    level_db: float | None = None
     gain_db: NotNegative = 4.0
     drop_p: Probability = 0.1
     swap_p: Probability = 0.5
     equalizer_db: NotNegative = 3.0
     low_pass_p: Probability = 0.5
+    narrow_p: Probability = 0.0
+    drive_p: Probability = 0.0

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 __all__ = [
     "change_speed",
     "equalizer_curves",
+    "level_stems",
+    "narrow_stems",
     "random_gains",
     "random_speed",
+    "saturate_stems",
     "swap_channels",
 ]
 
@@ -55,6 +58,52 @@ def random_gains(
     kept = generator.random(len(stems)) >= drop_p
     kept[generator.integers(len(stems))] |= not kept.any()
     result: Stems = stems * (gains * kept).astype(np.float32)[:, None, None]
+    return result
+
+
+def level_stems(stems: Stems, level_db: float, *, sample_rate: int) -> Stems:
+    """Bring each stem to ``level_db``, as the root mean square of the moments where it sounds.
+
+    Those are the tenths of a second within 26 dB of the loudest. Gains stay within 20 dB of unity;
+    silent stems stay as they are.
+    """
+    block = max(sample_rate // 10, 1)
+    count = stems.shape[-1] // block
+    if count == 0:
+        return stems
+    blocks = stems[..., : count * block].reshape(*stems.shape[:-1], count, block)
+    powers = np.square(blocks).mean(axis=(1, 3), dtype=np.float64)
+    sounding = powers >= powers.max(axis=1, keepdims=True) * 0.0025
+    level = (powers * sounding).sum(axis=1) / sounding.sum(axis=1)
+    gains = np.sqrt(10 ** (level_db / 10) / np.where(level > 0, level, 1.0)).clip(0.1, 10.0)
+    result: Stems = stems * np.where(level > 0, gains, 1.0).astype(np.float32)[:, None, None]
+    return result
+
+
+def narrow_stems(stems: Stems, generator: np.random.Generator, *, probability: float) -> Stems:
+    """Scale the difference of left and right of some stems by a number between 0 and 1."""
+    chance, width = generator.random((2, len(stems)))
+    if stems.shape[1] != 2:
+        return stems
+    factor = np.where(chance < probability, width, 1.0).astype(np.float32)[:, None, None]
+    mid = stems.mean(axis=1, keepdims=True)
+    return np.where(factor == 1.0, stems, mid + factor * (stems - mid))
+
+
+def saturate_stems(stems: Stems, generator: np.random.Generator, *, probability: float) -> Stems:
+    """Send some stems through a hyperbolic tangent, as tape and overdriven stages do.
+
+    The drive puts the root mean square of a stem 12 dB below to 6 dB above the bend; the level
+    stays about the same.
+    """
+    chance, drive = generator.random((2, len(stems)))
+    result = stems.copy()
+    for row in np.flatnonzero(chance < probability):
+        level = np.sqrt(np.square(stems[row]).mean())
+        if level > 0:
+            bend = level * 10 ** ((12 - 18 * drive[row]) / 20)
+            driven = np.tanh(stems[row] / bend)
+            result[row] = driven * (level / np.sqrt(np.square(driven).mean()))
     return result
 
 

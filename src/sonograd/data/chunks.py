@@ -12,8 +12,11 @@ from sonograd.config.dataset import AugmentationConfig
 from sonograd.data.augment import (
     change_speed,
     equalizer_curves,
+    level_stems,
+    narrow_stems,
     random_gains,
     random_speed,
+    saturate_stems,
     swap_channels,
 )
 from sonograd.data.stems import StemSource
@@ -114,6 +117,12 @@ class ChunkDataset(Dataset[Chunk]):
             parts = [self._draw(index, list(range(count)), generator)]
         stems = np.concatenate([part for part, _ in parts])
         names = [name for _, name in parts]
+        if config.drive_p > 0:
+            stems = saturate_stems(stems, generator, probability=config.drive_p)
+        if config.narrow_p > 0:
+            stems = narrow_stems(stems, generator, probability=config.narrow_p)
+        if config.level_db is not None:
+            stems = level_stems(stems, config.level_db, sample_rate=source.sample_rate)
         stems = random_gains(stems, generator, gain_db=config.gain_db, drop_p=config.drop_p)
         stems = swap_channels(stems, generator, probability=config.swap_p)
         curves = equalizer_curves(
