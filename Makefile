@@ -34,7 +34,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test
+bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.docs
@@ -69,6 +69,10 @@ $(VENV)/.test: $(BIN)/python pyproject.toml $(CONSTRAINTS)
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) '.[dev]'
+	@touch $@ $(VENV)/.demo $(VENV)/.test
+
+$(VENV)/.bench: $(BIN)/python pyproject.toml $(CONSTRAINTS)
+	$(INSTALL) '.[bench]'
 	@touch $@ $(VENV)/.demo $(VENV)/.test
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml $(CONSTRAINTS)
