@@ -1,0 +1,420 @@
+"""What every effect is: a module from audio and values to audio, whole or in blocks."""
+
+import inspect
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from sonograd.config.io import suggest
+from sonograd.errors import AudioError, ParameterError, ShapeError
+from sonograd.params import Curve, Param
+from sonograd.shapes import check_audio
+
+__all__ = ["Effect", "State", "Value", "Values", "check_option", "effect_types"]
+
+#: A parameter's value: a number, ``(batch,)``, ``(batch, channels)``, or a curve over time.
+Value: TypeAlias = float | Tensor | Curve
+#: Values by name; a structure takes one mapping per stage.
+Values: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a stream is.
+
+    Attributes:
+        batch: Items, the product of the leading dimensions.
+        channels: Channels of the input.
+        position: Samples behind; negative while the signal is on its way through what comes before.
+        memory: What the effect remembers; None before the first block.
+    """
+
+    batch: int
+    channels: int
+    position: int = 0
+    memory: Any = None
+
+
+class Effect(nn.Module, ABC):
+    """Base class of all effects.
+
+    A subclass declares :attr:`params` and writes :meth:`process`; calling it, streaming it,
+    presets and chains then work. What is not a parameter but a choice (the kind of a curve, the
+    number of lines) is an argument of the constructor, kept in an attribute of the same name.
+
+    Attributes:
+        params: The parameters, in the order of the unit vector.
+        sample_rate: Of the audio, in Hz.
+        channel_counts: Numbers of channels that the effect takes; any if None.
+        mixes_channels: Whether one channel of the output depends on the others of the input.
+        audio_inputs: Names of further audio that :meth:`forward` and :meth:`stream` take, each
+            ``(..., channels or 1, samples)``, such as a side chain; all are optional.
+    """
+
+    params: tuple[Param, ...] = ()
+    channel_counts: ClassVar[tuple[int, ...] | None] = None
+    mixes_channels: bool = False
+    audio_inputs: tuple[str, ...] = ()
+    sample_rate: float
+
+    def __init__(self, sample_rate: float) -> None:
+        """Take the rate of the audio, in Hz; frequencies stay below half of it."""
+        super().__init__()
+        if isinstance(sample_rate, bool) or not isinstance(sample_rate, Real):
+            raise ParameterError(
+                f"sample_rate is {sample_rate!r}; expected the rate of the audio in Hz, like 44100"
+            )
+        if not (sample_rate > 0 and math.isfinite(sample_rate)):
+            raise ParameterError(f"sample_rate is {sample_rate}; expected a positive number of Hz")
+        self.sample_rate = sample_rate
+        self.declare(type(self).params)
+
+    @abstractmethod
+    def process(self, x: Tensor, memory: Any, values: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
+        """Process the next block.
+
+        Args:
+            x: ``(batch, channels, samples)``, at least one sample.
+            memory: What the call before returned; None at the start.
+            values: Every parameter, clamped, in its unit, float64 on the device of ``x``:
+                ``(1 or batch, 1 or channels, 1 or samples)``; the last is 1 unless the parameter
+                :attr:`~sonograd.params.Param.moves`. Also the :attr:`audio_inputs` that were
+                given, in the shape of ``x`` or with one channel.
+
+        Returns:
+            The output, in the dtype of ``x``, late by :attr:`latency`, and the memory for the next
+            block. The output must not depend on how the signal was cut into blocks.
+        """
+
+    @property
+    def latency(self) -> int:
+        """Samples by which a stream is late. Calling the effect makes up for it."""
+        return 0
+
+    def output_channels(self, channels: int) -> int:
+        """Return the number of channels that comes out for ``channels`` that go in."""
+        return channels
+
+    @classmethod
+    def type_name(cls) -> str:
+        """Return the name in presets: ``ParametricEQ`` is ``parametric_eq``."""
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__)
+        return words.lower()
+
+    def declare(self, params: Sequence[Param]) -> None:
+        """Set :attr:`params` for this object, its frequencies below half of the sample rate."""
+        self.params = tuple(param.for_rate(self.sample_rate) for param in params)
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments that made this effect, apart from the sample rate."""
+        names = [name for name in inspect.signature(type(self)).parameters if name != "sample_rate"]
+        return {name: getattr(self, name) for name in names}
+
+    def extra_repr(self) -> str:
+        """Show the rate and the options."""
+        shown = {"sample_rate": self.sample_rate, **self.options()}
+        return ", ".join(f"{name}={value!r}" for name, value in shown.items())
+
+    # -- calling ------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor, **values: Any) -> Tensor:
+        """Process a whole signal.
+
+        Args:
+            x: Audio ``(..., channels, samples)``.
+            **values: In the units of the parameters: a number, ``(batch,)``,
+                ``(batch, channels)`` or a :class:`~sonograd.params.Curve`, where ``batch`` is the
+                product of the leading dimensions; missing ones are at their default, and what is
+                out of range is clamped.
+
+        Returns:
+            ``(..., channels, samples)``, aligned with ``x``: what :meth:`stream` gives, without
+            its first :attr:`latency` samples.
+
+        Raises:
+            ShapeError: If audio or values have a wrong layout.
+            ParameterError: If there is no such parameter, or it cannot move.
+            AudioError: If a sample is no finite number.
+        """
+        values = self._flatten_inputs(x, values)
+        self._check_input(x)
+        flat = _flatten(x)
+        late = self.latency
+        if late and flat.shape[-1]:
+            flat = pad(flat, (0, late))
+            values = self._pad_inputs(values, late)
+        y, _ = self.advance(flat, self.init_state(flat.shape[0], flat.shape[1]), values)
+        y = y[..., late:] if flat.shape[-1] else y
+        return y.reshape(*x.shape[:-2], *y.shape[-2:])
+
+    def stream(self, x: Tensor, state: State, **values: Any) -> tuple[Tensor, State]:
+        """Process the next block of a signal, of any length.
+
+        Args:
+            x: The next samples, ``(..., channels, samples)``.
+            state: What the call before returned; at the start that of :meth:`init_state`.
+            **values: As in :meth:`forward`. A curve covers the whole signal, not the block.
+
+        Returns:
+            As many samples as came in, late by :attr:`latency`, and the next state.
+        """
+        values = self._flatten_inputs(x, values)
+        self._check_input(x)
+        flat = _flatten(x)
+        if not isinstance(state, State):
+            raise ParameterError(
+                f"state is {type(state).__name__}; expected what init_state or stream returned"
+            )
+        if flat.shape[:2] != (state.batch, state.channels):
+            raise ShapeError(
+                f"x has {flat.shape[0]} items of {flat.shape[1]} channels, but the stream has "
+                f"{state.batch} of {state.channels}; start another one with init_state"
+            )
+        y, state = self.advance(flat, state, values)
+        return y.reshape(*x.shape[:-2], *y.shape[-2:]), state
+
+    def init_state(self, batch: int = 1, channels: int = 1) -> State:
+        """Return the state before the first sample.
+
+        Args:
+            batch: Product of the leading dimensions of the audio.
+            channels: Channels of the audio.
+        """
+        return State(batch, channels)
+
+    def advance(self, x: Tensor, state: State, values: Values) -> tuple[Tensor, State]:
+        """Process ``(batch, channels, samples)`` without looking at its samples."""
+        self._check_names(values)
+        self._check_channels(x)
+        ready = self.resolve(x, state.position, values)
+        samples = x.shape[-1]
+        if not samples or not x.shape[0]:
+            return x.new_zeros(x.shape[0], self.output_channels(x.shape[1]), samples), state
+        y, memory = self.process(x, state.memory, ready)
+        return y, replace(state, position=state.position + samples, memory=memory)
+
+    def resolve(self, x: Tensor, position: int, values: Values) -> dict[str, Tensor]:
+        """Return what :meth:`process` is given for the block ``x`` at ``position``."""
+        ready = {
+            param.name: _resolve(param, values.get(param.name, param.default), x, position)
+            for param in self.params
+        }
+        for name in self.audio_inputs:
+            if isinstance(values.get(name), Tensor):
+                ready[name] = values[name]
+        return ready
+
+    # -- unit vectors -------------------------------------------------------------------------
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the entries of the unit vector; stages are joined by dots."""
+        return tuple(param.name for param in self.params)
+
+    def defaults(self) -> dict[str, Any]:
+        """Return every parameter at its default."""
+        return {param.name: param.default for param in self.params}
+
+    def to_unit(self, values: Values | None = None) -> Tensor:
+        """Map values to a vector in [0, 1], in the order of :attr:`names`.
+
+        Args:
+            values: Numbers or ``(batch,)``; missing ones are at their default.
+
+        Returns:
+            ``(batch, n)``, float64.
+        """
+        values = {} if values is None else values
+        self._check_names(values)
+        columns = []
+        for param in self.params:
+            value = values.get(param.name, param.default)
+            if isinstance(value, Curve) or (isinstance(value, Tensor) and value.ndim > 1):
+                raise ShapeError(
+                    f"{param.name}: a unit vector holds one value per item; expected a number or "
+                    "(batch,)"
+                )
+            columns.append(param.to_unit(_wide(value)).reshape(-1))
+        if not columns:
+            return torch.zeros(1, 0, dtype=torch.float64)
+        return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
+
+    def from_unit(self, vector: Tensor) -> dict[str, Any]:
+        """Map a vector in [0, 1] to values; the opposite of :meth:`to_unit`.
+
+        Args:
+            vector: ``(batch, n)`` or ``(n,)``; what lies outside [0, 1] is clamped with a
+                straight-through gradient.
+
+        Returns:
+            Values by name, each ``(batch,)`` or ``()``, float64.
+        """
+        count = len(self.names)
+        if not 1 <= vector.ndim <= 2 or vector.shape[-1] != count:
+            raise ShapeError(
+                f"vector has shape {tuple(vector.shape)}; expected (batch, {count}): "
+                f"{', '.join(self.names)}"
+            )
+        wide = _wide(vector)
+        return {p.name: p.from_unit(wide[..., k]) for k, p in enumerate(self.params)}
+
+    # -- checks -------------------------------------------------------------------------------
+
+    def _check_names(self, values: Values) -> None:
+        known = (*(param.name for param in self.params), *self.audio_inputs)
+        for name in values:
+            if name not in known:
+                listed = ", ".join(known) or "no parameters"
+                raise ParameterError(
+                    f"{self.type_name()} has no parameter {name!r}; it has {listed}."
+                    f"{suggest(str(name), known)}"
+                )
+
+    def _check_channels(self, x: Tensor) -> None:
+        counts = self.channel_counts
+        if counts is not None and x.shape[-2] not in counts:
+            raise ShapeError(
+                f"{self.type_name()} works on {' or '.join(map(str, counts))} channels; "
+                f"x has {x.shape[-2]}"
+            )
+
+    def _check_input(self, x: Tensor) -> None:
+        if not torch.compiler.is_compiling():
+            _check_finite(x, sample_rate=self.sample_rate)
+
+    def _flatten_inputs(self, x: Tensor, values: Values) -> dict[str, Any]:
+        """Check the audio, bring further audio inputs to three dimensions."""
+        if not isinstance(x, Tensor):
+            raise ShapeError(
+                f"x is a {type(x).__name__}; expected a tensor (..., channels, samples). "
+                "For an array, pass torch.from_numpy(x)."
+            )
+        check_audio(x)
+        flat = dict(values)
+        for name, value in values.items():
+            if name in self.audio_inputs and isinstance(value, Tensor):
+                check_audio(value, name=name)
+                fits = value.shape[:-2] == x.shape[:-2] and value.shape[-1] == x.shape[-1]
+                if not fits or value.shape[-2] not in {1, x.shape[-2]}:
+                    raise ShapeError(
+                        f"{name} has shape {tuple(value.shape)}; expected that of x, "
+                        f"{tuple(x.shape)}, or the same with one channel"
+                    )
+                flat[name] = _flatten(value)
+            elif name in self._stage_names() and isinstance(value, Mapping):
+                flat[name] = self._stage(name)._flatten_inputs(x, value)
+        return flat
+
+    def _pad_inputs(self, values: Values, late: int) -> dict[str, Any]:
+        padded = dict(values)
+        for name, value in values.items():
+            if name in self.audio_inputs and isinstance(value, Tensor):
+                padded[name] = pad(value, (0, late))
+            elif name in self._stage_names() and isinstance(value, Mapping):
+                padded[name] = self._stage(name)._pad_inputs(value, late)
+        return padded
+
+    def _stage_names(self) -> tuple[str, ...]:
+        """Names of the effects inside this one."""
+        return ()
+
+    def _stage(self, name: str) -> "Effect":
+        raise KeyError(name)
+
+
+def effect_types() -> dict[str, type[Effect]]:
+    """Return every effect that has been defined, by its name in presets."""
+    found: dict[str, type[Effect]] = {}
+    waiting = list(Effect.__subclasses__())
+    while waiting:
+        kind = waiting.pop()
+        waiting.extend(kind.__subclasses__())
+        if not inspect.isabstract(kind) and not kind.__name__.startswith("_"):
+            found[kind.type_name()] = kind
+    return dict(sorted(found.items()))
+
+
+def check_option(value: Any, name: str, allowed: Sequence[Any]) -> None:
+    """Raise :class:`~sonograd.errors.ParameterError` unless ``value`` is one of ``allowed``."""
+    if value not in allowed:
+        listed = ", ".join(map(repr, allowed))
+        raise ParameterError(
+            f"{name} is {value!r}; expected one of {listed}."
+            f"{suggest(str(value), [str(item) for item in allowed])}"
+        )
+
+
+def _flatten(x: Tensor) -> Tensor:
+    return x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
+
+
+def _wide(value: float | Tensor) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.to(torch.float32 if value.device.type == "mps" else torch.float64)
+    return torch.tensor(float(value), dtype=torch.float64)
+
+
+def _resolve(param: Param, value: Any, x: Tensor, position: int) -> Tensor:
+    """Bring one value to ``(1 or batch, 1 or channels, 1 or samples)``, clamped."""
+    batch, channels, samples = x.shape
+    if isinstance(value, Curve):
+        if not param.moves:
+            raise ParameterError(
+                f"{param.name} cannot move over time; expected a number, (batch,) or "
+                "(batch, channels)"
+            )
+        ready = value.sample(position, samples)
+    elif isinstance(value, Tensor):
+        if value.ndim > 2 or value.is_complex() or value.dtype == torch.bool:
+            raise ShapeError(_shape_message(param, value, x))
+        ready = _wide(value)
+        ready = ready.reshape(*ready.shape, *(1,) * (3 - ready.ndim)) if ready.ndim else ready
+        ready = ready.reshape(1, 1, 1) if not ready.ndim else ready
+    elif isinstance(value, Real) and not isinstance(value, bool):
+        wide = torch.float32 if x.device.type == "mps" else torch.float64
+        ready = torch.full((1, 1, 1), float(value), dtype=wide, device=x.device)
+    else:
+        raise ParameterError(
+            f"{param.name} is {value!r}; expected a number, a tensor"
+            f"{' or a Curve' if param.moves else ''}"
+        )
+    if ready.shape[0] not in {1, batch} or ready.shape[1] not in {1, channels}:
+        raise ShapeError(_shape_message(param, value, x))
+    if ready.shape[1] != 1 and not param.per_channel:
+        raise ShapeError(f"{param.name} is shared by all channels; expected a number or (batch,)")
+    return param.clamp(ready.to(x.device))
+
+
+def _shape_message(param: Param, value: Value, x: Tensor) -> str:
+    shape = tuple(value.values.shape if isinstance(value, Curve) else torch.as_tensor(value).shape)
+    return (
+        f"{param.name} has shape {shape}; for {x.shape[0]} items of {x.shape[1]} channels expected "
+        f"a number, ({x.shape[0]},) or ({x.shape[0]}, {x.shape[1]})"
+    )
+
+
+def _check_finite(x: Tensor, *, sample_rate: float) -> None:
+    """Raise if a sample is no finite number, naming the first one."""
+    try:
+        if not x.numel() or bool(x.detach().sum().isfinite()):
+            return
+        wrong = ~x.detach().isfinite()
+        if not bool(wrong.any()):
+            return
+    except RuntimeError:  # under vmap, values cannot be looked at
+        return
+    place = torch.nonzero(wrong)[0].tolist()
+    raise AudioError(
+        f"x is {x[tuple(place)].item()} at channel {place[-2]}, sample {place[-1]} "
+        f"({place[-1] / sample_rate:.3f} s)"
+        f"{f', item {place[:-2]}' if len(place) > 2 else ''}; expected finite numbers. "
+        "Repair it first: x.nan_to_num()"
+    )
