@@ -23,6 +23,7 @@ from sonograd.functional.dynamics import (
     limiter_gain_db,
 )
 from sonograd.functional.envelopes import adsr
+from sonograd.functional.filterbanks import chroma_filterbank, mel_filterbank
 from sonograd.functional.masking import (
     center_mask,
     harmonic_percussive_masks,
@@ -34,7 +35,14 @@ from sonograd.functional.oscillators import oscillator, running_phase
 from sonograd.functional.ratios import sa_sdr, sd_sdr, sdr, si_sdr, snr
 from sonograd.functional.recursion import lfilter, sosfilt, sosfilt_stream
 from sonograd.functional.reverbs import noise_reverb_impulse
-from sonograd.functional.scales import amplitude_to_db, db_to_amplitude
+from sonograd.functional.scales import (
+    amplitude_to_db,
+    db_to_amplitude,
+    hz_to_mel,
+    mel_frequencies,
+    mel_to_hz,
+    power_to_db,
+)
 from sonograd.functional.scans import linear_scan
 from sonograd.functional.spectral import istft, overlap_add, stft
 from sonograd.functional.state_variable import state_variable_filter
@@ -42,7 +50,16 @@ from sonograd.functional.strings import plucked_string
 from sonograd.functional.time_varying import time_varying_filter
 from sonograd.functional.voice import formant_response, pulse_train
 from sonograd.functional.wavetables import harmonic_table, wavetable_oscillator
-from sonograd.functional.windows import blackman, blackman_harris, hamming, hann, kaiser, sine
+from sonograd.functional.windows import (
+    blackman,
+    blackman_harris,
+    gaussian,
+    get_window,
+    hamming,
+    hann,
+    kaiser,
+    sine,
+)
 
 __all__ = [
     "TimeConvention",
@@ -54,6 +71,7 @@ __all__ = [
     "blackman_harris",
     "butterworth",
     "center_mask",
+    "chroma_filterbank",
     "compressor_gain",
     "compressor_gain_db",
     "db_to_amplitude",
@@ -65,6 +83,8 @@ __all__ = [
     "fractional_delay",
     "frequency_response",
     "gate_gain_db",
+    "gaussian",
+    "get_window",
     "hamming",
     "hann",
     "harmonic_percussive_masks",
@@ -72,6 +92,7 @@ __all__ = [
     "has_fast_kernels",
     "high_pass_biquad",
     "high_shelf_biquad",
+    "hz_to_mel",
     "istft",
     "kaiser",
     "lfilter",
@@ -81,12 +102,16 @@ __all__ = [
     "low_shelf_biquad",
     "median",
     "median_filter",
+    "mel_filterbank",
+    "mel_frequencies",
+    "mel_to_hz",
     "noise_reverb_impulse",
     "notch_biquad",
     "oscillator",
     "overlap_add",
     "peak_biquad",
     "plucked_string",
+    "power_to_db",
     "pulse_train",
     "repetition_mask",
     "running_phase",
