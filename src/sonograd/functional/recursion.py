@@ -8,13 +8,21 @@ output and its last state are matrix products of the samples and the first state
 so only one state per block is left to be found one after the other, and that recursion is solved
 in the same way on a coarser grid. All matrices are computed in float64, whatever the audio is:
 single-precision coefficients alone would cost four digits.
+
+Reverse mode is written by hand and keeps the signal and the block states only; the recursion of
+the gradient is the same machine run backward. Forward mode and ``vmap`` take the plain form, whose
+every operation torch can transform: a function with a forward rule of its own could not be
+compiled.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._transforms import plain_form_needed
 from sonograd.shapes import check_floating
 
 __all__ = ["lfilter", "sosfilt", "sosfilt_stream"]
@@ -110,11 +118,22 @@ def lfilter(x: Tensor, b: Tensor, a: Tensor) -> Tensor:
     if 0 in rows.shape:
         return x.expand(*lead, x.shape[-1]).clone()
     b, a = filters.unbind(-2)
-    reflections = _reflections(a)
-    stable = bool((torch.stack(reflections[0]).abs() < 1).all())
-    system = _ladder(b, *reflections) if stable else _transposed_form(b, a)
     wide = rows.to(_wide(rows))
-    return _run(wide, system, None)[0].to(x.dtype).reshape(*lead, -1)
+    return _run(wide, _polynomial_system(b, a), None)[0].to(x.dtype).reshape(*lead, -1)
+
+
+def _polynomial_system(b: Tensor, a: Tensor) -> _System:
+    """Ladder form of each stable filter, transposed form of the others (no value is looked at)."""
+    coefficients, polynomials = _reflections(a)
+    stable = (torch.cat(coefficients, -1).abs() < 1).all(-1)
+    safe = [torch.where(stable[:, None], k, torch.zeros_like(k)) for k in coefficients]
+    ladder, transposed = _ladder(b, safe, polynomials), _transposed_form(b, a)
+    return (
+        torch.where(stable[:, None, None], ladder[0], transposed[0]),
+        torch.where(stable[:, None], ladder[1], transposed[1]),
+        torch.where(stable[:, None], ladder[2], transposed[2]),
+        torch.where(stable, ladder[3], transposed[3]),
+    )
 
 
 def _wide(x: Tensor) -> torch.dtype:
@@ -148,7 +167,7 @@ def _arrange(x: Tensor, filters: Tensor, *, width: int = 6) -> tuple[Tensor, Ten
             f"leading dimensions {tuple(x.shape[:-1])} of x"
         ) from error
     own = torch.Size((1,) * (len(lead) - len(own)) + tuple(own))
-    split = max((i + 1 for i, size in enumerate(own) if size != 1), default=0)
+    split = max([0, *(i + 1 for i, size in enumerate(own) if size != 1)])
     count = lead[:split].numel()
     rows = x.expand(*lead, x.shape[-1]).reshape(count, lead[split:].numel(), x.shape[-1])
     filters = filters.reshape(*own[:split], *core).expand(*lead[:split], *core)
@@ -282,26 +301,93 @@ def _run(x: Tensor, system: _System, start: Tensor | None) -> tuple[Tensor, Tens
 
 def _blocks(x: Tensor, system: _System, start: Tensor | None) -> tuple[Tensor, Tensor]:
     filters, rows, samples = x.shape
-    toeplitz, outputs, inputs, power = (
-        m.to(x.device, x.dtype).contiguous() for m in _block_matrices(system)
-    )
-    order = power.shape[-1]
-    blocks = -(-samples // _BLOCK)
-    missing = blocks * _BLOCK - samples
-    padded = (pad(x, (0, missing)) if missing else x).reshape(filters, rows * blocks, _BLOCK)
-    driven = (padded @ inputs).reshape(filters, rows, blocks, order)
-    first = driven.new_zeros(filters, rows, order) if start is None else start.to(driven)
-    states = _scan(driven, power, first)
-    y = states.reshape(filters, rows * blocks, order) @ outputs
-    y = y.baddbmm_(padded, toeplitz)  # no gradient needs the old value
-    y = y.reshape(filters, rows, blocks * _BLOCK)[..., :samples]
+    matrices = _block_matrices(system)
+    cast = [m.to(x.device, x.dtype).contiguous() for m in matrices]
+    order = cast[-1].shape[-1]
+    first = x.new_zeros(filters, rows, order) if start is None else start.to(x)
+    if plain_form_needed(x, first, *cast):
+        y, last = _plain(x, first, *cast)
+    else:
+        y, last = _BlockFilter.apply(x, first, *cast)  # type: ignore[no-untyped-call]
     if start is None:
         return y, first
-    tail = samples - (blocks - 1) * _BLOCK
-    rest = x[..., samples - tail :] @ inputs[:, _BLOCK - tail :]
-    a = system[0]
-    leap = torch.linalg.matrix_power(a, tail).mT.to(x.device, x.dtype)
-    return y, states[:, :, -1] @ leap + rest
+    tail = samples - (-(-samples // _BLOCK) - 1) * _BLOCK
+    rest = x[..., samples - tail :] @ cast[2][:, _BLOCK - tail :]
+    leap = torch.linalg.matrix_power(system[0], tail).mT.to(x.device, x.dtype)
+    return y, last @ leap + rest
+
+
+def _in_blocks(x: Tensor) -> Tensor:
+    """``(filters, rows, samples)`` to ``(filters, rows * blocks, _BLOCK)``, filled with zeros."""
+    filters, _, samples = x.shape
+    missing = -samples % _BLOCK
+    return (pad(x, (0, missing)) if missing else x).reshape(filters, -1, _BLOCK)
+
+
+def _joined(blocks: Tensor, like: Tensor) -> Tensor:
+    filters, rows, samples = like.shape
+    return blocks.reshape(filters, rows, -1)[..., :samples]
+
+
+def _plain(
+    x: Tensor, first: Tensor, toeplitz: Tensor, outputs: Tensor, inputs: Tensor, power: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Output, and the state before the last block."""
+    blocks = _in_blocks(x)
+    filters, rows, order = first.shape
+    states = _scan((blocks @ inputs).reshape(filters, rows, -1, order), power, first)
+    y = torch.baddbmm(states.reshape(filters, -1, order) @ outputs, blocks, toeplitz)
+    return _joined(y, x), states[:, :, -1]
+
+
+class _BlockFilter(torch.autograd.Function):
+    """:func:`_plain` with its gradient: ``y = s O + x T``, ``s' = s P + x R`` for each block."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        first: Tensor,
+        toeplitz: Tensor,
+        outputs: Tensor,
+        inputs: Tensor,
+        power: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        blocks = _in_blocks(x)
+        filters, rows, order = first.shape
+        states = _scan((blocks @ inputs).reshape(filters, rows, -1, order), power, first)
+        y = states.reshape(filters, -1, order) @ outputs
+        y = y.baddbmm_(blocks, toeplitz)
+        ctx.save_for_backward(x, first, states, toeplitz, outputs, inputs, power)
+        return _joined(y, x), states[:, :, -1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor | None, ...]:
+        x, first, states, toeplitz, outputs, inputs, power = ctx.saved_tensors
+        filters, rows, order = first.shape
+        blocks, grad = _in_blocks(x), _in_blocks(grad_y)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # differentiated again
+            states = _scan((blocks @ inputs).reshape(filters, rows, -1, order), power, first)
+        direct = (grad @ outputs.mT).reshape(filters, rows, -1, order)
+        final = direct[:, :, -1:] + grad_last[:, :, None]
+        direct = torch.cat([final, direct[:, :, :-1].flip(2)], 2)
+        later = _scan(direct, power.mT, torch.zeros_like(first)).flip(2)
+        grad_first = later[:, :, 0] @ power.mT + direct[:, :, -1]
+        states, later = (v.reshape(filters, -1, order) for v in (states, later))
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = _joined(torch.baddbmm(later @ inputs.mT, grad, toeplitz.mT), x)
+        if not any(ctx.needs_input_grad[2:]):
+            return grad_x, grad_first, None, None, None, None
+        samples, before = blocks.mT, states.mT
+        return (
+            grad_x,
+            grad_first,
+            samples @ grad,
+            before @ grad,
+            samples @ later,
+            before @ later,
+        )
 
 
 def _scan(driven: Tensor, power: Tensor, first: Tensor) -> Tensor:
