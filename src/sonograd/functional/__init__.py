@@ -32,9 +32,24 @@ from sonograd.functional.masking import (
 )
 from sonograd.functional.order_statistics import median, median_filter
 from sonograd.functional.oscillators import oscillator, running_phase
-from sonograd.functional.ratios import sa_sdr, sd_sdr, sdr, si_sdr, snr
+from sonograd.functional.ratios import (
+    msst_sdr,
+    sa_sdr,
+    sd_sdr,
+    sdr,
+    si_sdr,
+    si_snr,
+    snr,
+    thresholded_snr,
+    usdr,
+)
 from sonograd.functional.recursion import lfilter, sosfilt, sosfilt_stream
 from sonograd.functional.reverbs import noise_reverb_impulse
+from sonograd.functional.scale_invariant_bss import (
+    ScaleInvariantBSS,
+    pairwise_si_sdr,
+    si_bss_eval,
+)
 from sonograd.functional.scales import (
     amplitude_to_db,
     db_to_amplitude,
@@ -62,6 +77,7 @@ from sonograd.functional.windows import (
 )
 
 __all__ = [
+    "ScaleInvariantBSS",
     "TimeConvention",
     "adsr",
     "all_pass_biquad",
@@ -105,10 +121,12 @@ __all__ = [
     "mel_filterbank",
     "mel_frequencies",
     "mel_to_hz",
+    "msst_sdr",
     "noise_reverb_impulse",
     "notch_biquad",
     "oscillator",
     "overlap_add",
+    "pairwise_si_sdr",
     "peak_biquad",
     "plucked_string",
     "power_to_db",
@@ -118,7 +136,9 @@ __all__ = [
     "sa_sdr",
     "sd_sdr",
     "sdr",
+    "si_bss_eval",
     "si_sdr",
+    "si_snr",
     "sine",
     "smoothing_coefficient",
     "snr",
@@ -127,6 +147,8 @@ __all__ = [
     "sosfilt_stream",
     "state_variable_filter",
     "stft",
+    "thresholded_snr",
     "time_varying_filter",
+    "usdr",
     "wavetable_oscillator",
 ]
