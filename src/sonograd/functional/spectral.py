@@ -1,18 +1,24 @@
 """The short-time Fourier transform and its inverse."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional.framing import (
+    PadMode,
+    check_pad_mode,
+    frame_count,
+    frame_signal,
+    map_frames,
+    may_work_in_pieces,
+)
 from sonograd.functional.windows import hann
 from sonograd.shapes import check_floating
 
-__all__ = ["PadMode", "istft", "overlap_add", "stft"]
-
-PadMode: TypeAlias = Literal["reflect", "constant"]
+__all__ = ["PadMode", "istft", "overlap_add", "stft", "stft_map"]
 
 
 def stft(
@@ -44,7 +50,8 @@ def stft(
             ``n_fft // 2`` at both ends. Otherwise frames start there and nothing is padded.
         pad_mode: What lies outside the signal: ``"reflect"`` mirrors it about its first and last
             sample, again and again where it is short (one sample repeats, no samples give
-            zeros); ``"constant"`` is silence.
+            zeros); ``"constant"`` is silence; ``"replicate"`` repeats the first and last sample;
+            ``"circular"`` repeats the signal.
         pad_end: Add frames until one is centered at or after the last sample (without
             ``center``: until one ends there). Then :func:`istft` restores every sample equally
             well; without it, up to ``hop_length - 1`` samples at the end depend on the skirt of
@@ -64,19 +71,88 @@ def stft(
     check_floating(x)
     if x.ndim < 1:
         raise ShapeError("x has no axes; expected (..., samples)")
-    if pad_mode not in {"reflect", "constant"}:
-        raise ParameterError(f"pad_mode is {pad_mode!r}; expected 'reflect' or 'constant'")
+    check_pad_mode(pad_mode)
     if x.dtype in {torch.float16, torch.bfloat16}:
         x = x.float()
     window = _full_window(window, win_length, n_fft, hop_length, x)
-    x = _pad(x, *_margins(x.shape[-1], n_fft, hop_length, center, pad_end), pad_mode)
-    count = max(0, 1 + (x.shape[-1] - n_fft) // hop_length)
-    if x.numel() == 0 or count == 0:
-        shape = (*x.shape[:-1], n_fft // 2 + 1, count)
-        return x.new_zeros(shape, dtype=torch.promote_types(x.dtype, torch.complex32))
-    frames = x.unfold(-1, n_fft, hop_length)
-    spectrum: Tensor = torch.fft.rfft(frames * window).mT
-    return spectrum
+    margins = _margins(x.shape[-1], n_fft, hop_length, center, pad_end)
+    return stft_map(
+        x, None, window=window, hop_length=hop_length, margins=margins, pad_mode=pad_mode
+    ).mT
+
+
+def stft_map(
+    x: Tensor,
+    then: Callable[[Tensor, Tensor | None], Tensor] | None,
+    *,
+    window: Tensor,
+    hop_length: int,
+    margins: tuple[int, int],
+    pad_mode: PadMode,
+    n_fft: int | None = None,
+    features: int | None = None,
+    dtype: torch.dtype | None = None,
+    parameters: Sequence[Tensor] = (),
+) -> Tensor:
+    """Transform windowed frames, and apply a function to every spectrum.
+
+    Where neither gradients nor a graph are needed, this works on a few frames at a time.
+
+    Args:
+        x: Checked signals ``(..., samples)``.
+        then: Takes spectra ``(..., bins)``, and a tensor ``(..., features)`` to write its result to
+            and return, or None. If there is no function, spectra are the result.
+        window: ``(frame_length,)``.
+        hop_length: Samples between frames.
+        margins: Samples before and after the signal.
+        pad_mode: What they are.
+        n_fft: Length of the transform, at least that of the window, which is the default.
+        features: Numbers that ``then`` gives per frame; as many as bins if None.
+        dtype: Their type; complex if None.
+        parameters: What ``then`` depends on and gradients may be needed for.
+
+    Returns:
+        ``(..., frames, features)``.
+    """
+    length = window.shape[0]
+    n_fft = length if n_fft is None else n_fft
+    features = n_fft // 2 + 1 if features is None else features
+    dtype = torch.promote_types(x.dtype, torch.complex32) if dtype is None else dtype
+    before, after = margins
+    count = frame_count(
+        x.shape[-1], n_fft=length, hop_length=hop_length, before=before, after=after
+    )
+    if (count == 0 or x.numel() == 0) and not torch.compiler.is_compiling():
+        return x.new_zeros(*x.shape[:-1], count, features, dtype=dtype)
+    if not may_work_in_pieces(x, window, *parameters):
+        frames = frame_signal(
+            x, n_fft=length, hop_length=hop_length, before=before, after=after, pad_mode=pad_mode
+        )
+        spectrum: Tensor = torch.fft.rfft(frames * window, n_fft)
+        return spectrum if then is None else then(spectrum, None)
+    scratch: dict[int, Tensor] = {}
+
+    def transform(frames: Tensor, out: Tensor | None) -> Tensor:
+        rows = frames.shape[0]
+        if rows not in scratch:
+            scratch[rows] = frames.new_empty(rows, length)
+        windowed = torch.mul(frames, window, out=scratch[rows])
+        if then is None:
+            result: Tensor = torch.fft.rfft(windowed, n_fft, out=out)
+            return result
+        return then(torch.fft.rfft(windowed, n_fft), out)
+
+    return map_frames(
+        x,
+        transform,
+        n_fft=length,
+        hop_length=hop_length,
+        before=before,
+        after=after,
+        pad_mode=pad_mode,
+        features=features,
+        dtype=dtype,
+    )
 
 
 def istft(
@@ -221,16 +297,3 @@ def _margins(
         start = -(-last // hop_length) * hop_length
         after = max(start + n_fft - before - samples, after if center else 0)
     return before, after
-
-
-def _pad(x: Tensor, before: int, after: int, mode: PadMode) -> Tensor:
-    samples = x.shape[-1]
-    if mode == "constant" or x.numel() == 0:
-        return nnf.pad(x, (before, after))
-    if max(before, after) < samples:
-        flat = x.reshape(-1, samples)
-        padded = nnf.pad(flat, (before, after), mode="reflect") if before + after else flat
-        return padded.reshape(*x.shape[:-1], -1)
-    period = max(2 * (samples - 1), 1)
-    position = torch.arange(-before, samples + after, device=x.device) % period
-    return x[..., torch.minimum(position, period - position) if samples > 1 else position * 0]
