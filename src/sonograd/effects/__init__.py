@@ -1,19 +1,73 @@
 """Differentiable audio processors: exact, streaming, with values in human units."""
 
 from sonograd.effects.base import Effect, State, Value, Values, effect_types
+from sonograd.effects.drive import (
+    AsymmetricClip,
+    BitCrush,
+    Clipping,
+    CubicClip,
+    Distortion,
+    RateReduction,
+    SoftClip,
+    WaveFolder,
+)
+from sonograd.effects.graph import Graph
 from sonograd.effects.learnable import Learnable
-from sonograd.effects.level import Gain, LinearGain
+from sonograd.effects.level import (
+    ChannelDelay,
+    DCBlocker,
+    Gain,
+    LinearGain,
+    MidSideDecode,
+    MidSideEncode,
+    Pan,
+    Width,
+)
+from sonograd.effects.presets import (
+    from_preset,
+    preset,
+    preset_names,
+    read_preset,
+    write_preset,
+)
+from sonograd.effects.structure import Bypass, Chain, Mix, Parallel, Send, Structure
 from sonograd.params import Curve, Param
 
 __all__ = [
+    "AsymmetricClip",
+    "BitCrush",
+    "Bypass",
+    "Chain",
+    "ChannelDelay",
+    "Clipping",
+    "CubicClip",
     "Curve",
+    "DCBlocker",
+    "Distortion",
     "Effect",
     "Gain",
+    "Graph",
     "Learnable",
     "LinearGain",
+    "MidSideDecode",
+    "MidSideEncode",
+    "Mix",
+    "Pan",
+    "Parallel",
     "Param",
+    "RateReduction",
+    "Send",
+    "SoftClip",
     "State",
+    "Structure",
     "Value",
     "Values",
+    "WaveFolder",
+    "Width",
     "effect_types",
+    "from_preset",
+    "preset",
+    "preset_names",
+    "read_preset",
+    "write_preset",
 ]

@@ -60,17 +60,14 @@ class Learnable(nn.Module):
         Raises:
             ParameterError: If there is more than one set of values.
         """
-        from sonograd.effects.presets import preset  # type: ignore  # noqa: PLC0415
+        from sonograd.effects.presets import preset  # noqa: PLC0415
 
         if self.unit.ndim > 1 and self.unit.shape[0] != 1:
             raise ParameterError(
                 f"there are values for {self.unit.shape[0]} items; a preset holds one set"
             )
         with torch.no_grad():
-            result: dict[str, Any] = preset(
-                self.effect, self.effect.from_unit(self.unit.reshape(-1))
-            )
-            return result
+            return preset(self.effect, self.effect.from_unit(self.unit.reshape(-1)))
 
 
 def merge(values: Values, more: Values) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Delays: moving, for chorus and vibrato, and with feedback, for echoes."""
 
+import math
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional._values import check_range
 from sonograd.shapes import check_audio, check_floating
 
-__all__ = ["echo", "fractional_delay"]
+__all__ = ["delay_line", "echo", "fractional_delay", "moving_delay"]
 
 
 def fractional_delay(
@@ -96,6 +97,75 @@ def echo(
         delayed.append(x[..., begin : begin + length] + feedback * again)
     wet = torch.cat(delayed, dim=-1)[..., :samples]
     return (1 - mix) * x + mix * _turn(wet, ping_pong)
+
+
+def delay_line(x: Tensor, delay: int, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Delay the next block of a signal by whole samples.
+
+    Args:
+        x: The next samples ``(..., samples)``, any number of them.
+        delay: In samples, not negative.
+        state: What the call before returned; None at the start, before which is silence.
+
+    Returns:
+        ``(..., samples)``, and the last ``delay`` samples.
+
+    >>> delay_line(torch.tensor([1.0, 2.0, 3.0]), 2)[0]
+    tensor([0., 0., 1.])
+    """
+    if delay < 0:
+        raise ParameterError(f"delay is {delay} samples; expected at least 0")
+    if state is None:
+        state = x.new_zeros(*x.shape[:-1], delay)
+    if not delay:
+        return x, state
+    line = torch.cat([state, x], dim=-1)
+    return line[..., : x.shape[-1]], line[..., x.shape[-1] :]
+
+
+def moving_delay(
+    x: Tensor,
+    delay: Tensor,
+    *,
+    limit: float,
+    interpolation: Literal["linear", "cubic"] = "cubic",
+    state: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Read each sample of the next block of a signal ``delay`` samples in the past.
+
+    Args:
+        x: The next samples ``(..., samples)``.
+        delay: In samples, float64, broadcasts with ``x``; at least 0 for linear interpolation and
+            1 for cubic, which needs the sample after.
+        limit: The largest delay that will ever come, in samples.
+        interpolation: Two points, or the four of a third-order Lagrange polynomial.
+        state: What the call before returned; None at the start, before which is silence.
+
+    Returns:
+        ``(..., samples)``, and the samples that may still be read.
+    """
+    reach = math.ceil(limit) + 3
+    if state is None:
+        state = x.new_zeros(*x.shape[:-1], reach)
+    line = torch.cat([state, x], dim=-1)
+    time = torch.arange(reach, line.shape[-1], device=x.device)
+    return read_line(line, time, delay, interpolation), line[..., -reach:]
+
+
+def read_line(
+    line: Tensor, time: Tensor, delay: Tensor, interpolation: Literal["linear", "cubic"]
+) -> Tensor:
+    """Read ``line (..., n)`` at the positions ``time (samples,)``, ``delay`` samples earlier."""
+    whole = delay.detach().floor()
+    rest = (delay - whole).to(line.dtype)
+    newest = time - whole.long()
+    shape = (*line.shape[:-1], time.shape[0])
+    points, first = (_linear(rest), 0) if interpolation == "linear" else (_cubic(rest), -1)
+    y = torch.zeros((), dtype=line.dtype, device=line.device)
+    for k, weight in enumerate(points, start=first):
+        index = (newest - k).clamp(0, line.shape[-1] - 1).expand(shape)
+        y = y + weight * line.gather(-1, index)
+    return y
 
 
 def _turn(x: Tensor, ping_pong: bool) -> Tensor:
