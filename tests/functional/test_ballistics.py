@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sonograd import functional as F
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional import _kernels, ballistics
+from sonograd.functional import _branching, _kernels
 
 RATE = 44_100
 
@@ -17,7 +17,7 @@ RATE = 44_100
 def path(request, monkeypatch):
     if request.param == "torch":
         monkeypatch.setattr(_kernels, "has_fast_kernels", lambda: False)
-        monkeypatch.setattr(ballistics, "_SEGMENT", 1000)
+        monkeypatch.setattr(_branching, "_SEGMENT", 1000)
     elif not _kernels.has_fast_kernels():
         pytest.skip("numba is not installed")
     return request.param
@@ -55,9 +55,9 @@ def test_matches_the_loop(path, rng, attack_ms, release_ms):
 def test_torch_path_matches_the_loop(attack_ms, release_ms, levels):
     level = torch.tensor(levels, dtype=torch.float64)
     rise, fall = _coefficient(attack_ms), _coefficient(release_ms)
-    values = (torch.full((1,), v, dtype=torch.float64) for v in (rise, fall))
-    actual = ballistics._iterate(level, *values, torch.zeros((), dtype=torch.float64))
-    np.testing.assert_allclose(actual, _loop(level.numpy(), rise, fall), atol=1e-13)
+    values = (torch.full((1, 1), v, dtype=torch.float64) for v in (rise, fall))
+    actual, _ = _branching._iterate(level[None], *values, torch.zeros(1, dtype=torch.float64))
+    np.testing.assert_allclose(actual[0], _loop(level.numpy(), rise, fall), atol=1e-13)
 
 
 def test_times_per_row(path, rng):

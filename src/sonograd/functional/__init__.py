@@ -1,20 +1,37 @@
 """The mathematics of sound, each piece once: pure functions of tensors."""
 
 from sonograd.functional._kernels import has_fast_kernels
-from sonograd.functional.ballistics import TimeConvention, envelope_follower, smoothing_coefficient
+from sonograd.functional.ballistics import (
+    TimeConvention,
+    envelope_follower,
+    envelope_follower_stream,
+    smoothing_coefficient,
+)
 from sonograd.functional.biquads import (
     all_pass_biquad,
     band_pass_biquad,
     butterworth,
+    first_order,
     frequency_response,
+    group_delay,
     high_pass_biquad,
     high_shelf_biquad,
     low_pass_biquad,
     low_shelf_biquad,
     notch_biquad,
     peak_biquad,
+    stable_biquad,
+    stable_polynomial,
 )
-from sonograd.functional.convolution import fast_length, fft_convolve
+from sonograd.functional.convolution import (
+    ConvolutionState,
+    PartitionedKernel,
+    convolve_stream,
+    fast_length,
+    fft_convolve,
+    partition_kernel,
+)
+from sonograd.functional.crossovers import crossover_sections, linkwitz_riley
 from sonograd.functional.delays import echo, fractional_delay
 from sonograd.functional.dynamics import (
     compressor_gain,
@@ -24,6 +41,7 @@ from sonograd.functional.dynamics import (
 )
 from sonograd.functional.envelopes import adsr
 from sonograd.functional.filterbanks import chroma_filterbank, mel_filterbank
+from sonograd.functional.fir import interpolate_response, linear_phase_fir, minimum_phase_fir
 from sonograd.functional.masking import (
     center_mask,
     harmonic_percussive_masks,
@@ -45,6 +63,13 @@ from sonograd.functional.ratios import (
 )
 from sonograd.functional.recursion import lfilter, sosfilt, sosfilt_stream
 from sonograd.functional.reverbs import noise_reverb_impulse
+from sonograd.functional.rvm import (
+    db_to_scale,
+    relative_volume_mel,
+    scale_to_db,
+    volume_mel,
+    volume_mel_filters,
+)
 from sonograd.functional.scale_invariant_bss import (
     ScaleInvariantBSS,
     pairwise_si_sdr,
@@ -77,6 +102,8 @@ from sonograd.functional.windows import (
 )
 
 __all__ = [
+    "ConvolutionState",
+    "PartitionedKernel",
     "ScaleInvariantBSS",
     "TimeConvention",
     "adsr",
@@ -90,17 +117,23 @@ __all__ = [
     "chroma_filterbank",
     "compressor_gain",
     "compressor_gain_db",
+    "convolve_stream",
+    "crossover_sections",
     "db_to_amplitude",
+    "db_to_scale",
     "echo",
     "envelope_follower",
+    "envelope_follower_stream",
     "fast_length",
     "fft_convolve",
+    "first_order",
     "formant_response",
     "fractional_delay",
     "frequency_response",
     "gate_gain_db",
     "gaussian",
     "get_window",
+    "group_delay",
     "hamming",
     "hann",
     "harmonic_percussive_masks",
@@ -109,11 +142,14 @@ __all__ = [
     "high_pass_biquad",
     "high_shelf_biquad",
     "hz_to_mel",
+    "interpolate_response",
     "istft",
     "kaiser",
     "lfilter",
     "limiter_gain_db",
+    "linear_phase_fir",
     "linear_scan",
+    "linkwitz_riley",
     "low_pass_biquad",
     "low_shelf_biquad",
     "median",
@@ -121,19 +157,23 @@ __all__ = [
     "mel_filterbank",
     "mel_frequencies",
     "mel_to_hz",
+    "minimum_phase_fir",
     "msst_sdr",
     "noise_reverb_impulse",
     "notch_biquad",
     "oscillator",
     "overlap_add",
     "pairwise_si_sdr",
+    "partition_kernel",
     "peak_biquad",
     "plucked_string",
     "power_to_db",
     "pulse_train",
+    "relative_volume_mel",
     "repetition_mask",
     "running_phase",
     "sa_sdr",
+    "scale_to_db",
     "sd_sdr",
     "sdr",
     "si_bss_eval",
@@ -145,10 +185,14 @@ __all__ = [
     "soft_mask",
     "sosfilt",
     "sosfilt_stream",
+    "stable_biquad",
+    "stable_polynomial",
     "state_variable_filter",
     "stft",
     "thresholded_snr",
     "time_varying_filter",
     "usdr",
+    "volume_mel",
+    "volume_mel_filters",
     "wavetable_oscillator",
 ]

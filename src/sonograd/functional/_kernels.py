@@ -4,8 +4,8 @@ Every kernel has a twin in torch with the same numbers beside the function that 
 module only makes the recursion faster. numba is imported at the first use and the machine code is
 cached on disk. No kernel uses ``prange``: threads belong to the program, not to the library.
 
-All arrays are contiguous float64 with two dimensions (rows first), so that each kernel is
-compiled once; ``state`` is read and replaced, ``out`` is written.
+All arrays are contiguous, rows first; what is recursive is float64, signals are float32 or float64
+and each kernel is compiled once for either. ``state`` is read and replaced, ``out`` is written.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ballistics", "has_fast_kernels", "state_variable"]
+__all__ = ["ballistics", "ballistics_adjoint", "has_fast_kernels", "latch", "state_variable"]
 
 
 @lru_cache(maxsize=1)
@@ -35,10 +35,47 @@ def has_fast_kernels() -> bool:
 
 
 def ballistics(
-    level: np.ndarray, attack: np.ndarray, release: np.ndarray, state: np.ndarray, out: np.ndarray
+    level: np.ndarray,
+    keep: np.ndarray,
+    state: np.ndarray,
+    out: np.ndarray,
+    rising: np.ndarray,
 ) -> None:
-    """Follow ``level (rows, samples)``; the other arrays are ``(rows, 1)``."""
-    _compiled(_ballistics)(level, attack, release, state, out)
+    """Follow ``level (rows, samples)`` from ``state (rows,)`` with ``keep (rows, 2)``: up, down.
+
+    ``rising`` tells where the level was above the state before.
+    """
+    _compiled(_ballistics)(level, keep, state, out, rising)
+
+
+def ballistics_adjoint(
+    grad: np.ndarray,
+    level: np.ndarray,
+    follow: np.ndarray,
+    rising: np.ndarray,
+    keep: np.ndarray,
+    start: np.ndarray,
+    grad_end: np.ndarray,
+    grad_level: np.ndarray,
+    sums: np.ndarray,
+) -> None:
+    """Run :func:`ballistics` backward; ``sums (rows, 3)`` belong to both factors and the start."""
+    _compiled(_ballistics_adjoint)(
+        grad, level, follow, rising, keep, start, grad_end, grad_level, sums
+    )
+
+
+def latch(
+    level: np.ndarray,
+    limits: np.ndarray,
+    state: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Open and close a gate; ``limits (rows, 3)``: to open, to close, hold in samples.
+
+    ``state (rows, 2)``: 1 if open, and samples since the level was last above the lower limit.
+    """
+    _compiled(_latch)(level, limits, state, out)
 
 
 def state_variable(
@@ -64,17 +101,75 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
     return result
 
 
-def _ballistics(level, attack, release, state, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for row in range(level.shape[0]):
-        follow = state[row, 0]
-        rise = attack[row, 0]
-        fall = release[row, 0]
-        for n in range(level.shape[1]):
-            now = level[row, n]
-            keep = rise if now > follow else fall
-            follow = now + keep * (follow - now)
+def _ballistics(level, keep, state, out, rising):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    rows, samples = level.shape
+    row = 0
+    while row + 4 <= rows:  # four at a time: each waits for its own last value only
+        a, b, c, d = state[row], state[row + 1], state[row + 2], state[row + 3]
+        for n in range(samples):
+            p = np.float64(level[row, n])
+            q = np.float64(level[row + 1, n])
+            r = np.float64(level[row + 2, n])
+            s = np.float64(level[row + 3, n])
+            rising[row, n] = p > a
+            rising[row + 1, n] = q > b
+            rising[row + 2, n] = r > c
+            rising[row + 3, n] = s > d
+            a = p + (keep[row, 0] if p > a else keep[row, 1]) * (a - p)
+            b = q + (keep[row + 1, 0] if q > b else keep[row + 1, 1]) * (b - q)
+            c = r + (keep[row + 2, 0] if r > c else keep[row + 2, 1]) * (c - r)
+            d = s + (keep[row + 3, 0] if s > d else keep[row + 3, 1]) * (d - s)
+            out[row, n] = a
+            out[row + 1, n] = b
+            out[row + 2, n] = c
+            out[row + 3, n] = d
+        state[row], state[row + 1], state[row + 2], state[row + 3] = a, b, c, d
+        row += 4
+    while row < rows:
+        follow = state[row]
+        for n in range(samples):
+            now = np.float64(level[row, n])
+            rising[row, n] = now > follow
+            follow = now + (keep[row, 0] if now > follow else keep[row, 1]) * (follow - now)
             out[row, n] = follow
-        state[row, 0] = follow
+        state[row] = follow
+        row += 1
+
+
+def _ballistics_adjoint(grad, level, follow, rising, keep, start, grad_end, grad_level, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    samples = level.shape[1]
+    for row in range(level.shape[0]):
+        rise, fall = keep[row, 0], keep[row, 1]
+        carried = grad_end[row]
+        of_rise = 0.0
+        of_both = 0.0
+        for n in range(samples - 1, -1, -1):
+            up = rising[row, n]
+            factor = rise if up else fall
+            before = np.float64(follow[row, n - 1]) if n else start[row]
+            total = np.float64(grad[row, n]) + carried
+            change = (before - np.float64(level[row, n])) * total
+            of_both += change
+            of_rise += change if up else 0.0
+            grad_level[row, n] = total - factor * total
+            carried = factor * total
+        sums[row, 0] = of_rise
+        sums[row, 1] = of_both - of_rise
+        sums[row, 2] = carried
+
+
+def _latch(level, limits, state, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for row in range(level.shape[0]):
+        upper, lower, hold = limits[row, 0], limits[row, 1], limits[row, 2]
+        is_open = state[row, 0] > 0
+        age = state[row, 1]
+        for n in range(level.shape[1]):
+            now = np.float64(level[row, n])
+            age = 0.0 if now >= lower else age + 1.0
+            is_open = now > upper or (is_open and age <= hold)
+            out[row, n] = is_open
+        state[row, 0] = 1.0 if is_open else 0.0
+        state[row, 1] = age
 
 
 def _state_variable(x, g, damping, state, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202

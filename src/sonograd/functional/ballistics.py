@@ -1,21 +1,26 @@
 r"""Envelope followers: one-pole smoothing that rises and falls at different speeds."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional import _kernels
+from sonograd.functional._branching import follow_level, follow_level_adjoint
+from sonograd.functional._transforms import plain_form_needed
 from sonograd.functional.scans import linear_scan
 from sonograd.shapes import check_floating
 
-__all__ = ["TimeConvention", "envelope_follower", "smoothing_coefficient"]
+__all__ = [
+    "TimeConvention",
+    "envelope_follower",
+    "envelope_follower_stream",
+    "smoothing_coefficient",
+]
 
 TimeConvention = Literal["juce", "tau", "10-90"]
 
-_SEGMENT = 1 << 16  # samples whose branches are found together
 _RATE = {"juce": 2 * math.pi, "tau": 1.0, "10-90": math.log(9.0)}
 
 
@@ -72,6 +77,38 @@ def envelope_follower(
         ``(..., samples)``, dtype and device of ``level``, computed in float64; differentiable in
         all three (the choice of the branch is held fixed, its gradient is zero almost everywhere).
     """
+    return envelope_follower_stream(
+        level,
+        attack_ms,
+        release_ms,
+        None,
+        sample_rate=sample_rate,
+        time_convention=time_convention,
+    )[0]
+
+
+def envelope_follower_stream(
+    level: Tensor,
+    attack_ms: float | Tensor,
+    release_ms: float | Tensor,
+    state: Tensor | None,
+    *,
+    sample_rate: float,
+    time_convention: TimeConvention = "juce",
+) -> tuple[Tensor, Tensor]:
+    """Follow the next block; the blocks joined are :func:`envelope_follower` of the whole.
+
+    Args:
+        level: The next samples ``(..., samples)``.
+        attack_ms: As there.
+        release_ms: As there.
+        state: What the call before returned, ``(...)``; ``None`` at the start.
+        sample_rate: In Hz.
+        time_convention: See :func:`smoothing_coefficient`.
+
+    Returns:
+        ``(..., samples)``, and the last value ``(...)`` in float64 (float32 on MPS).
+    """
     check_floating(level, name="level")
     if not level.ndim:
         raise ShapeError("level is a scalar; expected (..., samples)")
@@ -81,58 +118,63 @@ def envelope_follower(
         )
         for t in (attack_ms, release_ms)
     )
-    lead = torch.broadcast_shapes(level.shape[:-1], attack.shape, release.shape)
-    attack, release = attack.expand(lead), release.expand(lead)
-    wide = level.expand(*lead, level.shape[-1]).to(attack.dtype)
-    with torch.no_grad():
-        follow = _follow(wide.detach(), attack.detach(), release.detach())
-    if torch.is_grad_enabled() and any(v.requires_grad for v in (level, attack, release)):
-        before = torch.nn.functional.pad(follow[..., :-1], (1, 0))
-        keep = torch.where(wide > before, attack[..., None], release[..., None])
-        follow = _smooth(wide, keep)
-    return follow.to(level.dtype)
+    try:
+        lead = torch.broadcast_shapes(level.shape[:-1], attack.shape, release.shape)
+    except RuntimeError as error:
+        raise ShapeError(
+            f"attack_ms and release_ms have shapes {tuple(attack.shape)} and "
+            f"{tuple(release.shape)}, which do not broadcast with {tuple(level.shape[:-1])}, the "
+            "leading dimensions of level"
+        ) from error
+    start = torch.zeros(lead, dtype=attack.dtype, device=level.device) if state is None else state
+    if start.shape != lead:
+        raise ShapeError(f"state has shape {tuple(start.shape)}; expected {tuple(lead)}")
+    rows = level.expand(*lead, level.shape[-1]).reshape(lead.numel(), level.shape[-1])
+    if rows.dtype not in {torch.float32, torch.float64}:
+        rows = rows.float()
+    columns = [v.expand(lead).reshape(-1).to(attack.dtype) for v in (attack, release, start)]
+    if plain_form_needed(rows, *columns):
+        follow, end = _plain(rows, *columns)
+    else:
+        follow, end = _Follow.apply(rows, *columns)  # type: ignore[no-untyped-call]
+    return follow.to(level.dtype).reshape(*lead, -1), end.reshape(lead)
 
 
-def _smooth(level: Tensor, keep: Tensor, start: Tensor | None = None) -> Tensor:
-    start = None if start is None else start[None]
-    return linear_scan(keep[None, None], ((1 - keep) * level)[None], start)[0]
+def _plain(level: Tensor, attack: Tensor, release: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the branches, then solve the recursion that is linear once they are known."""
+    _, rising, _ = follow_level(*(v.detach() for v in (level, attack, release, start)))
+    wide = level.to(attack.dtype)
+    keep = torch.where(rising, attack[:, None], release[:, None])
+    follow = linear_scan(keep[None, None], ((1 - keep) * wide)[None], start[None])[0]
+    end = follow[:, -1] if follow.shape[-1] else start
+    return follow.to(level.dtype), end
 
 
-def _follow(level: Tensor, attack: Tensor, release: Tensor) -> Tensor:
-    if not level.numel():
-        return level
-    if level.device.type == "cpu" and _kernels.has_fast_kernels():
-        rows = level.reshape(-1, level.shape[-1]).contiguous()
-        out = torch.empty_like(rows)
-        columns = [v.reshape(-1, 1).contiguous() for v in (attack, release)]
-        state = rows.new_zeros(len(rows), 1)
-        _kernels.ballistics(*(v.numpy() for v in (rows, *columns, state, out)))
-        return out.reshape(level.shape)
-    state = torch.zeros_like(attack)
-    parts = []
-    for segment in level.split(_SEGMENT, dim=-1):
-        follow = _iterate(segment, attack[..., None], release[..., None], state)
-        state = follow[..., -1]
-        parts.append(follow)
-    return torch.cat(parts, dim=-1)
+class _Follow(torch.autograd.Function):
+    """:func:`_plain` with the adjoint recursion as its gradient."""
 
+    @staticmethod
+    def forward(
+        ctx: Any, level: Tensor, attack: Tensor, release: Tensor, start: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        follow, rising, end = follow_level(level, attack, release, start)
+        ctx.save_for_backward(level, attack, release, start, follow, rising)
+        return follow, end
 
-def _iterate(level: Tensor, attack: Tensor, release: Tensor, start: Tensor) -> Tensor:
-    """Guess the branches, solve the recursion that is then linear, correct the guess, repeat.
-
-    After ``k`` rounds at least the first ``k`` branches are right, so the end is the exact
-    recursion. With the faster of both coefficients on the way up the recursion is the largest of
-    two increasing linear ones, the rounds climb toward it (policy iteration), and few suffice.
-    """
-    rising = level > start[..., None]
-    follow = level
-    for _ in range(level.shape[-1] + 1):
-        follow = _smooth(level, torch.where(rising, attack, release), start)
-        before = torch.cat([start[..., None], follow[..., :-1]], dim=-1)
-        # Where both are equal within rounding the branch makes no difference: do not chase it.
-        equal = (level - before).abs() <= 1e-12 * before.abs()
-        now = torch.where(equal, rising, level > before)
-        if torch.equal(now, rising):
-            break
-        rising = now
-    return follow
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, grad_end: Tensor) -> tuple[Tensor, ...]:
+        level, attack, release, start, follow, rising = ctx.saved_tensors
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # differentiated again
+            inputs = (level, attack, release, start)
+            aliases = [
+                v.view_as(v) if v.requires_grad else v.detach().requires_grad_() for v in inputs
+            ]
+            outputs = _plain(*aliases)
+            again: tuple[Tensor, ...] = torch.autograd.grad(
+                outputs, aliases, (grad, grad_end), create_graph=True
+            )
+            return again
+        grads: tuple[Tensor, ...] = follow_level_adjoint(
+            grad, level, follow, rising, attack, release, start, grad_end
+        )
+        return grads

@@ -20,13 +20,17 @@ __all__ = [
     "all_pass_biquad",
     "band_pass_biquad",
     "butterworth",
+    "first_order",
     "frequency_response",
+    "group_delay",
     "high_pass_biquad",
     "high_shelf_biquad",
     "low_pass_biquad",
     "low_shelf_biquad",
     "notch_biquad",
     "peak_biquad",
+    "stable_biquad",
+    "stable_polynomial",
 ]
 
 _FLAT = math.sqrt(0.5)  # the quality of the second-order Butterworth filter
@@ -180,11 +184,38 @@ def butterworth(
     if kind not in {"low_pass", "high_pass"}:
         raise ParameterError(f"kind is {kind!r}; expected 'low_pass' or 'high_pass'")
     design = low_pass_biquad if kind == "low_pass" else high_pass_biquad
-    sections = [_first_order(frequency_hz, sample_rate, kind)] if order % 2 else []
+    odd = order % 2
+    sections = [first_order(frequency_hz, sample_rate=sample_rate, kind=kind)] if odd else []
     for k in range(order // 2):
         angle = math.pi * (2 * k + 1) / (2 * order)
         sections.append(design(frequency_hz, 0.5 / math.sin(angle), sample_rate=sample_rate))
     return torch.stack(sections, dim=-2)
+
+
+def first_order(
+    frequency_hz: float | Tensor,
+    *,
+    sample_rate: float,
+    kind: Literal["low_pass", "high_pass", "all_pass"] = "low_pass",
+) -> Tensor:
+    """Design ``1 / (s + 1)``, ``s / (s + 1)`` or ``(1 - s) / (s + 1)``.
+
+    The passes have -3 dB, the all-pass has a phase of -90 deg at ``frequency_hz``. Arguments,
+    result and errors as :func:`peak_biquad`.
+    """
+    check_range(sample_rate, "sample_rate", above=0)
+    check_range(frequency_hz, "frequency_hz", above=0, below=sample_rate / 2)
+    (frequency,) = as_float64(frequency_hz)
+    warped = torch.tan(math.pi / sample_rate * frequency)
+    one, zero = torch.ones_like(warped), torch.zeros_like(warped)
+    numerators = {
+        "low_pass": (warped, warped, zero),
+        "high_pass": (one, -one, zero),
+        "all_pass": (warped - 1, warped + 1, zero),
+    }
+    if kind not in numerators:
+        raise ParameterError(f"kind is {kind!r}; expected one of {', '.join(numerators)}")
+    return _section(numerators[kind], (1 + warped, warped - 1, zero))
 
 
 def frequency_response(
@@ -203,14 +234,97 @@ def frequency_response(
     if sos.ndim < 2 or sos.shape[-1] != 6:
         raise ShapeError(f"sos has shape {tuple(sos.shape)}; expected (..., sections, 6)")
     coefficients = sos.to(torch.float64)
-    frequencies = torch.as_tensor(frequencies_hz).to(sos.device, torch.float64)
-    angle = -2 * math.pi / sample_rate * frequencies.reshape(-1)
-    powers = torch.polar(torch.ones(1, dtype=torch.float64, device=sos.device), angle)
-    basis = torch.stack([torch.ones_like(powers), powers, powers * powers])
+    basis, scalar = _unit_circle(sos, frequencies_hz, sample_rate)
     numerator = coefficients[..., :3].to(basis.dtype) @ basis
     denominator = coefficients[..., 3:].to(basis.dtype) @ basis
     response = (numerator / denominator).prod(dim=-2)
-    return response if frequencies.ndim else response[..., 0]
+    return response[..., 0] if scalar else response
+
+
+def group_delay(sos: Tensor, frequencies_hz: float | Tensor, *, sample_rate: float) -> Tensor:
+    r"""Delay of the envelope of a tone, :math:`-d\varphi / d\omega`, in samples.
+
+    For a polynomial :math:`p(z) = \sum p_k z^{-k}` it is
+    :math:`\mathrm{Re} \sum k p_k z^{-k} / p(z)`; numerators add, denominators subtract.
+
+    Args:
+        sos: Sections ``(..., sections, 6)``.
+        frequencies_hz: Where, in Hz, shape ``(bins,)`` or a number.
+        sample_rate: In Hz.
+
+    Returns:
+        Samples ``(..., bins)``, float64, ``(...,)`` for a number. Where a zero lies on the circle,
+        the phase jumps and the result is not finite.
+    """
+    if sos.ndim < 2 or sos.shape[-1] != 6:
+        raise ShapeError(f"sos has shape {tuple(sos.shape)}; expected (..., sections, 6)")
+    basis, scalar = _unit_circle(sos, frequencies_hz, sample_rate)
+    coefficients = sos.to(torch.float64).to(basis.dtype)
+    powers = torch.arange(3, device=sos.device, dtype=torch.float64)[:, None]
+
+    def delay(polynomial: Tensor) -> Tensor:
+        return ((polynomial @ (powers * basis)) / (polynomial @ basis)).real
+
+    result = (delay(coefficients[..., :3]) - delay(coefficients[..., 3:])).sum(dim=-2)
+    return result[..., 0] if scalar else result
+
+
+def stable_biquad(numerator: Tensor, poles: Tensor) -> Tensor:
+    r"""Turn any real numbers into a stable section, to learn filters freely.
+
+    A section is stable inside the triangle :math:`|a_2| < 1,\; |a_1| < 1 + a_2`, reached by
+    :math:`a_2 = \tanh r_2,\; a_1 = (1 + a_2) \tanh r_1`.
+
+    Args:
+        numerator: ``(..., 3)``, used as it is.
+        poles: ``(r1, r2)`` as ``(..., 2)``; 0 gives no feedback.
+
+    Returns:
+        Sections ``(..., 6)``, float64.
+    """
+    numerator, poles = numerator.to(torch.float64), _bounded(poles)
+    a2 = poles[..., 1]
+    a1 = (1 + a2) * poles[..., 0]
+    denominator = torch.stack([torch.ones_like(a1), a1, a2], dim=-1)
+    lead = torch.broadcast_shapes(numerator.shape[:-1], denominator.shape[:-1])
+    return torch.cat([numerator.expand(*lead, 3), denominator.expand(*lead, 3)], dim=-1)
+
+
+def stable_polynomial(reflections: Tensor) -> Tensor:
+    r"""Turn any real numbers into the denominator of a stable filter of any order.
+
+    Their hyperbolic tangents are the reflection coefficients of a lattice, which is stable as long
+    as each is smaller than 1 (J. Markel and A. Gray, *Linear Prediction of Speech*, 1976); the
+    step-up recursion is :math:`a \leftarrow (a, 0) + k\,(0, \overleftarrow{a})`.
+
+    Args:
+        reflections: ``(..., order)``, any values; 0 gives no feedback.
+
+    Returns:
+        ``a`` as ``(..., order + 1)`` with ``a[0] = 1``, float64, for
+        :func:`~sonograd.functional.lfilter`.
+    """
+    bounded = _bounded(reflections)
+    a = torch.ones_like(bounded[..., :0].sum(-1, keepdim=True)) + 0 * bounded.sum(-1, keepdim=True)
+    for k in bounded.unbind(-1):
+        longer = torch.nn.functional.pad(a, (0, 1))
+        a = longer + k[..., None] * longer.flip(-1)
+    return a
+
+
+def _bounded(x: Tensor) -> Tensor:
+    """``tanh``, held away from 1, where poles would lie on the circle."""
+    return (1 - 1e-6) * torch.tanh(x.to(torch.float64))
+
+
+def _unit_circle(
+    sos: Tensor, frequencies_hz: float | Tensor, sample_rate: float
+) -> tuple[Tensor, bool]:
+    """Powers 0, -1 and -2 of z as ``(3, bins)``, and whether one number was given."""
+    frequencies = torch.as_tensor(frequencies_hz).to(sos.device, torch.float64)
+    angle = -2 * math.pi / sample_rate * frequencies.reshape(-1)
+    powers = torch.polar(torch.ones(1, dtype=torch.float64, device=sos.device), angle)
+    return torch.stack([torch.ones_like(powers), powers, powers * powers]), not frequencies.ndim
 
 
 def _warp(
@@ -249,15 +363,6 @@ def _shelf(
             plus + minus * mirrored - slope,
         ),
     )
-
-
-def _first_order(frequency_hz: float | Tensor, sample_rate: float, kind: str) -> Tensor:
-    check_range(frequency_hz, "frequency_hz", above=0, below=sample_rate / 2)
-    (frequency,) = as_float64(frequency_hz)
-    warped = torch.tan(math.pi / sample_rate * frequency)
-    one, zero = torch.ones_like(warped), torch.zeros_like(warped)
-    numerator = (warped, warped, zero) if kind == "low_pass" else (one, -one, zero)
-    return _section(numerator, (1 + warped, warped - 1, zero))
 
 
 def _section(numerator: tuple[Tensor, ...], denominator: tuple[Tensor, ...]) -> Tensor:

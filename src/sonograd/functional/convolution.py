@@ -1,6 +1,7 @@
 """Convolution by FFT, of any lengths, in blocks where that is faster."""
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -10,7 +11,14 @@ from torch.nn.functional import pad
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.shapes import check_floating
 
-__all__ = ["fast_length", "fft_convolve"]
+__all__ = [
+    "ConvolutionState",
+    "PartitionedKernel",
+    "convolve_stream",
+    "fast_length",
+    "fft_convolve",
+    "partition_kernel",
+]
 
 
 def fast_length(minimum: int) -> int:
@@ -103,3 +111,149 @@ def _overlap_add(long: Tensor, short: Tensor, n_fft: int) -> Tensor:
     body = pad(y[..., :step].flatten(-2), (0, step))
     tails = pad(y[..., step:], (0, step - tail)).flatten(-2)
     return (body + pad(tails, (step, 0)))[..., :total]
+
+
+@dataclass(frozen=True)
+class PartitionedKernel:
+    """An impulse response, ready for :func:`convolve_stream`.
+
+    Attributes:
+        taps: The response itself, ``(..., taps)``.
+        size: Samples per part.
+        spectra: One per part, ``(..., parts, size + 1)``.
+    """
+
+    taps: Tensor
+    size: int
+    spectra: Tensor
+
+
+@dataclass(frozen=True)
+class ConvolutionState:
+    """What a streaming convolution remembers.
+
+    Attributes:
+        history: The last input: all of the complete parts that are still heard, then ``fill``
+            samples of the part that is not complete.
+        fill: Samples in the incomplete part.
+        spectra: Of the complete parts, oldest first, ``(..., parts, size + 1)``.
+        future: What the complete parts add to the ``size`` outputs from the start of the
+            incomplete part.
+    """
+
+    history: Tensor
+    fill: int
+    spectra: Tensor
+    future: Tensor
+
+
+def partition_kernel(kernel: Tensor, size: int | None = None) -> PartitionedKernel:
+    """Cut an impulse response into equal parts and transform each.
+
+    Args:
+        kernel: ``(..., taps)``.
+        size: Samples per part, a power of two; by default about the square root of
+            ``32 * taps``, within 64 and 8192, which balances the work of both stages.
+    """
+    check_floating(kernel, name="kernel")
+    if not kernel.ndim or not kernel.shape[-1]:
+        raise ShapeError(f"kernel has shape {tuple(kernel.shape)}; expected (..., taps)")
+    taps = kernel.shape[-1]
+    if size is None:
+        size = min(max(1 << round(math.log2(math.sqrt(32 * taps))), 64), 8192)
+    if size < 1 or size & (size - 1):
+        raise ParameterError(f"size is {size}; expected a power of two")
+    parts = -(-taps // size)
+    cut = pad(kernel, (0, parts * size - taps)).unflatten(-1, (parts, size))
+    return PartitionedKernel(kernel, size, torch.fft.rfft(cut, 2 * size))
+
+
+def convolve_stream(
+    x: Tensor, kernel: PartitionedKernel, state: ConvolutionState | None
+) -> tuple[Tensor, ConvolutionState]:
+    """Convolve the next block, of any length, without delay.
+
+    The blocks joined equal ``fft_convolve(x, kernel.taps, "causal")`` of the whole. Work per sample
+    is bounded for short blocks too (uniformly partitioned convolution, T. Stockham, 1966): only
+    the first part of the response acts on the newest samples, the others on spectra of complete
+    parts that are kept. Long blocks are convolved at once.
+
+    Args:
+        x: The next samples ``(..., samples)``.
+        kernel: See :func:`partition_kernel`; leading dimensions broadcast with those of ``x``.
+            From block to block it may change its values but not its length.
+        state: What the call before returned; ``None`` at the start.
+
+    Returns:
+        ``(..., samples)`` and the next state.
+    """
+    check_floating(x)
+    lead = torch.broadcast_shapes(x.shape[:-1], kernel.taps.shape[:-1])
+    x = x.expand(*lead, x.shape[-1])
+    state = _silent(x, kernel) if state is None else state
+    if x.shape[-1] >= 4 * kernel.taps.shape[-1]:
+        heard = torch.cat([state.history, x], dim=-1)
+        y = fft_convolve(heard, kernel.taps, "causal")[..., state.history.shape[-1] :]
+        return y, _listen(heard, kernel)
+    outputs = []
+    begin = 0
+    while begin < x.shape[-1]:
+        end = min(begin + kernel.size - state.fill, x.shape[-1])
+        y, state = _within_part(x[..., begin:end], kernel, state)
+        outputs.append(y)
+        begin = end
+    return (torch.cat(outputs, dim=-1) if outputs else x.clone()), state
+
+
+def _silent(x: Tensor, kernel: PartitionedKernel) -> ConvolutionState:
+    parts = kernel.spectra.shape[-2]
+    return _listen(x.new_zeros(*x.shape[:-1], parts * kernel.size), kernel)
+
+
+def _listen(heard: Tensor, kernel: PartitionedKernel) -> ConvolutionState:
+    """Return the state after ``heard``, which holds at least all that the kernel covers."""
+    parts, size = kernel.spectra.shape[-2], kernel.size
+    fill = heard.shape[-1] % size
+    history = heard[..., heard.shape[-1] - fill - parts * size :]
+    whole = history[..., : parts * size].unflatten(-1, (parts, size))
+    spectra = torch.fft.rfft(whole, 2 * size)
+    return ConvolutionState(history, fill, spectra, _add_parts(spectra, kernel))
+
+
+def _add_parts(spectra: Tensor, kernel: PartitionedKernel) -> Tensor:
+    """Sum what complete parts of the input give in the part that follows them.
+
+    Part ``j`` of the kernel reaches two parts, ``j`` and ``j + 1`` further: the newest input has
+    its second half of part 0 still to come, and so on for the older ones.
+    """
+    size = kernel.size
+    newest_first = spectra.flip(-2)
+    here = (newest_first * kernel.spectra).sum(-2)
+    ahead = (newest_first[..., :-1, :] * kernel.spectra[..., 1:, :]).sum(-2)
+    late = torch.fft.irfft(here, 2 * size)[..., size:]
+    result: Tensor = late + torch.fft.irfft(ahead, 2 * size)[..., :size]
+    return result
+
+
+def _within_part(
+    x: Tensor, kernel: PartitionedKernel, state: ConvolutionState
+) -> tuple[Tensor, ConvolutionState]:
+    """Process samples that do not pass the end of the incomplete part."""
+    size, fill, samples = kernel.size, state.fill, x.shape[-1]
+    history = torch.cat([state.history, x], dim=-1)
+    current = history[..., history.shape[-1] - fill - samples :]
+    head = kernel.taps[..., :size]
+    y = state.future[..., fill : fill + samples]
+    y = y + fft_convolve(current, head, "causal")[..., fill:]
+    if fill + samples < size:
+        return y, ConvolutionState(history, fill + samples, state.spectra, state.future)
+    return y, _listen_one(history[..., size:], kernel, state)
+
+
+def _listen_one(
+    history: Tensor, kernel: PartitionedKernel, state: ConvolutionState
+) -> ConvolutionState:
+    newest = history[..., history.shape[-1] - kernel.size :]
+    spectrum = torch.fft.rfft(newest, 2 * kernel.size).unsqueeze(-2)
+    spectra = torch.cat([state.spectra[..., 1:, :], spectrum], dim=-2)
+    return ConvolutionState(history, 0, spectra, _add_parts(spectra, kernel))
