@@ -1,6 +1,7 @@
 """The mathematics of sound, each piece once: pure functions of tensors."""
 
 from sonograd.functional._kernels import has_fast_kernels
+from sonograd.functional.additive import additive, additive_stream, inharmonic_ratios
 from sonograd.functional.ballistics import (
     TimeConvention,
     envelope_follower,
@@ -42,12 +43,23 @@ from sonograd.functional.dynamics import (
 from sonograd.functional.envelopes import adsr
 from sonograd.functional.filterbanks import chroma_filterbank, mel_filterbank
 from sonograd.functional.fir import interpolate_response, linear_phase_fir, minimum_phase_fir
+from sonograd.functional.fm import feedback_sine
+from sonograd.functional.glottal import glottal_harmonics, glottal_pulse
+from sonograd.functional.lattice import (
+    formant_polynomial,
+    lattice_filter,
+    linear_prediction,
+    polynomial_to_reflections,
+    reflections_to_polynomial,
+)
 from sonograd.functional.masking import (
     center_mask,
     harmonic_percussive_masks,
     repetition_mask,
     soft_mask,
 )
+from sonograd.functional.modal import modal_biquad, modal_decay, modal_filter
+from sonograd.functional.noise import draw_seeds, filtered_noise, seeded_noise
 from sonograd.functional.order_statistics import median, median_filter
 from sonograd.functional.oscillators import oscillator, running_phase
 from sonograd.functional.ratios import (
@@ -89,7 +101,13 @@ from sonograd.functional.state_variable import state_variable_filter
 from sonograd.functional.strings import plucked_string
 from sonograd.functional.time_varying import time_varying_filter
 from sonograd.functional.voice import formant_response, pulse_train
-from sonograd.functional.wavetables import harmonic_table, wavetable_oscillator
+from sonograd.functional.waveguides import delay_loop, plucked_shape, string_loop
+from sonograd.functional.wavetables import (
+    band_limited_tables,
+    band_limited_wavetable,
+    harmonic_table,
+    wavetable_oscillator,
+)
 from sonograd.functional.windows import (
     blackman,
     blackman_harris,
@@ -106,9 +124,13 @@ __all__ = [
     "PartitionedKernel",
     "ScaleInvariantBSS",
     "TimeConvention",
+    "additive",
+    "additive_stream",
     "adsr",
     "all_pass_biquad",
     "amplitude_to_db",
+    "band_limited_tables",
+    "band_limited_wavetable",
     "band_pass_biquad",
     "blackman",
     "blackman_harris",
@@ -121,18 +143,25 @@ __all__ = [
     "crossover_sections",
     "db_to_amplitude",
     "db_to_scale",
+    "delay_loop",
+    "draw_seeds",
     "echo",
     "envelope_follower",
     "envelope_follower_stream",
     "fast_length",
+    "feedback_sine",
     "fft_convolve",
+    "filtered_noise",
     "first_order",
+    "formant_polynomial",
     "formant_response",
     "fractional_delay",
     "frequency_response",
     "gate_gain_db",
     "gaussian",
     "get_window",
+    "glottal_harmonics",
+    "glottal_pulse",
     "group_delay",
     "hamming",
     "hann",
@@ -142,12 +171,15 @@ __all__ = [
     "high_pass_biquad",
     "high_shelf_biquad",
     "hz_to_mel",
+    "inharmonic_ratios",
     "interpolate_response",
     "istft",
     "kaiser",
+    "lattice_filter",
     "lfilter",
     "limiter_gain_db",
     "linear_phase_fir",
+    "linear_prediction",
     "linear_scan",
     "linkwitz_riley",
     "low_pass_biquad",
@@ -158,6 +190,9 @@ __all__ = [
     "mel_frequencies",
     "mel_to_hz",
     "minimum_phase_fir",
+    "modal_biquad",
+    "modal_decay",
+    "modal_filter",
     "msst_sdr",
     "noise_reverb_impulse",
     "notch_biquad",
@@ -166,9 +201,12 @@ __all__ = [
     "pairwise_si_sdr",
     "partition_kernel",
     "peak_biquad",
+    "plucked_shape",
     "plucked_string",
+    "polynomial_to_reflections",
     "power_to_db",
     "pulse_train",
+    "reflections_to_polynomial",
     "relative_volume_mel",
     "repetition_mask",
     "running_phase",
@@ -176,6 +214,7 @@ __all__ = [
     "scale_to_db",
     "sd_sdr",
     "sdr",
+    "seeded_noise",
     "si_bss_eval",
     "si_sdr",
     "si_snr",
@@ -189,6 +228,7 @@ __all__ = [
     "stable_polynomial",
     "state_variable_filter",
     "stft",
+    "string_loop",
     "thresholded_snr",
     "time_varying_filter",
     "usdr",

@@ -18,6 +18,7 @@ def adsr(
     sustain: float | Tensor,
     release_s: float | Tensor,
     gate_s: float | Tensor,
+    start: int = 0,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Tensor:
@@ -35,6 +36,7 @@ def adsr(
         sustain: Level held, usually in [0, 1].
         release_s: Seconds to 1/e; 0 is silent at once.
         gate_s: Seconds until the key is let go.
+        start: Number of the first sample, to draw an envelope in blocks.
         dtype: Of the result.
         device: Of the result; that of the tensors among the arguments if not given.
 
@@ -61,7 +63,7 @@ def adsr(
         wide = torch.float32 if str(device).startswith("mps") else torch.float64
         values.append(torch.as_tensor(value, dtype=wide, device=device).unsqueeze(-1))
     attack, decay, level, release, gate = values
-    time = torch.arange(samples, dtype=gate.dtype, device=gate.device) / sample_rate
+    time = torch.arange(start, start + samples, dtype=gate.dtype, device=gate.device) / sample_rate
     held = _held(torch.minimum(time, gate), attack, decay, level)
     fade = torch.exp(-(time - gate).clamp_min(0) / release.clamp_min(1e-9))
     shape = torch.broadcast_shapes(held.shape, fade.shape)

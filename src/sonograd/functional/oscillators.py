@@ -51,7 +51,7 @@ def oscillator(
     sample_rate: float,
     shape: Literal["sine", "saw", "square", "triangle"] = "sine",
     phase: float | Tensor = 0.0,
-    pulse_width: float = 0.5,
+    pulse_width: float | Tensor = 0.5,
 ) -> Tensor:
     """Play a periodic wave of peak 1 (before band limiting, which overshoots).
 
@@ -61,7 +61,7 @@ def oscillator(
         shape: ``"saw"`` rises from -1 to 1; ``"square"`` is high for ``pulse_width`` of the period
             and has no mean; ``"triangle"`` starts at 1.
         phase: Turns at the first sample, a number or ``(...)``.
-        pulse_width: Of the square, in (0, 1).
+        pulse_width: Of the square, in (0, 1); a tensor ``(..., samples or 1)`` may move.
 
     Returns:
         ``(..., samples)``, dtype and device of ``frequency_hz``. Below 0.44 ``sample_rate``
@@ -77,7 +77,8 @@ def oscillator(
     elif shape == "square":
         check_range(pulse_width, "pulse_width", above=0, below=1)
         # The jumps up lie at 0, those down at pulse_width.
-        y = _saw(torch.remainder(turns - pulse_width, 1.0), step) - _saw(turns, step)
+        late = torch.remainder(turns - pulse_width, 1.0)
+        y = _saw(late, step.expand_as(late)) - _saw(turns, step)
     elif shape == "triangle":
         y = _triangle(turns, step)
     else:

@@ -1,0 +1,454 @@
+"""What every instrument is: a module from values to sound, whole or in blocks."""
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from sonograd.config.io import suggest
+from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional.noise import draw_seeds
+from sonograd.params import Curve, Param
+
+__all__ = ["Controls", "Synth", "SynthState", "check_option", "synth_types"]
+
+Generators: TypeAlias = torch.Generator | Sequence[torch.Generator] | None
+
+_SEGMENT = 1 << 14  # samples computed at once, which bounds the memory
+
+
+@dataclass(frozen=True)
+class SynthState:
+    """Where a stream of sound is.
+
+    Attributes:
+        batch: Items.
+        position: Samples behind.
+        seed: One per item, int64 ``(batch,)``; what noise there is follows from it.
+        memory: What the instrument remembers; None before the first block.
+    """
+
+    batch: int
+    position: int = 0
+    seed: Tensor | None = None
+    memory: Any = None
+
+
+class Synth(nn.Module, ABC):
+    """Base class of all instruments.
+
+    A subclass declares its parameters and writes :meth:`process`; calling it, streaming it and
+    unit vectors then work. A parameter may be a vector, such as the levels of the partials: its
+    length is in :attr:`widths`.
+
+    Attributes:
+        params: The parameters, in the order of the unit vector.
+        widths: Length of each parameter that is a vector, by name.
+        sample_rate: Of the sound, in Hz.
+        random: Whether there is noise in the sound.
+    """
+
+    params: tuple[Param, ...] = ()
+    widths: Mapping[str, int]
+    random: bool = False
+    sample_rate: float
+
+    def __init__(self, sample_rate: float) -> None:
+        """Take the rate of the sound, in Hz; frequencies stay below half of it."""
+        super().__init__()
+        if isinstance(sample_rate, bool) or not isinstance(sample_rate, Real):
+            raise ParameterError(
+                f"sample_rate is {sample_rate!r}; expected the rate of the sound in Hz, like 44100"
+            )
+        if not (sample_rate > 0 and math.isfinite(sample_rate)):
+            raise ParameterError(f"sample_rate is {sample_rate}; expected a positive number of Hz")
+        self.sample_rate = sample_rate
+        self._vectors: dict[str, Tensor] = {}
+        # Where sound is made, and how precisely, when all values are plain numbers.
+        self.register_buffer("_anchor", torch.zeros(()), persistent=False)
+        self.declare(type(self).params)
+
+    def declare(
+        self, params: Sequence[Param], vectors: Mapping[str, Sequence[float]] | None = None
+    ) -> None:
+        """Set :attr:`params` for this object, its frequencies below half of the sample rate.
+
+        Args:
+            params: All of them.
+            vectors: The default values of those that are vectors.
+        """
+        self.params = tuple(param.for_rate(self.sample_rate) for param in params)
+        by_name = {param.name: param for param in self.params}
+        self._vectors = {
+            name: by_name[name].clamp(torch.tensor(list(values), dtype=torch.float64))
+            for name, values in (vectors or {}).items()
+        }
+        self.widths = {name: len(values) for name, values in self._vectors.items()}
+
+    @abstractmethod
+    def process(self, samples: int, state: SynthState, values: "Controls") -> tuple[Tensor, Any]:
+        """Make the next block of sound.
+
+        Args:
+            samples: How many, at least one.
+            state: Where the stream is; its memory is what the call before returned.
+            values: Every parameter.
+
+        Returns:
+            ``(batch, samples)`` and the memory for the next block. The sound must not depend on
+            how it was cut into blocks.
+        """
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments that made this instrument, apart from the sample rate."""
+        names = [name for name in inspect.signature(type(self)).parameters if name != "sample_rate"]
+        return {name: getattr(self, name) for name in names}
+
+    def extra_repr(self) -> str:
+        """Show the rate."""
+        return f"sample_rate={self.sample_rate!r}"
+
+    # -- calling ------------------------------------------------------------------------------
+
+    def forward(
+        self, samples: int, *, batch: int | None = None, generator: Generators = None, **values: Any
+    ) -> Tensor:
+        """Make a sound.
+
+        Args:
+            samples: Its length.
+            batch: Number of items; that of the values if not given.
+            generator: Where the noise comes from, if there is any: one generator, or one for each
+                item; torch's own if not given. The same generator gives the same sound.
+            **values: In the units of the parameters: a number, ``(batch,)``, or where the parameter
+                moves a :class:`~sonograd.params.Curve` with values ``(frames,)`` or
+                ``(batch, frames)``. A vector takes ``(width,)``, ``(batch, width)`` or a curve
+                with values ``(batch, width, frames)``. Missing ones are at their default, and what
+                is out of range is clamped.
+
+        Returns:
+            ``(batch, 1, samples)``, in the dtype of the values that are tensors; otherwise in that
+            of the module.
+
+        Raises:
+            ShapeError: If a value has a wrong shape.
+            ParameterError: If there is no such parameter, it cannot move, or is no number.
+        """
+        if batch is None:
+            batch = self._count(values)
+        y, _ = self.stream(samples, self.init_state(batch, generator=generator), **values)
+        return y
+
+    def stream(self, samples: int, state: SynthState, **values: Any) -> tuple[Tensor, SynthState]:
+        """Make the next block of a sound, of any length.
+
+        Args:
+            samples: Length of the block.
+            state: What the call before returned; at the start that of :meth:`init_state`.
+            **values: As in :meth:`forward`. A curve covers the whole sound, not the block.
+
+        Returns:
+            ``(batch, 1, samples)`` and the next state. The blocks joined are the whole sound.
+        """
+        if not isinstance(state, SynthState):
+            raise ParameterError(
+                f"state is {type(state).__name__}; expected what init_state or stream returned"
+            )
+        if isinstance(samples, bool) or not isinstance(samples, int) or samples < 0:
+            raise ParameterError(
+                f"samples is {samples!r}; expected a whole number from 0 on, "
+                "like int(seconds * sample_rate)"
+            )
+        controls = self.controls(state.batch, values)
+        parts = []
+        for begin in range(0, samples if state.batch else 0, _SEGMENT):
+            length = min(_SEGMENT, samples - begin)
+            y, memory = self.process(length, state, controls.block(state.position, length))
+            y = y.to(controls.dtype).expand(state.batch, length)
+            parts.append(y)
+            state = replace(state, position=state.position + length, memory=memory)
+        if not parts:
+            return controls.zeros(state.batch, 1, samples), state
+        return torch.cat(parts, dim=-1).unsqueeze(1), state
+
+    def init_state(self, batch: int = 1, *, generator: Generators = None) -> SynthState:
+        """Return the state before the first sample; it draws the seeds, if there is noise."""
+        if batch < 0:
+            raise ParameterError(f"batch is {batch}; expected at least 0")
+        return SynthState(batch, seed=draw_seeds(batch, generator) if self.random else None)
+
+    def controls(self, batch: int, values: Mapping[str, Any]) -> "Controls":
+        """Check values and bring them to common shapes."""
+        known = [param.name for param in self.params]
+        for name in values:
+            if name not in known:
+                raise ParameterError(
+                    f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(known)}."
+                    f"{suggest(str(name), known)}"
+                )
+        tensors = [v.values if isinstance(v, Curve) else v for v in values.values()]
+        tensors = [v for v in tensors if isinstance(v, Tensor) and v.is_floating_point()]
+        anchor: Tensor = self._anchor  # type: ignore[assignment]
+        device = tensors[0].device if tensors else anchor.device
+        dtype = anchor.dtype
+        if tensors:
+            dtype = tensors[0].dtype
+            for tensor in tensors[1:]:
+                dtype = torch.promote_types(dtype, tensor.dtype)
+        ready = {
+            param.name: _resolve(
+                param,
+                values.get(param.name, self._vectors.get(param.name, param.default)),
+                batch,
+                self.widths.get(param.name),
+                device,
+            )
+            for param in self.params
+        }
+        return Controls(ready, {param.name: param for param in self.params}, dtype, device)
+
+    # -- unit vectors -------------------------------------------------------------------------
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the entries of the unit vector; those of a vector are numbered from 1."""
+        return tuple(
+            name if name not in self.widths else f"{name}.{k + 1}"
+            for name in (param.name for param in self.params)
+            for k in range(self.widths.get(name, 1))
+        )
+
+    def defaults(self) -> dict[str, Any]:
+        """Return every parameter at its default."""
+        return {p.name: self._vectors.get(p.name, p.default) for p in self.params}
+
+    def to_unit(self, values: Mapping[str, Any] | None = None) -> Tensor:
+        """Map values to a vector in [0, 1], in the order of :attr:`names`.
+
+        Args:
+            values: Numbers, ``(batch,)`` or ``(batch, width)``; missing ones are at their default.
+
+        Returns:
+            ``(batch, n)``, float64.
+        """
+        values = {} if values is None else values
+        moving = [name for name, value in values.items() if isinstance(value, Curve)]
+        if moving:
+            raise ShapeError(f"{moving[0]}: a unit vector holds one value per item, not a Curve")
+        batch = self._count(values)
+        controls = self.controls(batch, values)
+        columns = [
+            p.to_unit(controls.value(p.name)[..., 0]).expand(batch, self.widths.get(p.name, 1))
+            for p in self.params
+        ]
+        return torch.cat(columns, dim=-1)
+
+    def from_unit(self, vector: Tensor) -> dict[str, Any]:
+        """Map a vector in [0, 1] to values; the opposite of :meth:`to_unit`.
+
+        Args:
+            vector: ``(batch, n)`` or ``(n,)``; what lies outside [0, 1] is clamped with a
+                straight-through gradient.
+
+        Returns:
+            Values by name, each ``(batch,)`` or ``()``, a vector ``(batch, width)`` or
+            ``(width,)``, in the dtype of ``vector``.
+        """
+        count = len(self.names)
+        if not 1 <= vector.ndim <= 2 or vector.shape[-1] != count:
+            raise ShapeError(
+                f"vector has shape {tuple(vector.shape)}; expected (batch, {count}): "
+                f"{', '.join(self.names)}"
+            )
+        values: dict[str, Any] = {}
+        place = 0
+        for param in self.params:
+            width = self.widths.get(param.name)
+            part = param.from_unit(vector[..., place : place + (width or 1)])
+            values[param.name] = part if width else part.squeeze(-1)
+            place += width or 1
+        return values
+
+    def _count(self, values: Mapping[str, Any]) -> int:
+        """Return the number of items that ``values`` speak of."""
+        for name, value in values.items():
+            tensor = value.values if isinstance(value, Curve) else value
+            if not isinstance(tensor, Tensor):
+                continue
+            own = int(name in self.widths or isinstance(value, Curve))
+            own += int(name in self.widths and isinstance(value, Curve))
+            if tensor.ndim > own and tensor.shape[0] != 1:
+                return tensor.shape[0]
+        return 1
+
+
+class Controls:
+    """The values of one call: each parameter, at any samples.
+
+    Attributes:
+        dtype: Of the sound.
+        device: Of the sound.
+    """
+
+    def __init__(
+        self,
+        ready: Mapping[str, "Tensor | Curve"],
+        params: Mapping[str, Param],
+        dtype: torch.dtype,
+        device: torch.device,
+        span: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Hold values that :meth:`Synth.controls` has brought to shape."""
+        self._ready = ready
+        self._params = params
+        self._span = span
+        self.dtype = dtype
+        self.device = device
+
+    def block(self, start: int, samples: int) -> "Controls":
+        """Return the same values for the samples from ``start`` on."""
+        return Controls(self._ready, self._params, self.dtype, self.device, (start, samples))
+
+    def zeros(self, *shape: int) -> Tensor:
+        """Return silence."""
+        return torch.zeros(*shape, dtype=self.dtype, device=self.device)
+
+    def moves(self, name: str) -> bool:
+        """Tell whether the value is a curve."""
+        return isinstance(self._ready[name], Curve)
+
+    def value(self, name: str) -> Tensor:
+        """Return a value at the samples of the block, clamped, float64.
+
+        Returns:
+            ``(1 or batch, 1 or width, 1 or samples)``; the last is 1 if it is no curve.
+        """
+        found = self._ready[name]
+        if isinstance(found, Curve):
+            found = found.sample(*self._span)
+        return self._params[name].clamp(found)
+
+    def scalar(self, name: str) -> Tensor:
+        """Return :meth:`value` of a parameter that is no vector, ``(1 or batch, 1 or samples)``."""
+        return self.value(name)[:, 0]
+
+    def at(self, name: str, places: Tensor) -> Tensor:
+        """Return a value at the samples ``places``, int64 ``(points,)``, counted from the start.
+
+        Returns:
+            ``(1 or batch, 1 or width, points)``, clamped, float64.
+        """
+        found = self._ready[name]
+        if isinstance(found, Curve):
+            return self._params[name].clamp(_points(found, places))
+        return self._params[name].clamp(found).expand(*found.shape[:2], len(places))
+
+
+def synth_types() -> dict[str, type[Synth]]:
+    """Return every instrument that has been defined, by the name of its class."""
+    found: dict[str, type[Synth]] = {}
+    waiting = list(Synth.__subclasses__())
+    while waiting:
+        kind = waiting.pop()
+        waiting.extend(kind.__subclasses__())
+        if not inspect.isabstract(kind) and not kind.__name__.startswith("_"):
+            found[kind.__name__] = kind
+    return dict(sorted(found.items()))
+
+
+def check_option(value: Any, name: str, allowed: Sequence[Any]) -> None:
+    """Raise :class:`~sonograd.errors.ParameterError` unless ``value`` is one of ``allowed``."""
+    if value not in allowed:
+        listed = ", ".join(map(repr, allowed))
+        raise ParameterError(
+            f"{name} is {value!r}; expected one of {listed}."
+            f"{suggest(str(value), [str(item) for item in allowed])}"
+        )
+
+
+def _points(curve: Curve, places: Tensor) -> Tensor:
+    values = curve.values
+    while values.ndim < 3:
+        values = values.unsqueeze(-2 if values.ndim == 2 else 0)
+    last = values.shape[-1] - 1
+    places = places.to(values.device).clamp_min(0)
+    left = (places // curve.hop_length).clamp_max(last)
+    right = (left + 1).clamp_max(last)
+    rest = ((places - left * curve.hop_length) / curve.hop_length).clamp_max(1.0).to(values.dtype)
+    return values[..., left] + (values[..., right] - values[..., left]) * rest
+
+
+def _resolve(
+    param: Param, value: Any, batch: int, width: int | None, device: torch.device
+) -> "Tensor | Curve":
+    """Bring one value to ``(1 or batch, 1 or width, 1)``, or a curve with the same two in front."""
+    wide = torch.float32 if device.type == "mps" else torch.float64
+    if isinstance(value, Curve):
+        if not param.moves:
+            raise ParameterError(
+                f"{param.name} cannot move over time; expected a number"
+                f"{f' or (batch, {width})' if width else ' or (batch,)'}"
+            )
+        points = value.values
+        if width and points.ndim == 2:
+            points = points.unsqueeze(0)
+        points = points[None, None] if points.ndim == 1 else points
+        points = points.unsqueeze(1) if points.ndim == 2 else points
+        _check_shape(param, points, value.values, batch, width)
+        _check_finite(param, value.values)
+        return Curve(points.to(device, wide), value.hop_length)
+    if isinstance(value, Tensor):
+        if value.is_complex() or value.dtype == torch.bool or value.ndim > (2 if width else 1):
+            raise ShapeError(_shape_message(param, value, batch, width))
+        ready = value.to(device, wide)
+        ready = ready.unsqueeze(0) if ready.ndim <= int(bool(width)) else ready
+        ready = ready.reshape(ready.shape[0], -1, 1) if ready.numel() else ready.reshape(0, 1, 1)
+        if ready.shape[0]:
+            _check_shape(param, ready, value, batch, width)
+        _check_finite(param, value)
+        return ready
+    if isinstance(value, Real) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ParameterError(f"{param.name} is {value}; expected a finite number")
+        return torch.full((1, 1, 1), float(value), dtype=wide, device=device)
+    raise ParameterError(
+        f"{param.name} is {value!r}; expected a number, a tensor"
+        f"{' or a Curve' if param.moves else ''}"
+    )
+
+
+def _check_shape(param: Param, ready: Tensor, given: Tensor, batch: int, width: int | None) -> None:
+    if ready.shape[0] not in {1, batch} or ready.shape[1] not in {1, width or 1}:
+        raise ShapeError(_shape_message(param, given, batch, width))
+
+
+def _shape_message(param: Param, given: Tensor, batch: int, width: int | None) -> str:
+    expected = f"({width},) or ({batch}, {width})" if width else f"a number or ({batch},)"
+    message = f"{param.name} has shape {tuple(given.shape)}; for {batch} items expected {expected}"
+    if param.moves:
+        lead = f"{batch}, {width}" if width else f"{batch}"
+        message += f", or over time a Curve with values ({lead}, frames)"
+    return message
+
+
+def _check_finite(param: Param, value: Tensor) -> None:
+    """Raise if a value is no finite number, naming the first one."""
+    if torch.compiler.is_compiling() or value.device.type != "cpu" or not value.is_floating_point():
+        return
+    try:
+        wrong = ~value.detach().isfinite()
+        if not bool(wrong.any()):
+            return
+    except RuntimeError:  # under vmap, values cannot be looked at
+        return
+    place = torch.nonzero(wrong)[0].tolist()
+    raise ParameterError(
+        f"{param.name}{place if place else ''} is {value[tuple(place)].item()}; "
+        "expected finite numbers"
+    )
