@@ -24,6 +24,7 @@ from sonograd.functional.biquads import (
     stable_biquad,
     stable_polynomial,
 )
+from sonograd.functional.cepstral import cosine_basis, generalized_cepstra, log_frequency_maps
 from sonograd.functional.convolution import (
     ConvolutionState,
     PartitionedKernel,
@@ -44,6 +45,8 @@ from sonograd.functional.envelopes import adsr
 from sonograd.functional.filterbanks import chroma_filterbank, mel_filterbank
 from sonograd.functional.fir import interpolate_response, linear_phase_fir, minimum_phase_fir
 from sonograd.functional.fm import feedback_sine
+from sonograd.functional.fourier_basis import fourier_frequencies, fourier_kernels
+from sonograd.functional.gammatone import gammatone_filterbank, gammatone_frequencies, gammatone_sos
 from sonograd.functional.glottal import glottal_harmonics, glottal_pulse
 from sonograd.functional.lattice import (
     formant_polynomial,
@@ -140,6 +143,7 @@ __all__ = [
     "compressor_gain",
     "compressor_gain_db",
     "convolve_stream",
+    "cosine_basis",
     "crossover_sections",
     "db_to_amplitude",
     "db_to_scale",
@@ -155,10 +159,16 @@ __all__ = [
     "first_order",
     "formant_polynomial",
     "formant_response",
+    "fourier_frequencies",
+    "fourier_kernels",
     "fractional_delay",
     "frequency_response",
+    "gammatone_filterbank",
+    "gammatone_frequencies",
+    "gammatone_sos",
     "gate_gain_db",
     "gaussian",
+    "generalized_cepstra",
     "get_window",
     "glottal_harmonics",
     "glottal_pulse",
@@ -182,6 +192,7 @@ __all__ = [
     "linear_prediction",
     "linear_scan",
     "linkwitz_riley",
+    "log_frequency_maps",
     "low_pass_biquad",
     "low_shelf_biquad",
     "median",

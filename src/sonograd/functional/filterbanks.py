@@ -1,6 +1,7 @@
 """Filter banks that sum the bins of a Fourier transform: mel and chroma."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import torch
@@ -9,9 +10,21 @@ from torch import Tensor
 from sonograd.errors import ParameterError
 from sonograd.functional.scales import MelScale, mel_frequencies
 
-__all__ = ["FilterNorm", "chroma_filterbank", "mel_filterbank"]
+__all__ = [
+    "FilterNorm",
+    "Span",
+    "band_spans",
+    "check_band",
+    "chroma_filterbank",
+    "mel_filterbank",
+    "sum_bands",
+]
 
 FilterNorm: TypeAlias = Literal["slaney", "none"]
+Span: TypeAlias = tuple[int, int, int, int]
+"""First filter, one after the last, the first bin that any of them sees, one after the last."""
+
+_GROUP = 16  # filters that are applied together
 
 
 def mel_filterbank(
@@ -150,3 +163,43 @@ def check_band(sample_rate: float, n_fft: int, fmin: float, fmax: float | None) 
     if not 0 <= fmin < fmax:
         raise ParameterError(f"fmin is {fmin} Hz; expected at least 0 and below fmax ({fmax:g} Hz)")
     return fmax
+
+
+def band_spans(bank: Tensor) -> tuple[Span, ...]:
+    """Find which bins neighboring filters see, so that the others need not be looked at.
+
+    Args:
+        bank: Filters ``(bands, bins)``.
+
+    Returns:
+        Groups of filters; together they are all.
+    """
+    spans = []
+    for first in range(0, len(bank), _GROUP):
+        group = bank[first : first + _GROUP]
+        seen = group.ne(0).any(0).nonzero().flatten()
+        low, high = (int(seen[0]), int(seen[-1]) + 1) if len(seen) else (0, 1)
+        spans.append((first, first + len(group), low, high))
+    return tuple(spans)
+
+
+def sum_bands(
+    spectrum: Tensor, bank: Tensor, spans: Sequence[Span] = (), out: Tensor | None = None
+) -> Tensor:
+    """Apply a filter bank to spectra.
+
+    Args:
+        spectrum: Real, ``(..., bins)``.
+        bank: Filters ``(bands, bins)``.
+        spans: What :func:`band_spans` found; without it the whole bank is applied.
+        out: Where the result goes, ``(rows, bands)``, if anywhere.
+
+    Returns:
+        ``(..., bands)``.
+    """
+    if out is None:
+        return spectrum @ bank.mT
+    for first, last, low, high in spans or ((0, bank.shape[0], 0, bank.shape[1]),):
+        part = bank[first:last, low:high]
+        torch.mm(spectrum[:, low:high], part.mT, out=out[:, first:last])
+    return out

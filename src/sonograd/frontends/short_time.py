@@ -1,0 +1,168 @@
+"""What the layers on a short-time Fourier transform share: its settings, tables and parameters."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as nnf
+
+from sonograd.errors import ParameterError
+from sonograd.frontends.base import FrontEnd, Output
+from sonograd.frontends.tables import Tables
+from sonograd.functional.fourier_basis import fourier_kernels
+from sonograd.functional.framing import (
+    PadMode,
+    check_pad_mode,
+    frame_signal,
+    map_frames,
+    may_work_in_pieces,
+)
+from sonograd.functional.spectral import stft_map
+from sonograd.functional.windows import WindowLike, get_window
+
+__all__ = ["ShortTime", "root", "squared_modulus"]
+
+Then = Callable[[Tensor, Tensor | None], Tensor]
+
+
+class ShortTime(FrontEnd, Tables):
+    """A layer that sees windowed frames through their Fourier transform.
+
+    Attributes:
+        window: ``(n_fft,)``, a parameter if it is trained.
+        kernels: The Fourier kernels if they are trained, ``(2, bins, n_fft)``: real and imaginary
+            part, without window. Otherwise None: fixed ones are applied by FFT.
+    """
+
+    window: Tensor
+    kernels: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        sample_rate: float,
+        n_fft: int,
+        win_length: int | None,
+        hop_length: int | None,
+        window: WindowLike,
+        center: bool,
+        pad_mode: PadMode,
+        trainable_window: bool,
+        output: Output | None = None,
+    ) -> None:
+        """Check the settings and design the window; see :class:`STFT`."""
+        super().__init__(sample_rate=sample_rate, output=output)
+        if n_fft < 1:
+            raise ParameterError(f"n_fft is {n_fft}; expected at least 1")
+        if win_length is None:
+            win_length = len(window) if isinstance(window, Tensor) and window.ndim else n_fft
+        if not 1 <= win_length <= n_fft:
+            raise ParameterError(f"win_length is {win_length}; expected 1 to n_fft ({n_fft})")
+        if hop_length is None:
+            hop_length = max(1, win_length // 4)
+        if hop_length < 1:
+            raise ParameterError(f"hop_length is {hop_length}; expected at least 1")
+        check_pad_mode(pad_mode)
+        self.n_fft, self.win_length, self.hop_length = n_fft, win_length, hop_length
+        self.center, self.pad_mode = center, pad_mode
+        shape = get_window(window, win_length, dtype=torch.float64).detach().cpu()
+        before = (n_fft - win_length) // 2
+        full = nnf.pad(shape, (before, n_fft - win_length - before))
+        if trainable_window:
+            self.add_parameter("window", full)
+        else:
+            self.add_table("window", full)
+        self.kernels = None
+
+    def train_kernels(self, frequencies_hz: Tensor) -> None:
+        """Make Fourier kernels at these frequencies parameters."""
+        start = fourier_kernels(frequencies_hz, sample_rate=self.sample_rate, n_fft=self.n_fft)
+        self.add_parameter("kernels", start)
+
+    @property
+    def margins(self) -> tuple[int, int]:
+        """Samples before and after the signal."""
+        return (self.n_fft // 2,) * 2 if self.center else (0, 0)
+
+    def map_spectra(
+        self,
+        x: Tensor,
+        then: Then | None,
+        *,
+        features: int | None = None,
+        real: bool = True,
+        parameters: tuple[Tensor, ...] = (),
+    ) -> Tensor:
+        """Apply a function to the spectrum of every frame, see :func:`stft_map`.
+
+        Returns:
+            ``(..., frames, features)``, of the precision of ``x`` if ``real``, else complex.
+        """
+        dtype = x.dtype if real else x.dtype.to_complex()
+        window = self.table("window", x)
+        if self.kernels is not None:
+            return self._map_trained(x, then, window, features, dtype, parameters)
+        return stft_map(
+            x,
+            then,
+            window=window,
+            hop_length=self.hop_length,
+            margins=self.margins,
+            pad_mode=self.pad_mode,
+            features=features,
+            dtype=dtype,
+            parameters=parameters,
+        )
+
+    def _map_trained(
+        self,
+        x: Tensor,
+        then: Then | None,
+        window: Tensor,
+        features: int | None,
+        dtype: torch.dtype,
+        parameters: tuple[Tensor, ...],
+    ) -> Tensor:
+        """Do the same with explicit kernels."""
+        kernels = self.table("kernels", x)
+        bins = kernels.shape[1]
+        matrix = (kernels * window).flatten(0, 1).mT
+
+        def transform(frames: Tensor, out: Tensor | None) -> Tensor:
+            real, imag = (frames @ matrix).split(bins, dim=-1)
+            spectrum = torch.complex(real, imag)
+            if then is not None:
+                return then(spectrum, out)
+            return spectrum if out is None else out.copy_(spectrum)
+
+        before, after = self.margins
+        options = {"n_fft": self.n_fft, "hop_length": self.hop_length}
+        options |= {"before": before, "after": after}
+        if not may_work_in_pieces(x, matrix, *parameters):
+            return transform(frame_signal(x, **options, pad_mode=self.pad_mode), None)
+        features = bins if features is None else features
+        return map_frames(
+            x, transform, **options, pad_mode=self.pad_mode, features=features, dtype=dtype
+        )
+
+    def extra_repr(self) -> str:
+        """Return what is printed between the parentheses."""
+        return f"{super().extra_repr()}, n_fft={self.n_fft}, hop_length={self.hop_length}"
+
+
+def squared_modulus(spectrum: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return the power of complex numbers; its gradient is finite everywhere."""
+    real, imag = spectrum.real, spectrum.imag
+    if out is None:
+        return real.square() + imag.square()
+    return torch.addcmul(real.square(), imag, imag, out=out)
+
+
+def root(power: Tensor, exponent: float) -> Tensor:
+    """Return ``power ** exponent``, with a gradient of zero where the power is zero."""
+    if exponent == 1.0:
+        return power
+    silent = power == 0
+    raised = power.masked_fill(silent, 1.0)
+    raised = raised.sqrt() if exponent == 0.5 else raised.pow(exponent)
+    return raised.masked_fill(silent, 0.0)
