@@ -1,6 +1,7 @@
 """Differentiable audio processors: exact, streaming, with values in human units."""
 
 from sonograd.effects.base import Effect, State, Value, Values, effect_types
+from sonograd.effects.delay import Delay, MultitapDelay, PingPongDelay
 from sonograd.effects.drive import (
     AsymmetricClip,
     BitCrush,
@@ -23,6 +24,15 @@ from sonograd.effects.level import (
     Pan,
     Width,
 )
+from sonograd.effects.modulation import (
+    AutoPan,
+    Chorus,
+    Flanger,
+    Phaser,
+    RingModulation,
+    Tremolo,
+    Vibrato,
+)
 from sonograd.effects.presets import (
     from_preset,
     preset,
@@ -35,16 +45,20 @@ from sonograd.params import Curve, Param
 
 __all__ = [
     "AsymmetricClip",
+    "AutoPan",
     "BitCrush",
     "Bypass",
     "Chain",
     "ChannelDelay",
+    "Chorus",
     "Clipping",
     "CubicClip",
     "Curve",
     "DCBlocker",
+    "Delay",
     "Distortion",
     "Effect",
+    "Flanger",
     "Gain",
     "Graph",
     "Learnable",
@@ -52,16 +66,22 @@ __all__ = [
     "MidSideDecode",
     "MidSideEncode",
     "Mix",
+    "MultitapDelay",
     "Pan",
     "Parallel",
     "Param",
+    "Phaser",
+    "PingPongDelay",
     "RateReduction",
+    "RingModulation",
     "Send",
     "SoftClip",
     "State",
     "Structure",
+    "Tremolo",
     "Value",
     "Values",
+    "Vibrato",
     "WaveFolder",
     "Width",
     "effect_types",

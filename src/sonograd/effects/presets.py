@@ -203,7 +203,7 @@ def _check_head(data: Any, problems: list[str]) -> list[Any]:
         return []
     _check_keys(data, _KEYS, "", problems)
     rate = data.get("sample_rate")
-    if not _is_number(rate) or rate <= 0:
+    if rate is None or not _is_number(rate) or rate <= 0:
         problems.append(f"sample_rate: got {rate!r}; expected a positive number of Hz.")
     nodes = data.get("chain")
     if not isinstance(nodes, list) or not nodes:
