@@ -2,6 +2,7 @@
 
 from sonograd.functional._kernels import has_fast_kernels
 from sonograd.functional.additive import additive, additive_stream, inharmonic_ratios
+from sonograd.functional.assignment import best_permutation
 from sonograd.functional.ballistics import (
     TimeConvention,
     envelope_follower,
@@ -23,6 +24,13 @@ from sonograd.functional.biquads import (
     peak_biquad,
     stable_biquad,
     stable_polynomial,
+)
+from sonograd.functional.bss_eval import (
+    BSSEval,
+    bss_eval,
+    bss_eval_blocks,
+    framewise_sdr,
+    framewise_sdr_blocks,
 )
 from sonograd.functional.cepstral import cosine_basis, generalized_cepstra, log_frequency_maps
 from sonograd.functional.convolution import (
@@ -46,6 +54,12 @@ from sonograd.functional.filterbanks import chroma_filterbank, mel_filterbank
 from sonograd.functional.fir import interpolate_response, linear_phase_fir, minimum_phase_fir
 from sonograd.functional.fm import feedback_sine
 from sonograd.functional.fourier_basis import fourier_frequencies, fourier_kernels
+from sonograd.functional.frequency_estimation import (
+    HarmonicFit,
+    estimate_frequency,
+    frequency_bound_hz,
+    refine_frequency,
+)
 from sonograd.functional.gammatone import gammatone_filterbank, gammatone_frequencies, gammatone_sos
 from sonograd.functional.glottal import glottal_harmonics, glottal_pulse
 from sonograd.functional.lattice import (
@@ -65,6 +79,8 @@ from sonograd.functional.modal import modal_biquad, modal_decay, modal_filter
 from sonograd.functional.noise import draw_seeds, filtered_noise, seeded_noise
 from sonograd.functional.order_statistics import median, median_filter
 from sonograd.functional.oscillators import oscillator, running_phase
+from sonograd.functional.pairwise import inner_products
+from sonograd.functional.pitch import PitchTrack, difference_function, track_pitch
 from sonograd.functional.ratios import (
     msst_sdr,
     sa_sdr,
@@ -101,6 +117,12 @@ from sonograd.functional.scales import (
 from sonograd.functional.scans import linear_scan
 from sonograd.functional.spectral import istft, overlap_add, stft
 from sonograd.functional.state_variable import state_variable_filter
+from sonograd.functional.stft_distances import (
+    Resolution,
+    SpectralWeights,
+    magnitude_distance,
+    stft_distance,
+)
 from sonograd.functional.strings import plucked_string
 from sonograd.functional.time_varying import time_varying_filter
 from sonograd.functional.voice import formant_response, pulse_train
@@ -110,6 +132,14 @@ from sonograd.functional.wavetables import (
     band_limited_wavetable,
     harmonic_table,
     wavetable_oscillator,
+)
+from sonograd.functional.weighting import (
+    EmphasisKind,
+    a_weighting,
+    a_weighting_gain,
+    k_weighting,
+    k_weighting_gain,
+    pre_emphasis,
 )
 from sonograd.functional.windows import (
     blackman,
@@ -123,10 +153,18 @@ from sonograd.functional.windows import (
 )
 
 __all__ = [
+    "BSSEval",
     "ConvolutionState",
+    "EmphasisKind",
+    "HarmonicFit",
     "PartitionedKernel",
+    "PitchTrack",
+    "Resolution",
     "ScaleInvariantBSS",
+    "SpectralWeights",
     "TimeConvention",
+    "a_weighting",
+    "a_weighting_gain",
     "additive",
     "additive_stream",
     "adsr",
@@ -135,8 +173,11 @@ __all__ = [
     "band_limited_tables",
     "band_limited_wavetable",
     "band_pass_biquad",
+    "best_permutation",
     "blackman",
     "blackman_harris",
+    "bss_eval",
+    "bss_eval_blocks",
     "butterworth",
     "center_mask",
     "chroma_filterbank",
@@ -148,10 +189,12 @@ __all__ = [
     "db_to_amplitude",
     "db_to_scale",
     "delay_loop",
+    "difference_function",
     "draw_seeds",
     "echo",
     "envelope_follower",
     "envelope_follower_stream",
+    "estimate_frequency",
     "fast_length",
     "feedback_sine",
     "fft_convolve",
@@ -162,6 +205,9 @@ __all__ = [
     "fourier_frequencies",
     "fourier_kernels",
     "fractional_delay",
+    "framewise_sdr",
+    "framewise_sdr_blocks",
+    "frequency_bound_hz",
     "frequency_response",
     "gammatone_filterbank",
     "gammatone_frequencies",
@@ -182,8 +228,11 @@ __all__ = [
     "high_shelf_biquad",
     "hz_to_mel",
     "inharmonic_ratios",
+    "inner_products",
     "interpolate_response",
     "istft",
+    "k_weighting",
+    "k_weighting_gain",
     "kaiser",
     "lattice_filter",
     "lfilter",
@@ -195,6 +244,7 @@ __all__ = [
     "log_frequency_maps",
     "low_pass_biquad",
     "low_shelf_biquad",
+    "magnitude_distance",
     "median",
     "median_filter",
     "mel_filterbank",
@@ -216,7 +266,9 @@ __all__ = [
     "plucked_string",
     "polynomial_to_reflections",
     "power_to_db",
+    "pre_emphasis",
     "pulse_train",
+    "refine_frequency",
     "reflections_to_polynomial",
     "relative_volume_mel",
     "repetition_mask",
@@ -239,9 +291,11 @@ __all__ = [
     "stable_polynomial",
     "state_variable_filter",
     "stft",
+    "stft_distance",
     "string_loop",
     "thresholded_snr",
     "time_varying_filter",
+    "track_pitch",
     "usdr",
     "volume_mel",
     "volume_mel_filters",

@@ -1,8 +1,68 @@
 """Losses: modules with ``forward(estimate, reference)``, finite on silence."""
 
-from sonograd.losses.base import Loss
-from sonograd.losses.separation import SISDR, LogEnergy
-from sonograd.losses.spectral import MultiResolutionSTFT, STFTLoss
-from sonograd.losses.waveform import L1, L2
+from sonograd.losses.balancer import Balancer
+from sonograd.losses.bands import ChromaSTFT, MelSTFT
+from sonograd.losses.base import Criterion, Loss, Reduction
+from sonograd.losses.complex_stft import ComplexMultiResolution, SpectralMagnitude
+from sonograd.losses.masks import (
+    ComponentLoss,
+    KLDivergence,
+    MaskCriterion,
+    MaskLoss,
+    OnMagnitudes,
+    kl_divergence,
+)
+from sonograd.losses.perceptual import AWeighting, KWeighting, LogWMSE, PreEmphasis, Prefiltered
+from sonograd.losses.permutation import MixtureInvariant, PermutationInvariant
+from sonograd.losses.ratios import SASDR, SDSDR, SISDR, SNR, LogEnergy, ThresholdedSNR
+from sonograd.losses.rvm import RelativeVolumeMelLoss
+from sonograd.losses.spectral import (
+    MultiResolutionSTFT,
+    RandomResolutionSTFT,
+    STFTLoss,
+    SumAndDifferenceSTFT,
+)
+from sonograd.losses.waveform import DC, ESR, L1, L1SNR, L2, RMSE, LogCosh, QuantileMasked
 
-__all__ = ["L1", "L2", "SISDR", "LogEnergy", "Loss", "MultiResolutionSTFT", "STFTLoss"]
+__all__ = [
+    "DC",
+    "ESR",
+    "L1",
+    "L1SNR",
+    "L2",
+    "RMSE",
+    "SASDR",
+    "SDSDR",
+    "SISDR",
+    "SNR",
+    "AWeighting",
+    "Balancer",
+    "ChromaSTFT",
+    "ComplexMultiResolution",
+    "ComponentLoss",
+    "Criterion",
+    "KLDivergence",
+    "KWeighting",
+    "LogCosh",
+    "LogEnergy",
+    "LogWMSE",
+    "Loss",
+    "MaskCriterion",
+    "MaskLoss",
+    "MelSTFT",
+    "MixtureInvariant",
+    "MultiResolutionSTFT",
+    "OnMagnitudes",
+    "PermutationInvariant",
+    "PreEmphasis",
+    "Prefiltered",
+    "QuantileMasked",
+    "RandomResolutionSTFT",
+    "Reduction",
+    "RelativeVolumeMelLoss",
+    "STFTLoss",
+    "SpectralMagnitude",
+    "SumAndDifferenceSTFT",
+    "ThresholdedSNR",
+    "kl_divergence",
+]

@@ -1,26 +1,51 @@
 """Losses that compare magnitude spectrograms."""
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from sonograd.errors import ParameterError
+from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional.spectral import stft
-from sonograd.losses.base import Loss, Reduction
+from sonograd.functional.stft_distances import (
+    Resolution,
+    SpectralWeights,
+    magnitude_distance,
+    stft_distance,
+)
+from sonograd.functional.windows import get_window
+from sonograd.losses.base import Loss, Reduction, check_positive
 
-__all__ = ["MultiResolutionSTFT", "STFTLoss"]
+__all__ = [
+    "Distance",
+    "MultiResolutionSTFT",
+    "RandomResolutionSTFT",
+    "STFTLoss",
+    "SumAndDifferenceSTFT",
+]
+
+Distance: TypeAlias = Literal["l1", "l2"]
 
 
 class STFTLoss(Loss):
-    r"""Spectral convergence and log-magnitude distance at one resolution.
+    r"""Distances between the magnitudes of two short-time Fourier transforms.
 
     .. math::
-        \frac{\big\| |\hat S| - |S| \big\|_F}{\|S\|_F + \epsilon}
-        + \frac1{FT} \sum_{f,t} \big|\ln(|\hat S_{ft}| + \epsilon) - \ln(|S_{ft}| + \epsilon)\big|
+        w_c \frac{\|A - B\|_F}{\|B\|_F}
+        + \frac{w_l}{FT} \sum_{f,t} |\ln A_{ft} - \ln B_{ft}|
+        + \frac{w_m}{FT} \sum_{f,t} |A_{ft} - B_{ft}|
+        + \frac{w_p}{FT} \sum_{f,t} 2 (1 - \cos \Delta\phi_{ft})
 
+    with :math:`A = \max(|\hat S|, f)` and :math:`B = \max(|S|, f)` of transforms without scaling.
     Yamamoto et al., *Parallel WaveGAN*, doi:10.1109/ICASSP40776.2020.9053795, eqs. 4 to 6, one
-    value per signal. Magnitudes are those of a window of unit sum.
+    value per signal; Steinmetz and Reiss, *auraloss*, 2020. Without phase, squares and scaling of
+    the reference, the gradient is computed in closed form, see
+    :func:`sonograd.functional.stft_distance`.
+
+    Silence: magnitudes have a floor, and a reference quieter than ``quiet`` counts as that loud in
+    the convergence. A silent estimate has a finite value and the gradient 0: magnitudes do not tell
+    in which direction to go.
     """
 
     window: Tensor
@@ -30,65 +55,447 @@ class STFTLoss(Loss):
         *,
         n_fft: int = 1024,
         hop_length: int | None = None,
-        epsilon: float = 1e-5,
+        win_length: int | None = None,
+        window: str = "hann",
+        convergence: float = 1.0,
+        log_magnitude: float = 1.0,
+        magnitude: float = 0.0,
+        phase: float = 0.0,
+        distance: Distance = "l1",
+        scale_invariant: bool = False,
+        floor: float = 1e-4,
+        quiet: float = 1e-3,
+        batch_coupled: bool = False,
         reduction: Reduction = "mean",
     ) -> None:
-        """Choose the resolution.
+        """Choose the transform and what is compared.
 
         Args:
-            n_fft: FFT length and length of the Hann window in samples.
+            n_fft: Length of the transform in samples.
             hop_length: Samples between frames; a quarter of ``n_fft`` if None.
-            epsilon: Magnitude below which differences fade; positive.
-            reduction: ``"mean"``, or ``"none"`` for shape ``(...)`` from ``(..., samples)``.
+            win_length: Length of the window; ``n_fft`` if None.
+            window: Name of the window, see :func:`sonograd.functional.get_window`.
+            convergence: Weight :math:`w_c` of the spectral convergence.
+            log_magnitude: Weight :math:`w_l` of the difference of logarithms.
+            magnitude: Weight :math:`w_m` of the difference.
+            phase: Weight :math:`w_p` of the difference of phases.
+            distance: ``"l2"`` squares the differences of logarithms and of magnitudes.
+            scale_invariant: Scale the reference to the estimate by least squares first.
+            floor: Smallest magnitude :math:`f`, positive.
+            quiet: Amplitude below which a reference counts as this loud in the convergence.
+            batch_coupled: Take the norms over all signals together, sums over all bins for
+                ``reduction="sum"``, and phases as plain differences of angles, as published
+                implementations do. Then items do influence each other.
+            reduction: ``"mean"``, ``"sum"``, or ``"none"`` for shape ``(...)`` from
+                ``(..., samples)``.
+
+        Raises:
+            ParameterError: If a value is out of range, or ``batch_coupled`` is asked for values
+                of items.
         """
         super().__init__(reduction=reduction)
-        if not epsilon > 0:
-            raise ParameterError(f"epsilon is {epsilon}; expected a positive number")
-        self.n_fft = n_fft
-        self.hop_length = n_fft // 4 if hop_length is None else hop_length
-        self.epsilon = epsilon
-        window = torch.hann_window(n_fft, dtype=torch.float64)
-        self.register_buffer("window", (window / window.sum()).float(), persistent=False)
-
-    def _magnitude(self, x: Tensor) -> Tensor:
-        spectrum = stft(
-            x,
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-            window=self.window.to(x.dtype),
-            pad_mode="constant",
+        check_positive(floor=floor)
+        hop = max(1, n_fft // 4) if hop_length is None else hop_length
+        self.resolution = Resolution(n_fft, hop, n_fft if win_length is None else win_length)
+        self.weights = SpectralWeights(convergence, log_magnitude, magnitude)
+        if not 0 <= phase < float("inf"):
+            raise ParameterError(f"the weight phase is {phase}; expected a number >= 0")
+        if not phase + convergence + log_magnitude + magnitude > 0:
+            raise ParameterError("all weights are 0; expected at least one that is positive")
+        if distance not in {"l1", "l2"}:
+            raise ParameterError(f"distance is {distance!r}; expected 'l1' or 'l2'")
+        if batch_coupled and reduction == "none":
+            raise ParameterError(
+                "batch_coupled gives one value for the whole batch; reduction is 'none', "
+                "expected 'mean' or 'sum'"
+            )
+        self.phase = phase
+        self.squared = distance == "l2"
+        self.scale_invariant = scale_invariant
+        self.floor = floor
+        self.quiet = quiet
+        self.batch_coupled = batch_coupled
+        self.register_buffer(
+            "window",
+            get_window(window, self.resolution.win_length, dtype=torch.float64),
+            persistent=False,
         )
-        power = spectrum.real.square() + spectrum.imag.square()
-        # The offset keeps the derivative of the root finite on silence.
-        return (power + self.epsilon**2).sqrt()
+
+    def extra_repr(self) -> str:
+        """Show the transform."""
+        r = self.resolution
+        return f"n_fft={r.n_fft}, hop_length={r.hop_length}, win_length={r.win_length}"
+
+    def transform_magnitude(self, magnitude: Tensor) -> Tensor:
+        """Return what is compared instead of the magnitude of each bin."""
+        return magnitude
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether the gradient is computed in closed form."""
+        plain = type(self).transform_magnitude is STFTLoss.transform_magnitude
+        return plain and not (self.phase or self.squared or self.scale_invariant)
 
     def per_item(self, estimate: Tensor, reference: Tensor) -> Tensor:
-        """Return one value per signal, ``(...)``."""
-        ours, theirs = self._magnitude(estimate), self._magnitude(reference)
-        difference = (ours - theirs).square().sum(dim=(-2, -1))
-        norm = theirs.square().sum(dim=(-2, -1)).sqrt()
-        convergence = (difference + self.epsilon**2).sqrt() / (norm + self.epsilon)
-        return convergence + (ours.log() - theirs.log()).abs().mean(dim=(-2, -1))
+        """Return one value per signal, ``(...)``; a scalar if ``batch_coupled``."""
+        coupled_sum = self.batch_coupled and self.reduction == "sum"
+        if self.closed_form and not reference.requires_grad and not coupled_sum:
+            return stft_distance(
+                estimate,
+                reference,
+                resolutions=[self.resolution],
+                windows=[self.window],
+                weights=self.weights,
+                floor=self.floor,
+                quiet=self.quiet,
+                batch_coupled=self.batch_coupled,
+            )
+        return self._by_autograd(estimate, reference)
+
+    def _by_autograd(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        spectra = self._spectrum(estimate), self._spectrum(reference)
+        ours, theirs = (self.transform_magnitude(self._magnitude(s)) for s in spectra)
+        if self.scale_invariant:
+            scale = (ours * theirs).sum(dim=(-2, -1)) / theirs.square().sum(dim=(-2, -1))
+            theirs = theirs * scale[..., None, None]
+        values = self._compare(ours, theirs)
+        if self.phase:
+            values = values + self.phase * self._phase_distance(*spectra)
+        return values
+
+    def _compare(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        weights = self.weights
+        if self.batch_coupled and self.reduction == "sum":
+            weights = SpectralWeights(
+                weights.convergence,
+                weights.log_magnitude * ours.numel(),
+                weights.magnitude * ours.numel(),
+            )
+        bins = ours.shape[-1] * ours.shape[-2]
+        return magnitude_distance(
+            ours,
+            theirs,
+            weights=weights,
+            quiet_norm=self.quiet * float((self.window.square().sum() * bins).sqrt()),
+            squared=self.squared,
+            batch_coupled=self.batch_coupled,
+        )
+
+    def _spectrum(self, x: Tensor) -> Tensor:
+        return stft(
+            x,
+            n_fft=self.resolution.n_fft,
+            hop_length=self.resolution.hop_length,
+            win_length=self.resolution.win_length,
+            window=self.window.to(x),
+        )
+
+    def _magnitude(self, spectrum: Tensor) -> Tensor:
+        power = spectrum.real.square() + spectrum.imag.square()
+        return power.clamp(min=self.floor**2).sqrt()
+
+    def _phase_distance(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        if self.batch_coupled:
+            return (estimate.angle() - reference.angle()).square().mean()
+        inner = estimate.real * reference.real + estimate.imag * reference.imag
+        cosine = inner / (self._magnitude(estimate) * self._magnitude(reference))
+        return 2 * (1 - cosine).mean(dim=(-2, -1))
 
 
 class MultiResolutionSTFT(Loss):
-    """The mean of :class:`STFTLoss` over several FFT lengths."""
+    """The mean of :class:`STFTLoss` over several resolutions.
+
+    By default the three of Yamamoto et al., whose short windows see transients and whose long ones
+    see harmonics. Value and gradient are computed together, resolution by resolution, so that
+    memory is that of one.
+
+    >>> x = torch.randn(2, 4000)
+    >>> MultiResolutionSTFT(reduction="none")(x, x)
+    tensor([0., 0.])
+    """
 
     def __init__(
-        self, *, n_ffts: Sequence[int] = (512, 1024, 2048), reduction: Reduction = "mean"
+        self,
+        *,
+        n_ffts: Sequence[int] = (1024, 2048, 512),
+        hop_lengths: Sequence[int] | None = None,
+        win_lengths: Sequence[int] | None = None,
+        window: str = "hann",
+        convergence: float = 1.0,
+        log_magnitude: float = 1.0,
+        magnitude: float = 0.0,
+        phase: float = 0.0,
+        distance: Distance = "l1",
+        scale_invariant: bool = False,
+        floor: float = 1e-4,
+        quiet: float = 1e-3,
+        batch_coupled: bool = False,
+        reduction: Reduction = "mean",
     ) -> None:
-        """Choose the resolutions.
+        """Choose the resolutions; everything else is as in :class:`STFTLoss`.
 
         Args:
-            n_ffts: FFT lengths in samples.
-            reduction: ``"mean"``, or ``"none"`` for shape ``(...)`` from ``(..., samples)``.
+            n_ffts: Lengths of the transforms in samples.
+            hop_lengths: Samples between frames of each; if None, 120, 240 and 50 for the default
+                lengths, and a quarter of the windows otherwise.
+            win_lengths: Lengths of the windows; if None, 600, 1200 and 240 for the default
+                lengths, and ``n_ffts`` otherwise.
+            window: As in :class:`STFTLoss`.
+            convergence: As in :class:`STFTLoss`.
+            log_magnitude: As in :class:`STFTLoss`.
+            magnitude: As in :class:`STFTLoss`.
+            phase: As in :class:`STFTLoss`.
+            distance: As in :class:`STFTLoss`.
+            scale_invariant: As in :class:`STFTLoss`.
+            floor: As in :class:`STFTLoss`.
+            quiet: As in :class:`STFTLoss`.
+            batch_coupled: As in :class:`STFTLoss`.
+            reduction: As in :class:`STFTLoss`.
         """
         super().__init__(reduction=reduction)
-        if not n_ffts:
-            raise ParameterError("n_ffts is empty; expected at least one FFT length")
-        self.resolutions = nn.ModuleList(STFTLoss(n_fft=n, reduction="none") for n in n_ffts)
+        resolutions = _resolutions(n_ffts, hop_lengths, win_lengths)
+        self.batch_coupled = batch_coupled
+        self.resolutions = nn.ModuleList(
+            STFTLoss(
+                n_fft=r.n_fft,
+                hop_length=r.hop_length,
+                win_length=r.win_length,
+                window=window,
+                convergence=convergence,
+                log_magnitude=log_magnitude,
+                magnitude=magnitude,
+                phase=phase,
+                distance=distance,
+                scale_invariant=scale_invariant,
+                floor=floor,
+                quiet=quiet,
+                batch_coupled=batch_coupled,
+                reduction=reduction,
+            )
+            for r in resolutions
+        )
 
     def per_item(self, estimate: Tensor, reference: Tensor) -> Tensor:
-        """Return one value per signal, ``(...)``."""
-        values = [resolution(estimate, reference) for resolution in self.resolutions]
-        return torch.stack(values).mean(dim=0)
+        """Return one value per signal, ``(...)``; a scalar if ``batch_coupled``."""
+        return mean_over_resolutions(list(self.resolutions), estimate, reference)
+
+
+class RandomResolutionSTFT(Loss):
+    """:class:`STFTLoss` at resolutions that are drawn anew again and again.
+
+    No artifact of one grid is learned. Steinmetz and Reiss, *auraloss*, 2020. The draws depend on
+    ``seed`` and on the number of calls alone, which is saved with the module: they are the same on
+    every process, and after a resumed run. In evaluation mode the first draw is used.
+    """
+
+    calls: Tensor
+
+    def __init__(
+        self,
+        *,
+        count: int = 3,
+        min_fft: int = 16,
+        max_fft: int = 32_768,
+        min_hop: float = 0.1,
+        max_hop: float = 0.5,
+        windows: Sequence[str] = ("hann", "hamming", "blackman", "bartlett"),
+        every: int = 1,
+        seed: int = 0,
+        convergence: float = 1.0,
+        log_magnitude: float = 1.0,
+        magnitude: float = 0.0,
+        floor: float = 1e-4,
+        quiet: float = 1e-3,
+        batch_coupled: bool = False,
+        reduction: Reduction = "mean",
+    ) -> None:
+        """Choose what is drawn from.
+
+        Args:
+            count: Resolutions per call.
+            min_fft: Shortest transform, a power of two.
+            max_fft: Longest transform, a power of two; it may be drawn too.
+            min_hop: Shortest hop, as a share of the window, in (0, 1].
+            max_hop: Longest hop, as a share of the window, in (0, 1].
+            windows: Names to choose from.
+            every: Calls between draws.
+            seed: Of the draws.
+            convergence: As in :class:`STFTLoss`.
+            log_magnitude: As in :class:`STFTLoss`.
+            magnitude: As in :class:`STFTLoss`.
+            floor: As in :class:`STFTLoss`.
+            quiet: As in :class:`STFTLoss`.
+            batch_coupled: As in :class:`STFTLoss`.
+            reduction: As in :class:`STFTLoss`.
+        """
+        super().__init__(reduction=reduction)
+        if count < 1 or every < 1:
+            raise ParameterError(f"count is {count} and every {every}; expected at least 1 each")
+        if not 4 <= min_fft <= max_fft or min_fft & (min_fft - 1) or max_fft & (max_fft - 1):
+            raise ParameterError(
+                f"min_fft is {min_fft} and max_fft {max_fft}; expected powers of two, "
+                "4 <= min_fft <= max_fft"
+            )
+        if not 0 < min_hop <= max_hop <= 1:
+            raise ParameterError(
+                f"min_hop is {min_hop} and max_hop {max_hop}; expected 0 < min_hop <= max_hop <= 1"
+            )
+        if not windows:
+            raise ParameterError("windows is empty; expected at least one name")
+        for name in windows:
+            get_window(name, 4)
+        check_positive(floor=floor)
+        self.count, self.every, self.seed = count, every, seed
+        self.exponents = min_fft.bit_length() - 1, max_fft.bit_length() - 1
+        self.hops = min_hop, max_hop
+        self.windows = tuple(windows)
+        self.weights = SpectralWeights(convergence, log_magnitude, magnitude)
+        self.floor, self.quiet, self.batch_coupled = floor, quiet, batch_coupled
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def draw(self, number: int) -> list[tuple[Resolution, str]]:
+        """Return the resolutions and windows of draw ``number``."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+
+        def uniform() -> float:
+            return torch.rand((), generator=generator, dtype=torch.float64).item()
+
+        drawn = []
+        for _ in range(self.count):
+            low, high = self.exponents
+            n_fft = 1 << (low + int(uniform() * (high - low + 1)))
+            win_length = n_fft >> int(uniform() * 3)
+            share = self.hops[0] + uniform() * (self.hops[1] - self.hops[0])
+            hop_length = max(1, round(share * win_length))
+            window = self.windows[int(uniform() * len(self.windows))]
+            drawn.append((Resolution(n_fft, hop_length, win_length), window))
+        return drawn
+
+    def per_item(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        """Return one value per signal, ``(...)``; a scalar if ``batch_coupled``."""
+        number = 0
+        if self.training:
+            number = int(self.calls) // self.every
+            self.calls += 1
+        drawn = self.draw(number)
+        return stft_distance(
+            estimate,
+            reference,
+            resolutions=[resolution for resolution, _ in drawn],
+            windows=[get_window(name, r.win_length, dtype=torch.float64) for r, name in drawn],
+            weights=self.weights,
+            floor=self.floor,
+            quiet=self.quiet,
+            batch_coupled=self.batch_coupled,
+        )
+
+
+class SumAndDifferenceSTFT(Loss):
+    r"""A spectral loss of the sum and the difference of two channels, not of the channels.
+
+    :math:`\frac12 (w_s \ell(L + R) + w_d \ell(L - R))` with :class:`MultiResolutionSTFT` as
+    :math:`\ell`: it sees the stereo image, but not an exchange of the channels. Steinmetz et al.,
+    *Automatic multitrack mixing with a differentiable mixing console of neural audio effects*,
+    arXiv:2010.10291.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_ffts: Sequence[int] = (1024, 2048, 512),
+        hop_lengths: Sequence[int] | None = None,
+        win_lengths: Sequence[int] | None = None,
+        window: str = "hann",
+        sum_weight: float = 1.0,
+        difference_weight: float = 1.0,
+        batch_coupled: bool = False,
+        reduction: Reduction = "mean",
+    ) -> None:
+        """Choose the resolutions, as in :class:`MultiResolutionSTFT`, and the weights.
+
+        Args:
+            n_ffts: As in :class:`MultiResolutionSTFT`.
+            hop_lengths: As in :class:`MultiResolutionSTFT`.
+            win_lengths: As in :class:`MultiResolutionSTFT`.
+            window: As in :class:`MultiResolutionSTFT`.
+            sum_weight: Weight of the sum, at least 0.
+            difference_weight: Weight of the difference, at least 0.
+            batch_coupled: As in :class:`STFTLoss`.
+            reduction: ``"mean"``, ``"sum"``, or ``"none"`` for shape ``(...)`` from
+                ``(..., 2, samples)``.
+        """
+        super().__init__(reduction=reduction)
+        if not min(sum_weight, difference_weight) >= 0:
+            raise ParameterError(
+                f"sum_weight is {sum_weight} and difference_weight {difference_weight}; "
+                "expected numbers >= 0"
+            )
+        self.sum_weight, self.difference_weight = sum_weight, difference_weight
+        self.distance = MultiResolutionSTFT(
+            n_ffts=n_ffts,
+            hop_lengths=hop_lengths,
+            win_lengths=win_lengths,
+            window=window,
+            batch_coupled=batch_coupled,
+            reduction=reduction,
+        )
+
+    def per_item(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        """Return one value per stereo signal, ``(...)``; a scalar if ``batch_coupled``."""
+        if estimate.ndim < 2 or estimate.shape[-2] != 2:
+            raise ShapeError(
+                f"estimate has shape {tuple(estimate.shape)}; expected (..., 2, samples): "
+                "sum and difference need two channels"
+            )
+        total = self.distance.per_item(_sum(estimate), _sum(reference))
+        difference = self.distance.per_item(_difference(estimate), _difference(reference))
+        return (self.sum_weight * total + self.difference_weight * difference) / 2
+
+
+def mean_over_resolutions(
+    losses: Sequence[nn.Module], estimate: Tensor, reference: Tensor
+) -> Tensor:
+    """Return the mean of the values per item of some :class:`STFTLoss`, fused where possible."""
+    parts = [loss for loss in losses if isinstance(loss, STFTLoss)]
+    first = parts[0]
+    coupled_sum = first.batch_coupled and first.reduction == "sum"
+    if first.closed_form and not reference.requires_grad and not coupled_sum:
+        return stft_distance(
+            estimate,
+            reference,
+            resolutions=[part.resolution for part in parts],
+            windows=[part.window for part in parts],
+            weights=first.weights,
+            floor=first.floor,
+            quiet=first.quiet,
+            batch_coupled=first.batch_coupled,
+        )
+    return torch.stack([part.per_item(estimate, reference) for part in parts]).mean(dim=0)
+
+
+def _resolutions(
+    n_ffts: Sequence[int], hop_lengths: Sequence[int] | None, win_lengths: Sequence[int] | None
+) -> list[Resolution]:
+    if not n_ffts:
+        raise ParameterError("n_ffts is empty; expected at least one FFT length")
+    published = tuple(n_ffts) == (1024, 2048, 512)
+    if win_lengths is None:
+        win_lengths = (600, 1200, 240) if published else n_ffts
+        if hop_lengths is None and published:
+            hop_lengths = (120, 240, 50)
+    if hop_lengths is None:
+        hop_lengths = [max(1, length // 4) for length in win_lengths]
+    if not len(n_ffts) == len(hop_lengths) == len(win_lengths):
+        raise ParameterError(
+            f"got {len(n_ffts)} n_ffts, {len(hop_lengths)} hop_lengths and "
+            f"{len(win_lengths)} win_lengths; expected as many of each"
+        )
+    return [Resolution(*r) for r in zip(n_ffts, hop_lengths, win_lengths, strict=True)]
+
+
+def _sum(x: Tensor) -> Tensor:
+    return x[..., 0, :] + x[..., 1, :]
+
+
+def _difference(x: Tensor) -> Tensor:
+    return x[..., 0, :] - x[..., 1, :]
