@@ -37,7 +37,7 @@ def make_session(folder: Path) -> str:
         num_channels=2, num_fft=2048, window_size=2048, hop_length=1024
     )
     write_config(config, folder / "model.json")
-    save_separator(build_separator(config), folder / "model.safetensors")
+    save_separator(build_separator(config), folder / "weights.safetensors")
     return str(folder)
 
 

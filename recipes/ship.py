@@ -26,7 +26,7 @@ def main() -> None:
         "data": "synthetic songs only (sonograd songs)",
         "card": "docs/default-model.md",
     }
-    separator = load_separator(arguments.run / "model.safetensors")
+    separator = load_separator(arguments.run / "weights.safetensors")
     path = ZOO / "weights" / f"{arguments.name}.safetensors"
     path.parent.mkdir(exist_ok=True)
     save_separator(separator, path, metadata=card, dtype=torch.float16)

@@ -11,7 +11,7 @@ import soundfile
 from sonograd.cli.app import main
 from sonograd.cli.train import train
 from sonograd.config import SpectrogramNetSimpleConfig, write_config
-from sonograd.config.training import TrainingConfig
+from sonograd.config.training import TrainingConfig, VisualsConfig
 
 pytest.importorskip("lightning")
 
@@ -19,7 +19,8 @@ pytest.importorskip("lightning")
 def test_every_setting_is_an_option():
     options = set(inspect.signature(train).parameters)
     settings = {field.name for field in dataclasses.fields(TrainingConfig)}
-    assert settings - {"augmentation"} <= options
+    visuals = {field.name for field in dataclasses.fields(VisualsConfig)}
+    assert (settings - {"augmentation", "visuals", "version"}) | visuals <= options
 
 
 def test_train_and_resume(tmp_path, capsys):
@@ -36,10 +37,11 @@ def test_train_and_resume(tmp_path, capsys):
             noise = 0.1 * np.random.default_rng(0).normal(size=(4000, 2))
             soundfile.write(songs / name / f"{stem}.wav", noise, 8000, subtype="PCM_16")
     command = ["train", str(folder), str(songs), "--device", "cpu", "--precision", "32"]
-    start = [*command, "--max-epochs", "1", "--epoch_chunks", "2", "--batch-size", "1"]
+    start = [*command, "--max-epochs", "1", "--max_samples", "2"]
+    start += ["--num-workers", "0", "--batch-size", "1"]
     assert main([*start, "--criterion", "si-sdr", "--validation-songs", "1"]) == 0
     shown = capsys.readouterr()
-    assert shown.out == f"{folder / 'model.safetensors'}\n"
+    assert shown.out == f"{folder / 'weights.safetensors'}\n"
     assert "epoch 1, step 2, loss" in shown.err
     assert "sdr_vocals" in shown.err
     assert json.loads((folder / "trainer.json").read_text())["criterion"] == "si_sdr"

@@ -39,7 +39,7 @@ def net():
 
 @pytest.fixture
 def path(net, tmp_path):
-    path = tmp_path / "model.safetensors"
+    path = tmp_path / "weights.safetensors"
     save_separator(net, path, metadata={"si_sdr_db": "5.4"})
     return path
 
@@ -142,7 +142,7 @@ def test_pickled_files_are_never_opened(tmp_path, suffix):
 
 
 def test_a_pickle_under_another_name_is_damaged(tmp_path):
-    path = tmp_path / "model.safetensors"
+    path = tmp_path / "weights.safetensors"
     torch.save({"a": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="damaged, or not a safetensors file"):
         load_separator(path)

@@ -1,13 +1,23 @@
 """What is minimized."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
-from sonograd.config import TFCTDFUNetConfig
+from sonograd.config import SpectrogramNetVAEConfig, TFCTDFUNetConfig, TrainingConfig
 from sonograd.data.chunks import Chunk
-from sonograd.separators import TFCTDFUNet
-from sonograd.training.criteria import apply_equalizer, mask_log_energy, training_loss
+from sonograd.errors import ConfigError
+from sonograd.separators import SpectrogramNetVAE, TFCTDFUNet
+from sonograd.training.criteria import (
+    apply_equalizer,
+    check_criterion,
+    make_criterion,
+    mask_log_energy,
+    mix_and_reference,
+    training_loss,
+)
 
 
 def _model(**changes):
@@ -78,13 +88,17 @@ def test_rest_is_a_mask_of_its_own():
     assert model.last.weight.grad.abs().amax(dim=(1, 2, 3)).min() > 0
 
 
-@pytest.mark.parametrize("criterion", ["log_energy", "si_sdr", "l1", "l2", "stft"])
+ON_STEMS = ["log_energy", "si_sdr", "rmse", "stft"]
+ON_MASKS = ["l1", "l2", "mask", "component"]
+
+
+@pytest.mark.parametrize("criterion", ON_STEMS + ON_MASKS)
 def test_silence_gives_finite_gradients(criterion):
     model = _model()
     batch = _batch(model)
     batch.stems[0] = 0
     batch.stems[1, :2] = 0
-    loss = training_loss(model, batch, criterion)
+    loss = training_loss(model, batch, TrainingConfig(criterion=criterion))
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
@@ -97,14 +111,14 @@ class _Perfect(nn.Module):
         return self.answer
 
 
-@pytest.mark.parametrize("criterion", ["log_energy", "si_sdr", "l1", "l2", "stft"])
+@pytest.mark.parametrize("criterion", ON_STEMS)
 def test_perfect_stems_are_the_minimum(criterion):
     model, stems = _Perfect(), torch.randn(2, 3, 1, 4000)
     batch = Chunk(stems, torch.ones(2, 3, 9), ("", ""))
     model.answer = apply_equalizer(stems, batch.equalizer)[:, :2]
-    best = training_loss(model, batch, criterion)
+    best = training_loss(model, batch, TrainingConfig(criterion=criterion))
     model.answer = model.answer + 0.1 * torch.randn_like(model.answer)
-    assert training_loss(model, batch, criterion) > best + 1e-4
+    assert training_loss(model, batch, TrainingConfig(criterion=criterion)) > best + 1e-4
 
 
 def test_equalizer_filters_each_stem():
@@ -115,3 +129,84 @@ def test_equalizer_filters_each_stem():
     out = apply_equalizer(tone, curve)
     torch.testing.assert_close(out[0, 0], 0.25 * tone[0, 0], atol=1e-3, rtol=0)
     torch.testing.assert_close(out[0, 1], 0.5 * tone[0, 1], atol=1e-3, rtol=0)
+
+
+def _vae():
+    torch.manual_seed(0)
+    return SpectrogramNetVAE(
+        SpectrogramNetVAEConfig(
+            targets=("vocals", "drums"),
+            num_hidden_channels=2,
+            sample_rate=8000,
+            sample_length=0.5,
+            num_fft=256,
+            window_size=256,
+            hop_length=128,
+            hidden_size=8,
+            recurrent_depth=1,
+        )
+    )
+
+
+@pytest.mark.parametrize("criterion", [*ON_STEMS, *ON_MASKS, "kl_div"])
+def test_every_criterion_trains_every_network(criterion):
+    model = _vae()
+    batch = _batch(model, stems=2)
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    losses = []
+    for _ in range(12):
+        torch.manual_seed(1)
+        loss = training_loss(model, batch, TrainingConfig(criterion=criterion))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert min(losses[6:]) < losses[0]
+
+
+def test_masks_that_are_ideal_are_the_minimum_on_magnitudes():
+    model = _vae().eval()
+    batch = _batch(model, stems=2)
+    mix, reference = mix_and_reference(batch, 2)
+    estimate = dataclasses.replace(model.estimate(mix), latent=None)
+    spectra = model.transform(reference)
+    ratio = spectra.abs() / estimate.mix_spectrum.abs()[:, None]
+    for criterion in ("l1", "l2"):
+        loss = make_criterion(TrainingConfig(criterion=criterion))
+        ideal = dataclasses.replace(estimate, masks=ratio)
+        assert loss(ideal, spectra) < 1e-5 < loss(estimate, spectra)
+
+
+def test_sum_is_the_mean_times_the_items():
+    model = _vae().eval()
+    batch = _batch(model, stems=2)
+    for criterion in ("si_sdr", "l1"):
+        mean = training_loss(model, batch, TrainingConfig(criterion=criterion))
+        total = training_loss(model, batch, TrainingConfig(criterion=criterion, reduction="sum"))
+        items = {"si_sdr": 4 * model.channels, "l1": 2}[criterion]
+        torch.testing.assert_close(total, items * mean)
+
+
+def test_best_permutation_ignores_the_order_of_stems():
+    model = _vae().eval()
+    batch = _batch(model, stems=2)
+    config = TrainingConfig(best_perm=True)
+    swapped = Chunk(batch.stems.flip(1), batch.equalizer, batch.names)
+    torch.testing.assert_close(
+        training_loss(model, batch, config), training_loss(model, swapped, config)
+    )
+
+
+def test_weights_of_the_components_are_the_documented_ones():
+    loss = make_criterion(TrainingConfig(criterion="component", alpha=0.3, beta=0.6))
+    assert (loss.alpha, loss.beta) == (0.6, pytest.approx(0.1))
+    with pytest.raises(ConfigError, match="a sum of at most 1"):
+        TrainingConfig(criterion="component", alpha=0.5, beta=0.8)
+
+
+def test_criteria_that_do_not_fit_are_refused():
+    with pytest.raises(ConfigError, match="kl_div needs a variational network, not TFCTDFUNet"):
+        check_criterion(_model(), TrainingConfig(criterion="kl_div"))
+    with pytest.raises(ConfigError, match="l1 needs masks, which Linear does not have"):
+        check_criterion(nn.Linear(1, 1), TrainingConfig(criterion="l1"))
+    check_criterion(_vae(), TrainingConfig(criterion="kl_div"))

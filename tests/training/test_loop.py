@@ -14,7 +14,17 @@ from sonograd.separators import build_separator, load_separator
 from sonograd.training.state import read_state
 
 pytest.importorskip("lightning")
-QUICK = {"batch_size": 2, "epoch_chunks": 6, "validation_songs": 1, "precision": "32"}
+QUICK = {
+    "criterion": "log_energy",
+    "batch_size": 2,
+    "max_samples": 6,
+    "num_workers": 0,
+    "lr": 2e-3,
+    "schedule": "cosine",
+    "clip_grad": True,
+    "max_grad_norm": 1.0,
+    "validation_songs": 1,
+}
 
 
 @pytest.fixture
@@ -45,7 +55,7 @@ def _assert_equal(ours, theirs):
 
 def test_training_lowers_the_loss(session, songs):
     folder, events = session(), []
-    options = {"max_epochs": 3, "epoch_chunks": 24, "batch_size": 4, "lr": 0.01, "ema": 0.5}
+    options = {"max_epochs": 3, "max_samples": 24, "batch_size": 4, "lr": 0.01, "ema": 0.5}
     result = _run(folder, songs, settings=options, on_event=events.append)
     assert (result.step, result.epoch, result.done) == (18, 3, True)
     losses = [event.loss for event in events if event.scores]
@@ -53,7 +63,7 @@ def test_training_lowers_the_loss(session, songs):
     assert {"sdr", "si_sdr", "sdr_vocals"} <= events[-1].scores.keys()
     rows = (folder / "log.csv").read_text().splitlines()
     assert len(rows) == 1 + len(events)
-    model = load_separator(folder / "model.safetensors")
+    model = load_separator(folder / "weights.safetensors")
     assert model.stems == ("drums", "bass", "other", "vocals")
     assert json.loads((folder / "trainer.json").read_text())["lr"] == 0.01
 
@@ -67,9 +77,9 @@ def test_resumed_equals_uninterrupted(session, songs, tiny_model, tiny_unet, kin
     _run(whole, songs, settings=settings)
     first = _run(pieces, songs, settings=settings, stop_after_minutes=1e-9)
     assert (first.step, first.done) == (1, False)
-    second = _run(pieces, songs, resume=True, stop_after_minutes=1e-9)
+    second = _run(pieces, songs, settings=settings, resume=True, stop_after_minutes=1e-9)
     assert second.step == 2
-    last = _run(pieces, songs, resume=True)
+    last = _run(pieces, songs, settings=settings, resume=True)
     assert (last.step, last.done) == (6, True)
     ours, theirs = read_state(whole / "checkpoint.pth"), read_state(pieces / "checkpoint.pth")
     _assert_equal(ours.model, theirs.model)
@@ -101,7 +111,7 @@ def test_loss_that_is_no_number_stops_and_keeps_the_state(session, songs, monkey
     before = (folder / "checkpoint.pth").read_bytes()
     import sonograd.training.module
 
-    def broken(separator, batch, criterion):
+    def broken(separator, batch, config):
         return sum(p.sum() for p in separator.parameters()) * float("nan")
 
     monkeypatch.setattr(sonograd.training.module, "training_loss", broken)
@@ -123,7 +133,7 @@ def test_gradient_that_is_no_number_changes_nothing(session, songs, monkeypatch,
         def backward(ctx, gradient):
             return gradient * float("inf")
 
-    def broken(separator, batch, criterion):
+    def broken(separator, batch, config):
         return Infinite.apply(separator.first.weight.square().sum())
 
     monkeypatch.setattr(sonograd.training.module, "training_loss", broken)
@@ -190,15 +200,16 @@ def test_validation_folder_comes_first(session, tmp_path, write_songs):
 def test_settings_survive_in_trainer_json(session, songs):
     folder = session()
     write_config(
-        dataclasses.replace(TrainingConfig(), lr=0.5, max_epochs=7), folder / "trainer.json"
+        dataclasses.replace(TrainingConfig(), lr=0.5, stop_patience=3), folder / "trainer.json"
     )
-    _run(folder, songs, settings={"max_epochs": 1})
+    _run(folder, songs, settings={"max_epochs": 1, "lr": 0.25, "augmentation.gain_db": 1})
     stored = read_config(folder / "trainer.json", TrainingConfig)
-    assert (stored.lr, stored.max_epochs) == (0.5, 1)
+    assert (stored.lr, stored.max_epochs, stored.stop_patience) == (0.25, 1, 3)
+    assert stored.augmentation.gain_db == 1
 
 
 @pytest.mark.slow
 def test_songs_made_up_on_the_way(session):
     folder = session()
-    result = _run(folder, "songs:", settings={"max_epochs": 1, "epoch_chunks": 4})
+    result = _run(folder, "songs:", settings={"max_epochs": 1, "max_samples": 4})
     assert result.step == 2

@@ -58,7 +58,7 @@ def test_learning_rate_rises_and_falls():
     clock = Clock(steps_per_epoch=10, max_steps=1000)
     rates = []
     for clock.step in range(1001):
-        rates.append(learning_rate(clock, 1.0, 50))
+        rates.append(learning_rate(clock, 1.0, 50, "cosine"))
     assert rates[0] == pytest.approx(1.003 / 51)
     assert max(rates) == max(rates[40:80])
     assert rates[500] == pytest.approx(0.503)
@@ -131,7 +131,7 @@ def test_table_drops_what_comes_after_the_resumed_step(tmp_path):
     again.add(_event(120))
     lines = path.read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["step", "50", "100", "120"]
-    assert lines[1].split(",")[6] == "1.2500"
+    assert lines[1].split(",")[7] == "1.2500"
     LogTable(path, ("vocals",), step=0)
     assert len(path.read_text().splitlines()) == 1
 

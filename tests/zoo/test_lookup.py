@@ -32,7 +32,7 @@ def session(net, tmp_path):
     folder = tmp_path / "my_model"
     folder.mkdir()
     write_config(CONFIG, folder / "model.json")
-    save_separator(net, folder / "model.safetensors")
+    save_separator(net, folder / "weights.safetensors")
     return folder
 
 
@@ -60,7 +60,7 @@ def test_models_without_weights_take_the_rate_and_channels_of_the_song():
     assert type(load("center", sample_rate=8000)) is CenterExtraction
 
 
-@pytest.mark.parametrize("what", ["", "model.json", "model.safetensors"])
+@pytest.mark.parametrize("what", ["", "model.json", "weights.safetensors"])
 def test_a_session_folder_its_configuration_or_its_weights(session, net, what):
     separator = load(session / what)
     mix = torch.randn(1, 900)
@@ -70,7 +70,7 @@ def test_a_session_folder_its_configuration_or_its_weights(session, net, what):
 
 def test_resolving_loads_nothing(session):
     resolved = resolve(session)
-    weights = session / "model.safetensors"
+    weights = session / "weights.safetensors"
     assert (resolved.name, resolved.path) == ("my_model", weights)
     assert resolved.config_path == session / "model.json"
     assert resolved.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -113,14 +113,14 @@ def test_unknown_names_get_the_nearest_and_all():
     with pytest.raises(ModelNotFoundError, match="no model has this name"):
         load("")
     with pytest.raises(ModelNotFoundError, match="there is no such file or folder"):
-        load("folder/model.safetensors")
+        load("folder/weights.safetensors")
     for unusable in ("~no-such-user/x", "x" * 5000):
         with pytest.raises(ModelNotFoundError, match="not a usable path"):
             load(unusable)
 
 
 def test_a_session_folder_without_weights(session):
-    (session / "model.safetensors").unlink()
+    (session / "weights.safetensors").unlink()
     with pytest.raises(ModelNotFoundError, match=r"no weights yet.*sonograd train") as caught:
         load(session)
     assert "\n" not in str(caught.value)

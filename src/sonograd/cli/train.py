@@ -1,19 +1,52 @@
 """``sonograd train FOLDER DATASET``."""
 
+import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from sonograd.cli.console import Console, format_seconds
-from sonograd.config.session import WEIGHTS_NAME
-from sonograd.config.training import TrainingPrecision
+from sonograd.config.session import TRAINER_NAME, WEIGHTS_NAME
+from sonograd.config.training import OptimizerName, ScheduleName
+from sonograd.errors import ParameterError
 
 if TYPE_CHECKING:
     from sonograd.training.logging import TrainingEvent
 
 __all__ = ["train"]
+
+#: Options that are fields of ``visuals`` in ``trainer.json``.
+_VISUALS = (
+    "tensorboard",
+    "view_iter",
+    "view_epoch",
+    "view_weights",
+    "view_grad",
+    "view_norm",
+    "view_spec",
+    "view_wave",
+    "play_estimate",
+    "play_residual",
+    "image_freq",
+)
+#: Options that are no settings of the training itself.
+_ELSEWHERE = (
+    "folder",
+    "dataset",
+    "resume",
+    "display",
+    "silent",
+    "device",
+    "devices",
+    "num_nodes",
+    "strategy",
+    "stop_after",
+    "change",
+    "quiet",
+)
+_PRECISIONS = {"bf16-mixed": "bf16", "16-mixed": "16", "32-true": "32"}
 
 
 def train(
@@ -22,77 +55,153 @@ def train(
     /,
     *,
     resume: bool = False,
+    display: bool = False,
+    max_tracks: int | None = None,
+    max_samples: int | None = None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    persistent_workers: bool | None = None,
+    pin_memory: bool | None = None,
+    pre_fetch: int | None = None,
     max_epochs: int | None = None,
     max_minutes: float | None = None,
-    epoch_chunks: int | None = None,
-    batch_size: int | None = None,
     lr: float | None = None,
+    lr_lstm: float | None = None,
+    criterion: str | None = None,
+    construction_loss: str | None = None,
+    reduction: str | None = None,
+    best_perm: bool | None = None,
+    alpha: float | None = None,
+    beta: float | None = None,
+    optimizer: OptimizerName | None = None,
+    schedule: ScheduleName | None = None,
     warmup_steps: int | None = None,
     weight_decay: float | None = None,
+    use_amp: bool | None = None,
+    precision: str | None = None,
+    scale_grad: bool | None = None,
+    init_scale: float | None = None,
+    clip_grad: bool | None = None,
     max_grad_norm: float | None = None,
-    criterion: str | None = None,
+    accumulate: int | None = None,
+    stop_patience: int | None = None,
+    max_plateaus: int | None = None,
+    min_delta: float | None = None,
     ema: float | None = None,
     seed: int | None = None,
-    precision: TrainingPrecision | None = None,
+    compile: Annotated[bool | None, Parameter(name="--compile")] = None,
     validation_songs: int | None = None,
     save_minutes: float | None = None,
+    tensorboard: bool | None = None,
+    view_iter: bool | None = None,
+    view_epoch: bool | None = None,
+    view_weights: bool | None = None,
+    view_grad: bool | None = None,
+    view_norm: bool | None = None,
+    view_spec: bool | None = None,
+    view_wave: Annotated[bool | None, Parameter(alias="--view-wav")] = None,
+    play_estimate: bool | None = None,
+    play_residual: bool | None = None,
+    image_freq: int | None = None,
+    silent: bool = False,
     device: str = "auto",
     devices: int = 1,
-    num_workers: int = 0,
-    stop_after: Annotated[float | None, Parameter(name="--stop-after")] = None,
+    num_nodes: int = 1,
+    strategy: str = "auto",
+    stop_after: float | None = None,
+    change: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     quiet: bool = False,
 ) -> int:
     """Train the model of a session folder on a data set.
 
     The folder is made by: sonograd config MODEL_TYPE --save FOLDER. Settings are kept in its
     trainer.json; options change them. Training can be stopped at any time, even with kill -9, and
-    goes on with --resume.
+    goes on with --resume. A GPU is used if there is one.
 
     Args:
         folder: The session folder.
         dataset: Songs as in MUSDB18-HQ or MUSDB18, or a folder per stem; with train and valid
             folders or without. Or songs: for synthetic songs that are made up on the way.
         resume: Go on from where an earlier run left off, if there was one.
-        max_epochs: Number of epochs.
-        max_minutes: Minutes of training, validation not counted.
-        epoch_chunks: Chunks per epoch; as many as the songs are long by default.
-        batch_size: Chunks per step, over all devices.
-        lr: Learning rate after the warm-up.
-        warmup_steps: Steps over which the learning rate rises.
-        weight_decay: Of AdamW.
-        max_grad_norm: Gradients longer than this are shortened.
-        criterion: What is minimized: log-energy, si-sdr, l1, l2, stft.
-        ema: Decay of the moving average of the weights; 0 for none.
-        seed: Of the initial weights and everything random.
-        precision: 32, bf16, or auto for the faster one.
+        display: Show the settings.
+        max_tracks: Songs to use at most. Default: 80.
+        max_samples: Chunks per epoch. Default: 10000.
+        batch_size: Chunks per batch, over all devices. Default: 32.
+        num_workers: Processes that prepare chunks, per device, at most one per core; 0 for none.
+            Default: 8.
+        persistent_workers: Keep them from one epoch to the next.
+        pin_memory: Load batches into page-locked memory, for a GPU.
+        pre_fetch: Batches that each of them prepares ahead. Default: 4.
+        max_epochs: Number of epochs, over all runs. Default: 100.
+        max_minutes: Minutes of training, over all runs, validation not counted.
+        lr: Learning rate. Default: 0.01.
+        lr_lstm: Learning rate of recurrent layers. Default: 0.00001.
+        criterion: What is minimized: component, kl-div, l1, l2, log-energy, mask, rmse, si-sdr or
+            stft. Default: si-sdr.
+        construction_loss: Distance of magnitudes in kl-div: l1 or l2. Default: l2.
+        reduction: mean or sum of the loss over a batch. Default: mean.
+        best_perm: Compare estimates with the references that they fit best, for si-sdr.
+        alpha: Weight of the first part of the component loss, what is lost of the stem.
+            Default: 0.2.
+        beta: Weight of the second part, what stays of the rest of the mix. Default: 0.8.
+        optimizer: Default: adamw.
+        schedule: Of the learning rate: plateau divides it by ten when the patience runs out;
+            cosine falls to the end; constant stays. Default: plateau.
+        warmup_steps: Steps over which the learning rate rises. Default: 0.
+        weight_decay: Of the optimizer. Default: 0.01.
+        use_amp: Compute in half precision where the device is faster with it.
+        precision: 32, bf16 or 16, whatever --use-amp says; auto obeys it. Default: auto.
+        scale_grad: Scale gradients, on a GPU with --use-amp.
+        init_scale: The first scale. Default: 65536.
+        clip_grad: Shorten long gradients.
+        max_grad_norm: To this length. Default: 1000.
+        accumulate: Batches per step. Default: 1.
+        stop_patience: Epochs without a better validation loss that make a plateau. Default: 5.
+        max_plateaus: Plateaus after which training ends. Default: 5.
+        min_delta: By how much a loss must be lower to be better. Default: 0.01.
+        ema: Decay of the moving average of the weights; 0 for none. Default: 0.995.
+        seed: Of the initial weights and everything random. Default: 0.
+        compile: Compile the network first.
         validation_songs: Songs held out to validate on, without a valid folder; 0 for none.
-        save_minutes: Minutes between saves of the training state.
+            Default: 14.
+        save_minutes: Minutes between saves of the training state. Default: 5.
+        tensorboard: Write logs for TensorBoard into runs/.
+        view_iter: Log the loss of every step in TensorBoard.
+        view_epoch: Log losses and scores of every epoch in TensorBoard.
+        view_weights: Log the weights of every layer in TensorBoard.
+        view_grad: Log their gradients in TensorBoard.
+        view_norm: Log the norms of both instead of histograms.
+        view_spec: Save spectrograms of estimate and truth.
+        view_wave: Save their waveforms.
+        play_estimate: Send estimates to TensorBoard for playback.
+        play_residual: Send residuals to TensorBoard for playback.
+        image_freq: Epochs between pictures. Default: 5.
+        silent: Do not tell about saved checkpoints.
         device: auto (CUDA, then MPS, then CPU), cpu, cuda, mps.
         devices: Processes that train together, each with a device or a share of the cores.
-        num_workers: Processes that prepare chunks, per device.
+        num_nodes: Machines that train together; start the command on each with torchrun.
+        strategy: How they work together, in Lightning's words; auto is data parallel.
         stop_after: Minutes after which this run ends early; --resume goes on.
+        change: Any other setting as key=value, for instance augmentation.gain_db=3; may be given
+            several times.
         quiet: Show no progress.
     """
+    settings = _settings(locals())
     from sonograd.jobs.train import train as run
 
-    given = {
-        "max_epochs": max_epochs,
-        "max_minutes": max_minutes,
-        "epoch_chunks": epoch_chunks,
-        "batch_size": batch_size,
-        "lr": lr,
-        "warmup_steps": warmup_steps,
-        "weight_decay": weight_decay,
-        "max_grad_norm": max_grad_norm,
-        "criterion": None if criterion is None else criterion.replace("-", "_"),
-        "ema": ema,
-        "seed": seed,
-        "precision": precision,
-        "validation_songs": validation_songs,
-        "save_minutes": save_minutes,
-    }
-    settings = {name: value for name, value in given.items() if value is not None}
-    with Console(quiet=quiet) as console:
+    with Console(quiet=quiet, unit="steps") as console:
+
+        def on_event(event: "TrainingEvent") -> None:
+            if event.scores:
+                console.message(_line(event))
+            else:
+                console.describe(_short(event))
+                console.progress(event.step, max(event.step / (event.fraction or 1.0), event.step))
+
+        def on_message(text: str) -> None:
+            if not (silent and text.startswith("saved")):
+                console.message(text)
+
         result = run(
             folder,
             dataset,
@@ -100,15 +209,61 @@ def train(
             settings=settings,
             device=device,
             devices=devices,
-            num_workers=num_workers,
+            num_nodes=num_nodes,
+            strategy=strategy,
             stop_after_minutes=stop_after,
-            on_event=lambda event: console.message(_line(event)),
+            on_start=_display if display else None,
+            on_event=on_event,
+            on_message=on_message,
         )
         if not result.done:
             console.message(f"stopped after {result.step} steps; go on with --resume")
+        elif not result.ran:
+            console.message(
+                f"this training is finished, after {result.epoch} epochs; raise --max-epochs to "
+                "go on"
+            )
     if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one tells
         print(result.folder / WEIGHTS_NAME)
     return 0
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given, by the names of the settings."""
+    given = {
+        f"visuals.{name}" if name in _VISUALS else name: value
+        for name, value in options.items()
+        if name not in _ELSEWHERE and value is not None
+    }
+    for name in ("criterion", "construction_loss", "reduction"):
+        if name in given:
+            given[name] = given[name].replace("-", "_")
+    if "precision" in given:
+        given["precision"] = _PRECISIONS.get(given["precision"], given["precision"])
+    for text in options["change"] or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ParameterError(f"--set {text}: expected key=value, as in lr=0.001")
+        try:
+            given[name.replace("-", "_")] = json.loads(value)
+        except json.JSONDecodeError:
+            given[name.replace("-", "_")] = value
+    return given
+
+
+def _display(settings: dict[str, Any], prefix: str = "") -> None:
+    """Print settings, one a line."""
+    if not prefix:
+        print(f"# {TRAINER_NAME}")
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            _display(value, f"{prefix}{name}.")
+        else:
+            print(f"{prefix + name:28} {value}")
+
+
+def _short(event: "TrainingEvent") -> str:
+    return f"epoch {event.epoch + 1}, loss {event.loss:.4f}"
 
 
 def _line(event: "TrainingEvent") -> str:
@@ -124,5 +279,7 @@ def _line(event: "TrainingEvent") -> str:
         f"{format_seconds(elapsed)} done",
         f"{format_seconds(left)} left",
     ]
-    scores = [f"{name} {value:.2f}" for name, value in event.scores.items() if "sdr" in name]
-    return ", ".join(parts) + (f"; validation, dB: {', '.join(scores)}" if scores else "")
+    scores = [
+        f"{name.replace('validation_', '')} {value:.2f}" for name, value in event.scores.items()
+    ]
+    return ", ".join(parts) + f"; validation: {', '.join(scores)}"

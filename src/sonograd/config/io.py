@@ -5,14 +5,22 @@ import difflib
 import json
 import os
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from sonograd.atomic import AtomicFile
 from sonograd.errors import ConfigError, OutputError
 
-__all__ = ["parse_config", "read_config", "suggest", "to_dict", "validate", "write_config"]
+__all__ = [
+    "parse_config",
+    "read_config",
+    "read_json",
+    "suggest",
+    "to_dict",
+    "validate",
+    "write_config",
+]
 
 T = TypeVar("T")
 
@@ -194,16 +202,38 @@ def validate(config: T, *, source: str = "configuration") -> T:
     return parse_config(plain, type(config), source=source)
 
 
-def read_config(path: str | os.PathLike[str], kind: type[T]) -> T:
+def read_config(
+    path: str | os.PathLike[str],
+    kind: type[T],
+    *,
+    convert: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+) -> T:
     """Read a JSON file as ``kind``.
+
+    Args:
+        path: The file.
+        kind: A frozen dataclass or a tagged union of them.
+        convert: Turns an older content into the present one, before it is validated.
 
     Raises:
         ConfigError: If the file is missing, is not JSON, or does not fit; all problems at once.
     """
+    data: Any = read_json(path)
+    if convert is not None and isinstance(data, Mapping):
+        data = convert(data)
+    return parse_config(data, kind, source=str(path))
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ConfigError: If the file is missing, is not JSON, or names a key twice.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-        data = json.loads(text, object_pairs_hook=_unique_keys)
+        return json.loads(text, object_pairs_hook=_unique_keys)
     except FileNotFoundError:
         raise ConfigError(str(path), ["no such file."]) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -215,7 +245,6 @@ def read_config(path: str | os.PathLike[str], kind: type[T]) -> T:
         raise ConfigError(str(path), [f"{error}: this key is there twice."]) from None
     except RecursionError:
         raise ConfigError(str(path), ["nested too deeply."]) from None
-    return parse_config(data, kind, source=str(path))
 
 
 class _DuplicateKeyError(Exception):

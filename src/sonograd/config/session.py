@@ -7,6 +7,6 @@ CONFIG_NAME = "model.json"
 #: How it is trained.
 TRAINER_NAME = "trainer.json"
 #: The best weights so far.
-WEIGHTS_NAME = "model.safetensors"
+WEIGHTS_NAME = "weights.safetensors"
 #: What a training goes on from.
 STATE_NAME = "checkpoint.pth"

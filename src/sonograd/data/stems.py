@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sonograd.data.cache import PcmFile, cached_stem
 from sonograd.data.layouts import SongFiles, find_songs
-from sonograd.errors import DatasetError
+from sonograd.errors import AudioError, DatasetError
 
 __all__ = ["REST", "EndlessSongs", "Example", "StemFolder", "StemSource"]
 
@@ -84,6 +84,7 @@ class StemFolder(Sequence[Example]):
         complete: bool | None = None,
         only: Sequence[str] | None = None,
         cache: str | os.PathLike[str] | None = None,
+        skip_unreadable: bool = False,
     ) -> None:
         """Look at every file once; those that are not 16-bit wav at the rate are converted.
 
@@ -97,9 +98,10 @@ class StemFolder(Sequence[Example]):
                 another one.
             only: Names of the songs to take; all if None.
             cache: Folder for converted files; a common one if None.
+            skip_unreadable: Leave songs out whose files cannot be read; :attr:`skipped` has them.
 
         Raises:
-            DatasetError: If songs lack stems; all of them are named.
+            DatasetError: If songs lack stems (all of them are named), or none can be read.
             AudioError: If a file cannot be read.
         """
         songs = find_songs(root, split)
@@ -112,12 +114,23 @@ class StemFolder(Sequence[Example]):
         if complete is None:
             complete = not any(set(song.stems) - set(stems) for song in songs)
         self.stems = (*stems, *(() if complete else (REST,)))
-        self.names = tuple(song.name for song in songs)
         self.sample_rate = sample_rate
         self.channels = channels
-        self._files = [
-            _open(song, stems, complete=complete, rate=sample_rate, cache=cache) for song in songs
-        ]
+        self.skipped: dict[str, str] = {}
+        self._files = []
+        for song in songs:
+            try:
+                files = _open(song, stems, complete=complete, rate=sample_rate, cache=cache)
+            except AudioError as error:
+                if not skip_unreadable:
+                    raise
+                self.skipped[song.name] = str(error)
+            else:
+                self._files.append(files)
+        if not self._files:
+            reasons = "; ".join(list(self.skipped.values())[:3])
+            raise DatasetError(f"{root}: none of {len(songs)} songs can be read: {reasons}")
+        self.names = tuple(song.name for song in songs if song.name not in self.skipped)
         self._lengths = [
             max(f.samples for parts in files for f, _ in parts) for files in self._files
         ]

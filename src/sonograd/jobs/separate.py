@@ -157,6 +157,8 @@ class _Job:
         songs, failures = find_songs(audio, self.request.save)
         for failure in failures:
             self._fail(failure)
+        if self.request.model.note:
+            self._tell("warning", Path(self.request.model.name), self.request.model.note)
         for folder in remove_abandoned(song.folder.parent for song in songs):
             self._tell("warning", folder, "was left by a run that was killed, and is removed")
         tasks = []

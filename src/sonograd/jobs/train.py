@@ -2,14 +2,20 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sonograd.config import SeparatorConfig, read_config, validate, write_config
+from sonograd.config import (
+    SeparatorConfig,
+    parse_config,
+    read_config,
+    to_dict,
+    write_config,
+)
 from sonograd.config.io import suggest
 from sonograd.config.session import CONFIG_NAME, STATE_NAME, TRAINER_NAME
-from sonograd.config.training import TrainingConfig
+from sonograd.config.training import TrainingConfig, from_auralflow
 from sonograd.errors import ConfigError, DatasetError, OutputError, ParameterError
 
 if TYPE_CHECKING:
@@ -22,7 +28,25 @@ __all__ = ["TrainResult", "train"]
 
 #: What DATASET is for songs that are made up while training goes on.
 SONGS = "songs:"
-_DEFAULT_EPOCHS = 100
+#: The songs of MUSDB18's training set that are kept for validation by common practice.
+MUSDB_VALIDATION = frozenset(
+    {
+        "Actions - One Minute Smile",
+        "Clara Berry And Wooldog - Waltz For My Victims",
+        "Johnny Lokke - Promises & Lies",
+        "Patrick Talbot - A Reason To Leave",
+        "Triviul - Angelsaint",
+        "Alexander Ross - Goodbye Bolero",
+        "Fergessen - Nos Palpitants",
+        "Leaf - Summerghost",
+        "Skelpolu - Human Mistakes",
+        "Young Griffo - Pennies",
+        "ANiMAL - Rockshow",
+        "James May - On The Line",
+        "Meaxic - Take A Step",
+        "Traffic Experiment - Sirens",
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +59,8 @@ class TrainResult:
         epoch: Epochs done, over all runs.
         minutes: Minutes spent, over all runs.
         done: Whether the training has come to its end; if not, resume it.
+        ran: Whether this run did anything; not if the training was at its end already.
+        skipped: Songs that could not be read and were left out, with the reasons.
     """
 
     folder: Path
@@ -42,6 +68,8 @@ class TrainResult:
     epoch: int
     minutes: float
     done: bool
+    ran: bool = True
+    skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def train(
@@ -52,27 +80,36 @@ def train(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     devices: int = 1,
-    num_workers: int = 0,
+    num_nodes: int = 1,
+    strategy: str = "auto",
     stop_after_minutes: float | None = None,
+    on_start: Callable[[dict[str, Any]], None] | None = None,
     on_event: "OnEvent | None" = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> TrainResult:
     """Train the model of a session folder.
 
     The folder holds ``model.json``. ``trainer.json`` is read if there is one, changed by
     ``settings``, and written. Beside them appear ``log.csv``, ``checkpoint.pth`` (the state to
-    resume from, saved every few minutes) and ``model.safetensors`` (the best weights so far).
+    resume from, saved every few minutes) and ``weights.safetensors`` (the best weights so far),
+    and what :class:`~sonograd.config.training.VisualsConfig` asks for.
 
     Args:
         folder: The session folder.
         dataset: A folder of songs, see :mod:`sonograd.data.layouts`, with or without ``train``
-            and ``valid`` in it; or ``songs:`` for synthetic songs that are never the same twice.
+            and ``valid`` (or ``val``) in it; or ``songs:`` for synthetic songs that are never the
+            same twice.
         resume: Go on from ``checkpoint.pth``, if there is one.
-        settings: Fields of :class:`~sonograd.config.training.TrainingConfig` to change.
+        settings: Fields of :class:`~sonograd.config.training.TrainingConfig` to change;
+            ``augmentation.gain_db`` and the like for those inside another.
         device: ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``mps``.
         devices: Processes that train together, each with a device, or a share of the cores.
-        num_workers: Processes that prepare chunks, per device.
+        num_nodes: Machines that train together; start this on each, for instance by torchrun.
+        strategy: How Lightning lets them work together; ``auto`` is data parallel.
         stop_after_minutes: End this run early; ``resume`` then goes on as planned.
+        on_start: Called with all settings before training starts.
         on_event: Called every 50 steps, and after validations.
+        on_message: Called with what else there is to say: songs left out, state saved.
 
     Raises:
         ConfigError: If a configuration or one of ``settings`` is not valid.
@@ -82,9 +119,9 @@ def train(
         MissingExtraError: If Lightning is not installed.
     """
     folder = Path(folder)
-    if devices < 1 or num_workers < 0:
+    if devices < 1 or num_nodes < 1:
         raise ParameterError(
-            f"devices is {devices} and num_workers {num_workers}; expected at least 1 and 0"
+            f"devices is {devices} and num_nodes {num_nodes}; expected at least 1 of each"
         )
     model_config = read_config(folder / CONFIG_NAME, cast("type[SeparatorConfig]", SeparatorConfig))
     first = "LOCAL_RANK" not in os.environ  # later processes are started by the first
@@ -94,6 +131,7 @@ def train(
     from sonograd.training.state import read_state
 
     chosen = choose_device(device)
+    _check_devices(chosen.type, devices)
     state = None
     if (folder / STATE_NAME).exists():
         if resume:
@@ -105,6 +143,8 @@ def train(
             )
     if first:
         write_config(config, folder / TRAINER_NAME)
+        if on_start is not None:
+            on_start(to_dict(config))
     with shared_cores(devices if chosen.type == "cpu" else 1):
         return _run(
             folder,
@@ -115,29 +155,60 @@ def train(
             options={
                 "device": chosen,
                 "devices": devices,
-                "num_workers": num_workers,
+                "num_nodes": num_nodes,
+                "strategy": strategy,
                 "stop_after_seconds": None
                 if stop_after_minutes is None
                 else 60 * stop_after_minutes,
                 "on_event": on_event,
+                "on_message": on_message or _ignore,
             },
+            tell=on_message or _ignore,
+        )
+
+
+def _ignore(message: str) -> None:
+    """Say nothing."""
+
+
+def _check_devices(kind: str, devices: int) -> None:
+    import torch
+
+    if kind == "cuda" and devices > torch.cuda.device_count():
+        raise ParameterError(
+            f"devices is {devices}, but there are {torch.cuda.device_count()} GPUs; "
+            "choose fewer, or --device cpu."
         )
 
 
 def _settings(folder: Path, settings: Mapping[str, Any]) -> TrainingConfig:
     """Read ``trainer.json``, if there is one, and change it."""
     path = folder / TRAINER_NAME
-    config = read_config(path, TrainingConfig) if path.exists() else TrainingConfig()
-    names = [field.name for field in dataclasses.fields(TrainingConfig)]
-    unknown = [
-        f"{name}: no such setting.{suggest(name, names)}" for name in settings if name not in names
-    ]
+    config = TrainingConfig()
+    if path.exists():
+        config = read_config(path, TrainingConfig, convert=from_auralflow)
+    data = to_dict(config)
+    unknown = []
+    for name, value in settings.items():
+        *outer, last = name.split(".")
+        place = data
+        for part in outer:
+            inner = place.get(part)
+            place = inner if isinstance(inner, dict) else {}
+        if last in place:
+            place[last] = value
+        else:
+            unknown.append(f"{name}: no such setting.{suggest(name, _setting_names(data))}")
     if unknown:
         raise ConfigError("training", unknown)
-    config = dataclasses.replace(config, **settings)
-    if config.max_epochs is None and config.max_minutes is None:
-        config = dataclasses.replace(config, max_epochs=_DEFAULT_EPOCHS)
-    return validate(config, source="training")
+    return parse_config(data, TrainingConfig, source="training")
+
+
+def _setting_names(data: Mapping[str, Any], prefix: str = "") -> list[str]:
+    names = []
+    for name, value in data.items():
+        names += _setting_names(value, f"{name}.") if isinstance(value, dict) else [prefix + name]
+    return names
 
 
 def _run(
@@ -148,33 +219,37 @@ def _run(
     *,
     state: "TrainingState | None",
     options: dict[str, Any],
+    tell: Callable[[str], None],
 ) -> TrainResult:
     import torch
 
     from sonograd.data.chunks import ChunkDataset
     from sonograd.separators import build_separator
+    from sonograd.training.criteria import check_criterion
     from sonograd.training.loop import fit
-    from sonograd.training.schedule import Clock, steps_per_epoch
+    from sonograd.training.schedule import make_clock, steps_per_epoch
 
-    if config.batch_size % options["devices"]:
+    processes = options["devices"] * options["num_nodes"]
+    if config.batch_size % processes:
         raise ParameterError(
-            f"batch_size is {config.batch_size}; expected a multiple of devices "
-            f"({options['devices']})"
+            f"batch_size is {config.batch_size}; expected a multiple of the number of processes "
+            f"({processes})"
         )
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         separator = build_separator(model_config)
+    check_criterion(separator, config)
     source, validation = _data(dataset, separator, model_config, config)
+    skipped = getattr(source, "skipped", {}) | getattr(validation, "skipped", {})
+    for name, reason in skipped.items():
+        tell(f"left out: {name}: {reason}")
     samples = _chunk_samples(separator, model_config)
-    if config.epoch_chunks is not None:
-        steps = max(config.epoch_chunks // config.batch_size, 1)
+    chunks_per_step = config.batch_size * config.accumulate
+    if config.max_samples is not None:
+        steps = max(config.max_samples // chunks_per_step, 1)
     else:
-        steps = steps_per_epoch(source.samples, samples, config.batch_size)
-    clock = Clock(
-        steps_per_epoch=steps,
-        max_steps=None if config.max_epochs is None else config.max_epochs * steps,
-        max_seconds=None if config.max_minutes is None else config.max_minutes * 60,
-    )
+        steps = steps_per_epoch(source.samples, samples, chunks_per_step)
+    clock = make_clock(config, steps)
     chunks = ChunkDataset(
         source,
         samples,
@@ -182,6 +257,7 @@ def _run(
         equalizer_bins=model_config.num_fft // 2 + 1,
         seed=config.seed,
     )
+    before = 0 if state is None else state.step
     fit(
         separator,
         chunks,
@@ -192,7 +268,15 @@ def _run(
         state=state,
         **options,
     )
-    return TrainResult(folder, clock.step, clock.epoch, clock.seconds / 60, clock.done)
+    return TrainResult(
+        folder,
+        clock.step,
+        clock.epoch,
+        clock.seconds / 60,
+        clock.done,
+        ran=clock.step > before,
+        skipped=skipped,
+    )
 
 
 def _chunk_samples(separator: "Separator", config: SeparatorConfig) -> int:
@@ -221,6 +305,7 @@ def _data(
         return songs, songs.held_out(config.validation_songs)
     root = Path(dataset)
     split = "train" if (root / "train").is_dir() else None
+    valid = next((name for name in ("valid", "val") if (root / name).is_dir()), None)
 
     def open_songs(names: Sequence[str] | None, part: str | None) -> StemFolder:
         return StemFolder(
@@ -231,14 +316,15 @@ def _data(
             channels=separator.channels,
             complete=complete,
             only=names,
+            skip_unreadable=True,
         )
 
-    if (root / "valid").is_dir():
-        held_out = open_songs(None, "valid") if config.validation_songs else ()
-        return open_songs(None, split), held_out
     names = [song.name for song in find_songs(root, split)]
+    if valid is not None:
+        held_out = open_songs(None, valid) if config.validation_songs else ()
+        return open_songs(names[: config.max_tracks], split), held_out
     chosen = _held_out(names, config.validation_songs)
-    rest = [name for name in names if name not in chosen]
+    rest = [name for name in names if name not in chosen][: config.max_tracks]
     if not rest:
         raise DatasetError(
             f"{root}: has {len(names)} songs; expected at least 2, one to validate on."
@@ -247,9 +333,16 @@ def _data(
 
 
 def _held_out(names: Sequence[str], count: int) -> set[str]:
-    """Choose songs to validate on: always the same, at most a fifth, spread over the names."""
+    """Choose songs to validate on, always the same.
+
+    Those of MUSDB18's standard validation set if they are there; otherwise at most a fifth of the
+    songs, spread over the names.
+    """
     import hashlib
 
+    standard = [name for name in names if name in MUSDB_VALIDATION]
+    if len(standard) == len(MUSDB_VALIDATION):
+        return set(standard[:count])
     count = min(count, max(len(names) // 5, min(len(names) - 1, 1)))
     ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
     return set(ranked[:count])

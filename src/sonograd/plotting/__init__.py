@@ -1,5 +1,6 @@
 """Pictures of sound; needs the extra ``[plot]``."""
 
 from sonograd.plotting.audio import compare, spectrogram, waveform
+from sonograd.plotting.training import compare_waveforms, history
 
-__all__ = ["compare", "spectrogram", "waveform"]
+__all__ = ["compare", "compare_waveforms", "history", "spectrogram", "waveform"]

@@ -266,6 +266,10 @@ class TFCTDFUNet(Separator):
             pad_mode="constant",
         )
 
+    def transform(self, audio: Tensor) -> Tensor:
+        """Return the spectrum ``(..., bins, frames)`` of ``(..., samples)``, as masks see it."""
+        return self.spectrum(audio) / self._scale
+
     def _waveform(self, spectrum: Tensor, samples: int) -> Tensor:
         return istft(
             spectrum,

@@ -130,7 +130,7 @@ class SpectrogramNet(Separator):
         """
         check_batch(mix, channels=self.channels)
         with torch.autocast(mix.device.type, enabled=False):
-            spectrum = self._transform(mix)
+            spectrum = self.transform(mix)
             features = mask_features(spectrum)[..., :-1, :]
         logits, latent = self._network(features)
         with torch.autocast(mix.device.type, enabled=False):
@@ -160,12 +160,12 @@ class SpectrogramNet(Separator):
             case "leaky_relu":
                 return F.leaky_relu(logits, self._settings.leak_factor)
 
-    def _transform(self, mix: Tensor) -> Tensor:
-        """Return the spectrum of ``mix``, ``(batch, channels, bins, frames)``."""
+    def transform(self, audio: Tensor) -> Tensor:
+        """Return the spectrum ``(..., bins, frames)`` of ``(..., samples)``, as masks see it."""
         settings = self._settings
         # Silence around the signal, and as many frames as it takes to restore its last sample.
         return stft(
-            mix,
+            audio,
             n_fft=settings.num_fft,
             hop_length=settings.hop_length,
             win_length=settings.window_size,

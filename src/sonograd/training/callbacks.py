@@ -1,7 +1,8 @@
 """What happens around the steps: time, logs, saving, validation, the end."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import torch
 from torch import distributed
 
 from sonograd.config.session import STATE_NAME, WEIGHTS_NAME
+from sonograd.data.chunks import Chunk
 from sonograd.data.stems import Example
 from sonograd.errors import MissingExtraError
 from sonograd.separators.checkpoint import save_separator
 from sonograd.training.logging import LOG_NAME, LogTable, OnEvent, TrainingEvent
 from sonograd.training.module import TrainingModule
+from sonograd.training.schedule import Clock, Plateaus
 from sonograd.training.state import TrainingState, write_state
 from sonograd.training.validation import median_scores, score_song
 
@@ -51,8 +54,9 @@ class Conductor(Callback):
         songs: Sequence[Example],
         *,
         on_event: OnEvent | None,
-        optimizer_state: dict[str, Any] | None = None,
-        best: float | None = None,
+        on_message: Callable[[str], None] | None = None,
+        on_scores: Sequence[Callable[[Mapping[str, float]], None]] = (),
+        state: TrainingState | None = None,
         stop_after_seconds: float | None = None,
     ) -> None:
         """Remember where things go.
@@ -62,8 +66,9 @@ class Conductor(Callback):
             folder: Where state and weights are saved.
             songs: What is validated on.
             on_event: Gets every event; in the first process only.
-            optimizer_state: Of the run that this one goes on from.
-            best: Of the run that this one goes on from.
+            on_message: Is told what was saved; in the first process only.
+            on_scores: Get the scores of every validation.
+            state: Where an earlier run left off.
             stop_after_seconds: End this run after so long, wherever the schedule is.
         """
         super().__init__()
@@ -72,17 +77,20 @@ class Conductor(Callback):
         self.songs = songs
         self._table: LogTable | None = None
         self.on_event = on_event
-        self.best = best
-        self._optimizer_state = optimizer_state
+        self.on_message = on_message
+        self.on_scores = on_scores
+        self.best = None if state is None else state.best
+        self._state = state
         self._stop_after = stop_after_seconds
         self._since = _Since()
+        self._epoch = _Since()
         self._last = self._saved = self._began = time.perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the optimizer its state back, now that weights are on their device."""
-        if self._optimizer_state is not None:
-            trainer.optimizers[0].load_state_dict(self._optimizer_state)
-            self._optimizer_state = None
+        if self._state is not None:
+            _restore_optimizer(trainer, self._state)
+            self._state = None
         if trainer.is_global_zero:
             module = self.module
             stems, step = module.separator.stems, module.clock.step
@@ -91,6 +99,7 @@ class Conductor(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start to count time."""
+        self._epoch = _Since()
         self._last = time.perf_counter()
 
     def on_train_batch_end(
@@ -100,10 +109,15 @@ class Conductor(Callback):
         clock, now = self.module.clock, time.perf_counter()
         spent, total = _agree([now - self._last, now - self._began], trainer, self.module.device)
         clock.seconds += spent
-        since = self._since
-        since.loss += self.module.last_loss
+        since, accumulate = self._since, self.module.config.accumulate
+        since.loss += self.module.last_loss / accumulate
         since.seconds += spent
+        if (batch_idx + 1) % accumulate:
+            self._last = time.perf_counter()
+            return
         since.steps += 1
+        self._epoch.loss += self.module.last_loss
+        self._epoch.steps += 1
         if since.steps == _LOG_STEPS:
             self._tell(trainer, {})
         if now - self._saved > 60 * self.module.config.save_minutes:
@@ -113,8 +127,14 @@ class Conductor(Callback):
         self._last = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validate and save."""
+        """Validate, count plateaus, and save."""
         scores = self._validate(trainer)
+        plateaus = self.module.clock.plateaus
+        if plateaus is not None and "validation_loss" in scores:
+            plateaus.update(scores["validation_loss"])
+            trainer.should_stop |= plateaus.exhausted
+        for show in self.on_scores:
+            show(scores)
         self._tell(trainer, scores)
         score = scores.get("sdr")
         better = score is not None and (self.best is None or score > self.best)
@@ -153,12 +173,31 @@ class Conductor(Callback):
         if world > 1:
             for buffer in model.buffers():
                 distributed.broadcast(buffer, 0)
-        scores = [score_song(model, self.songs[k]) for k in range(rank, len(self.songs), world)]
+        mine = [self.songs[k] for k in range(rank, len(self.songs), world)]
+        scores = [score_song(model, song) for song in mine]
+        losses = [self._song_loss(song) for song in mine]
         if world > 1:
             gathered: list[Any] = [None] * world
-            distributed.all_gather_object(gathered, scores)
-            scores = [score for part in gathered for score in part]
-        return median_scores(scores)
+            distributed.all_gather_object(gathered, (scores, losses))
+            scores = [score for part, _ in gathered for score in part]
+            losses = [loss for _, part in gathered for loss in part]
+        finite = [loss for loss in losses if math.isfinite(loss)]
+        mean = {"validation_loss": sum(finite) / len(finite)} if finite else {}
+        return median_scores(scores) | mean
+
+    def _song_loss(self, song: Example) -> float:
+        """Return the criterion's mean over the chunks of a song, each as long as in training."""
+        module = self.module
+        model, samples = module.average.model, module.chunk_samples
+        bins = getattr(model.config, "num_fft", 2) // 2 + 1
+        values = []
+        for begin in range(0, max(song.stems.shape[-1] - samples, 0) + 1, samples):
+            stems = song.stems[None, ..., begin : begin + samples].to(module.device)
+            flat = stems.new_ones(1, stems.shape[1], bins)
+            chunk = Chunk(stems, flat, (song.name,))
+            with torch.no_grad():
+                values.append(module.criterion(model, chunk).item())
+        return sum(values) / len(values)
 
     def _save(self, trainer: Trainer) -> None:
         self._saved = time.perf_counter()
@@ -172,6 +211,8 @@ class Conductor(Callback):
             model=self.module.separator.state_dict(),
             average=self.module.average.model.state_dict(),
             optimizer=trainer.optimizers[0].state_dict(),
+            plateaus=_plateau_state(clock),
+            scaler=_scaler_state(trainer),
         )
         write_state(state, self.folder / STATE_NAME)
         if not (self.folder / WEIGHTS_NAME).exists():
@@ -181,6 +222,30 @@ class Conductor(Callback):
         notes = {name: f"{value:.3f}" for name, value in scores.items()}
         notes |= {"step": str(self.module.clock.step), "epoch": str(self.module.clock.epoch)}
         save_separator(self.module.average.model, self.folder / WEIGHTS_NAME, metadata=notes)
+        if self.on_message is not None and scores:
+            self.on_message(f"saved the best weights so far: {self.folder / WEIGHTS_NAME}")
+
+
+def _restore_optimizer(trainer: Trainer, state: TrainingState) -> None:
+    """Put the state of the optimizer and of the gradient scaler back, with today's rates."""
+    optimizer = trainer.optimizers[0]
+    peaks = [group["peak"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(state.optimizer)
+    for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+        group["peak"] = peak
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    if scaler is not None and state.scaler:
+        scaler.load_state_dict(state.scaler)
+
+
+def _plateau_state(clock: Clock) -> tuple[float, int, int]:
+    plateaus = clock.plateaus or Plateaus()
+    return plateaus.best, plateaus.waited, plateaus.count
+
+
+def _scaler_state(trainer: Trainer) -> dict[str, Any]:
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    return {} if scaler is None else dict(scaler.state_dict())
 
 
 def _agree(values: list[float], trainer: Trainer, device: torch.device) -> list[float]:

@@ -1,67 +1,146 @@
 """What is minimized in training, by name.
 
 A criterion sees a batch of stems and the model. Those on waveforms compare stems; they train any
-separator. For a :class:`~sonograd.separators.TFCTDFUNet`, ``log_energy`` takes a shortcut that
-gives the error of its masks on spectra without computing a single waveform, see
-:mod:`sonograd.training.statistics`.
+separator. Those on magnitudes and masks need a network that estimates masks. For a
+:class:`~sonograd.separators.TFCTDFUNet`, ``log_energy`` takes a shortcut that gives the error of
+its masks on spectra without computing a single waveform, see :mod:`sonograd.training.statistics`.
 """
 
-from typing import assert_never
+from typing import Protocol, assert_never, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sonograd.config.training import CriterionName
+from sonograd.config.training import TrainingConfig
 from sonograd.data.chunks import Chunk
-from sonograd.losses import L1, L2, SISDR, LogEnergy, Loss, MultiResolutionSTFT
-from sonograd.separators.base import Separator
+from sonograd.errors import ConfigError
+from sonograd.losses import (
+    L1,
+    L2,
+    RMSE,
+    SISDR,
+    ComponentLoss,
+    Criterion,
+    KLDivergence,
+    LogEnergy,
+    MaskCriterion,
+    MaskLoss,
+    MultiResolutionSTFT,
+    OnMagnitudes,
+    PermutationInvariant,
+)
+from sonograd.separators.base import MaskEstimate, Separator
 from sonograd.separators.default import TFCTDFUNet, log_features
+from sonograd.separators.unet import SpectrogramNetVAE
 from sonograd.training.statistics import SpectralStatistics, frame_spectrum, spectral_statistics
 
-__all__ = ["apply_equalizer", "make_criterion", "mask_log_energy", "training_loss"]
+__all__ = [
+    "apply_equalizer",
+    "check_criterion",
+    "make_criterion",
+    "mask_log_energy",
+    "mix_and_reference",
+    "training_loss",
+]
 
 #: Errors below -25 dB of the mix do not count.
 _FLOOR = 10**-2.5
 
 
-def training_loss(separator: Separator, batch: Chunk, criterion: CriterionName) -> Tensor:
+class _MaskNetwork(Protocol):
+    """What criteria on spectra ask of a separator."""
+
+    def estimate(self, mix: Tensor) -> MaskEstimate: ...
+
+    def transform(self, audio: Tensor) -> Tensor: ...
+
+
+def training_loss(separator: Separator, batch: Chunk, config: TrainingConfig) -> Tensor:
     """Return the loss of one batch, a scalar.
 
     Args:
         separator: The model, in training mode.
         batch: Stems of which the first are those of the model, perhaps followed by a rest.
-        criterion: Which loss.
+        config: Its ``criterion``, and what belongs to it.
     """
-    if criterion == "log_energy" and isinstance(separator, TFCTDFUNet):
+    shortcut = config.criterion == "log_energy" and config.reduction == "mean"
+    if shortcut and isinstance(separator, TFCTDFUNet):
         return mask_log_energy(separator, batch)
-    stems = apply_equalizer(batch.stems, batch.equalizer)
-    mix = stems.sum(dim=1)
-    reference = stems[:, : len(separator.stems)]
-    estimate = separator(mix).to(reference.dtype)
+    loss = make_criterion(config)
+    mix, reference = mix_and_reference(batch, len(separator.stems))
+    if isinstance(loss, MaskCriterion):
+        network = cast("_MaskNetwork", separator)
+        estimate = network.estimate(mix)
+        with torch.autocast(mix.device.type, enabled=False):
+            return cast("Tensor", loss(estimate, network.transform(reference)))
+    stems = separator(mix).to(reference.dtype)
     with torch.autocast(mix.device.type, enabled=False):
-        if criterion == "log_energy":
+        if config.criterion == "log_energy":
             level = mix.square().mean(dim=(-2, -1)).sqrt()[:, None, None, None] + 1e-8
-            estimate, reference = estimate / level, reference / level
-        value: Tensor = make_criterion(criterion)(estimate, reference)
-        return value
+            stems, reference = stems / level, reference / level
+        return cast("Tensor", loss(stems, reference))
 
 
-def make_criterion(name: CriterionName) -> Loss:
-    """Return the loss on waveforms that is called ``name``."""
-    match name:
+def mix_and_reference(batch: Chunk, count: int) -> tuple[Tensor, Tensor]:
+    """Return the mix of a batch, and the first ``count`` of its stems."""
+    stems = apply_equalizer(batch.stems, batch.equalizer)
+    return stems.sum(dim=1), stems[:, :count]
+
+
+def make_criterion(config: TrainingConfig) -> Criterion:
+    """Return the loss that a configuration means.
+
+    ``si_sdr``, ``rmse``, ``log_energy`` and ``stft`` compare stems, ``l1`` and ``l2`` magnitudes,
+    ``component`` and ``mask`` what the masks do, and ``kl_div`` magnitudes and the latent of a
+    variational network. None of them says anything about NaN: training itself looks for it.
+    """
+    reduction = config.reduction
+    loss: Criterion
+    match config.criterion:
         case "log_energy":
-            return LogEnergy()
+            loss = LogEnergy(reduction=reduction)
+        case "si_sdr" if config.best_perm:
+            loss = PermutationInvariant(SISDR(), reduction=reduction)
         case "si_sdr":
-            return SISDR()
-        case "l1":
-            return L1()
-        case "l2":
-            return L2()
+            loss = SISDR(reduction=reduction)
+        case "rmse":
+            loss = RMSE(reduction=reduction)
         case "stft":
-            return MultiResolutionSTFT()
+            loss = MultiResolutionSTFT(reduction=reduction)
+        case "l1":
+            loss = OnMagnitudes(L1(), reduction=reduction)
+        case "l2":
+            loss = OnMagnitudes(L2(), reduction=reduction)
+        case "kl_div":
+            loss = KLDivergence(distance=config.construction_loss, reduction=reduction)
+        case "mask":
+            loss = MaskLoss(reduction=reduction)
+        case "component":
+            shape = max(1.0 - config.alpha - config.beta, 0.0)
+            loss = ComponentLoss(alpha=config.beta, beta=shape, reduction=reduction)
         case _:
-            assert_never(name)
+            assert_never(config.criterion)
+    loss.check_finite = False
+    return loss
+
+
+def check_criterion(separator: Separator, config: TrainingConfig) -> None:
+    """Refuse a criterion that does not fit a separator.
+
+    Raises:
+        ConfigError: If it needs masks or a latent that the separator does not have.
+    """
+    name, criterion = type(separator).__name__, config.criterion
+    if isinstance(make_criterion(config), MaskCriterion) and not hasattr(separator, "estimate"):
+        raise ConfigError(
+            "criterion", [f"{criterion} needs masks, which {name} does not have; try si_sdr."]
+        )
+    if criterion == "kl_div" and not isinstance(separator, SpectrogramNetVAE):
+        raise ConfigError(
+            "criterion",
+            [f"kl_div needs a variational network, not {name}; try l2, or SpectrogramNetVAE."],
+        )
 
 
 def apply_equalizer(stems: Tensor, curves: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class TrainingEvent:
         loss: Mean loss since the last event.
         lr: Learning rate.
         chunks_per_second: Speed since the last event, over all devices.
-        scores: Validation scores in dB, if this event is a validation.
+        scores: Validation loss and scores in dB, if this event is a validation.
     """
 
     step: int
@@ -54,6 +54,7 @@ class LogTable:
         """
         self.path = Path(path)
         scores = [
+            "validation_loss",
             "sdr",
             "si_sdr",
             *(f"{kind}_{stem}" for kind in ("sdr", "si_sdr") for stem in stems),

@@ -2,10 +2,12 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from sonograd.config.training import TrainingConfig
 from sonograd.data.chunks import ChunkDataset
@@ -15,16 +17,18 @@ from sonograd.separators.base import Separator
 from sonograd.training.callbacks import Conductor
 from sonograd.training.logging import OnEvent
 from sonograd.training.module import StepSampler, TrainingModule, make_loader
-from sonograd.training.schedule import Clock
+from sonograd.training.schedule import Clock, make_clock
 from sonograd.training.state import TrainingState
+from sonograd.training.visuals import make_visuals
 
 try:
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch.plugins.precision import MixedPrecision
     from lightning.pytorch.strategies import DDPStrategy
 except ImportError:
     raise MissingExtraError("training", "train") from None
 
-__all__ = ["bf16_is_faster", "fit"]
+__all__ = ["bf16_is_faster", "chosen_precision", "fit"]
 
 
 def fit(
@@ -33,33 +37,49 @@ def fit(
     config: TrainingConfig,
     *,
     folder: Path,
-    clock: Clock,
+    clock: Clock | None = None,
+    loss: nn.Module | None = None,
     validation: Sequence[Example] = (),
     state: TrainingState | None = None,
     device: torch.device | None = None,
     devices: int = 1,
-    num_workers: int = 0,
+    num_nodes: int = 1,
+    strategy: str = "auto",
+    callbacks: Sequence[Callback] = (),
     stop_after_seconds: float | None = None,
     on_event: OnEvent | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> TrainingModule:
     """Train ``separator`` in place.
 
     With several devices the program is started again once per device, as Lightning does it; each
     process comes here with the same arguments.
 
+    .. code-block:: python
+
+        songs = StemFolder("musdb18hq", ("drums", "bass", "other", "vocals"), split="train")
+        chunks = ChunkDataset(songs, samples=130048, equalizer_bins=2049)
+        model = TFCTDFUNet(TFCTDFUNetConfig())
+        fit(model, chunks, TrainingConfig(max_epochs=3), folder=Path("run"), loss=L1())
+
     Args:
         separator: The model; its weights change.
         dataset: What chunks are drawn from.
         config: How it is trained.
         folder: The session folder, for state, weights and log.
-        clock: Length of the training.
+        clock: Length of the training; that of ``config`` if None.
+        loss: A module that maps stems ``(estimate, reference)``, each ``(batch, stems, channels,
+            samples)``, to a scalar; the criterion of ``config`` if None.
         validation: Songs that are separated and scored after every epoch.
         state: Where an earlier run left off.
         device: Where it is trained; the CPU if None.
-        devices: Processes, each with a device of that kind, or a share of the cores.
-        num_workers: Processes that prepare chunks, per device; 0 to do so between the steps.
+        devices: Processes per node, each with a device of that kind, or a share of the cores.
+        num_nodes: Machines, each of which runs this program, for instance through torchrun.
+        strategy: How Lightning lets processes work together; ``auto`` is data parallel.
+        callbacks: Lightning callbacks of your own.
         stop_after_seconds: End this run after so long, wherever the schedule is.
         on_event: Called in the first process every 50 steps, and after validations.
+        on_message: Called in the first process when something was saved.
 
     Raises:
         TrainingError: If the loss is no number.
@@ -67,25 +87,47 @@ def fit(
         OutputError: If the folder cannot be written to.
     """
     device = torch.device("cpu") if device is None else device
+    if clock is None:
+        epoch = config.max_samples or dataset.source.samples // dataset.samples
+        clock = make_clock(config, max(epoch // (config.batch_size * config.accumulate), 1))
     if state is not None:
         clock.step, clock.seconds = state.step, state.seconds
-    module = TrainingModule(separator, config, clock)
+        if clock.plateaus is not None:
+            plateaus = clock.plateaus
+            plateaus.best, plateaus.waited, plateaus.count = state.plateaus
+    module = TrainingModule(separator, config, clock, chunk_samples=dataset.samples, loss=loss)
     if state is not None:
         _restore(module, state)
     if clock.done:
         return module
+    preview = validation[0] if validation else Example("", dataset[0].stems)
+    visuals = make_visuals(module, folder, preview)
     conductor = Conductor(
         module,
         folder,
         validation,
         on_event=on_event,
-        optimizer_state=None if state is None else state.optimizer,
-        best=None if state is None else state.best,
+        on_message=on_message,
+        on_scores=[part.show_scores for part in visuals],
+        state=state,
         stop_after_seconds=stop_after_seconds,
     )
-    trainer = _trainer(config, device, devices, conductor)
-    sampler = StepSampler(clock, config.batch_size, rank=trainer.global_rank, world=devices)
-    loader = make_loader(dataset, sampler, num_workers=num_workers, pin=device.type == "cuda")
+    trainer = _trainer(
+        config,
+        device,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy=strategy,
+        callbacks=[*visuals, conductor, *callbacks],
+    )
+    sampler = StepSampler(
+        clock,
+        config.batch_size,
+        accumulate=config.accumulate,
+        rank=trainer.global_rank,
+        world=trainer.world_size,
+    )
+    loader = make_loader(dataset, sampler, config)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*lightning.*")
@@ -103,28 +145,63 @@ def _restore(module: TrainingModule, state: TrainingState) -> None:
 
 
 def _trainer(
-    config: TrainingConfig, device: torch.device, devices: int, conductor: Conductor
+    config: TrainingConfig,
+    device: torch.device,
+    *,
+    devices: int,
+    num_nodes: int,
+    strategy: str,
+    callbacks: list[Callback],
 ) -> Trainer:
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_faster(device))
     accelerator = {"cuda": "gpu"}.get(device.type, device.type)
     chosen: list[int] | int = devices
     if device.type == "cuda" and device.index is not None and devices == 1:
         chosen = [device.index]
+    precision: Any = chosen_precision(config, device)
+    plugins: list[Any] = []
+    if precision == "16-mixed":
+        scaler = torch.amp.GradScaler(
+            device.type, init_scale=config.init_scale, enabled=config.scale_grad
+        )
+        plugins, precision = [MixedPrecision("16-mixed", device.type, scaler)], None
+    parallel = devices * num_nodes > 1
     return Trainer(
         accelerator=accelerator,
         devices=chosen,
-        strategy=DDPStrategy() if devices > 1 else "auto",
-        precision="bf16-mixed" if bf16 else "32-true",
+        num_nodes=num_nodes,
+        strategy=DDPStrategy() if parallel and strategy == "auto" else strategy,
+        precision=precision,
+        plugins=plugins,
+        accumulate_grad_batches=config.accumulate,
         max_epochs=-1,
-        callbacks=[conductor],
+        callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
+
+
+def chosen_precision(
+    config: TrainingConfig, device: torch.device
+) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+    """Return the precision, in Lightning's words, that a configuration means on a device."""
+    match config.precision:
+        case "32":
+            return "32-true"
+        case "bf16":
+            return "bf16-mixed"
+        case "16":
+            return "16-mixed"
+        case "auto":
+            if not config.use_amp:
+                return "32-true"
+            if device.type == "cuda" and (config.scale_grad or not bf16_is_faster(device)):
+                return "16-mixed"
+            return "bf16-mixed" if bf16_is_faster(device) else "32-true"
 
 
 def bf16_is_faster(device: torch.device) -> bool:

@@ -1,9 +1,59 @@
 """How far training is, and the learning rate that belongs there."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-__all__ = ["Clock", "learning_rate", "steps_per_epoch"]
+from sonograd.config.training import ScheduleName, TrainingConfig
+
+__all__ = ["Clock", "Plateaus", "learning_rate", "make_clock", "steps_per_epoch"]
+
+
+@dataclass
+class Plateaus:
+    """How long the validation loss has not become better.
+
+    An epoch is better if its loss is below the best one by ``min_delta``. After ``patience``
+    epochs in a row that are not, a plateau is complete and the patience starts anew; training
+    ends after ``limit`` plateaus.
+
+    Attributes:
+        patience: Epochs.
+        limit: Plateaus.
+        min_delta: See above.
+        best: The lowest loss.
+        waited: Epochs since then, or since the last plateau.
+        count: Plateaus.
+
+    >>> plateaus = Plateaus(patience=2, limit=2, min_delta=0.1)
+    >>> [plateaus.update(loss) for loss in (1.0, 0.95, 1.2, 0.5, 0.5, 0.5)]
+    [False, False, True, False, False, True]
+    >>> plateaus.count, plateaus.exhausted
+    (2, True)
+    """
+
+    patience: int = 5
+    limit: int = 5
+    min_delta: float = 0.01
+    best: float = math.inf
+    waited: int = 0
+    count: int = 0
+
+    def update(self, loss: float) -> bool:
+        """Take in the loss of an epoch; return whether it completes a plateau."""
+        if loss < self.best and loss <= self.best - self.min_delta:
+            self.best, self.waited = loss, 0
+            return False
+        self.waited += 1
+        if self.waited < self.patience:
+            return False
+        self.waited = 0
+        self.count += 1
+        return True
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether training has come to its end."""
+        return self.count >= self.limit
 
 
 @dataclass
@@ -16,6 +66,7 @@ class Clock:
         max_seconds: After how many seconds it ends, or None.
         step: Steps done.
         seconds: Seconds spent on them.
+        plateaus: How long validation has not become better; None where that does not matter.
     """
 
     steps_per_epoch: int
@@ -23,6 +74,7 @@ class Clock:
     max_seconds: float | None = None
     step: int = 0
     seconds: float = 0.0
+    plateaus: Plateaus | None = field(default=None)
 
     @property
     def epoch(self) -> int:
@@ -39,13 +91,34 @@ class Clock:
     @property
     def done(self) -> bool:
         """Whether the training has come to its end."""
-        return self.fraction >= 1.0
+        return self.fraction >= 1.0 or (self.plateaus is not None and self.plateaus.exhausted)
 
 
-def learning_rate(clock: Clock, peak: float, warmup_steps: int) -> float:
-    """Return the learning rate: a linear rise, times a cosine that ends near zero."""
-    rise = min(1.0, (clock.step + 1) / (warmup_steps + 1))
-    return peak * rise * (0.5 * (1 + math.cos(math.pi * clock.fraction)) + 0.003)
+def make_clock(config: TrainingConfig, steps_per_epoch: int) -> Clock:
+    """Return the clock of a training that has not begun."""
+    plateaus = Plateaus(config.stop_patience, config.max_plateaus, config.min_delta)
+    return Clock(
+        steps_per_epoch=steps_per_epoch,
+        max_steps=None if config.max_epochs is None else config.max_epochs * steps_per_epoch,
+        max_seconds=None if config.max_minutes is None else config.max_minutes * 60,
+        plateaus=None if config.schedule == "cosine" else plateaus,
+    )
+
+
+def learning_rate(clock: Clock, peak: float, warmup_steps: int, schedule: ScheduleName) -> float:
+    """Return the learning rate: a linear rise to ``peak``, times what the schedule says.
+
+    ``cosine`` falls along a cosine to near zero; ``plateau`` is a tenth of it after each plateau
+    of the validation loss; ``constant`` stays.
+    """
+    rate = peak * min(1.0, (clock.step + 1) / (warmup_steps + 1))
+    match schedule:
+        case "cosine":
+            return rate * (0.5 * (1 + math.cos(math.pi * clock.fraction)) + 0.003)
+        case "plateau":
+            return rate * 0.1 ** (0 if clock.plateaus is None else clock.plateaus.count)
+        case "constant":
+            return rate
 
 
 def steps_per_epoch(seconds: float, chunk_seconds: float, batch_size: int) -> int:

@@ -1,7 +1,7 @@
 """The state of a training run: saved whole or not at all, read without executing anything."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from sonograd.errors import CheckpointError, OutputError
 __all__ = ["TrainingState", "read_state", "write_state"]
 
 _FORMAT = "sonograd-training"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass
@@ -30,6 +30,8 @@ class TrainingState:
         model: Weights.
         average: Their moving average.
         optimizer: State of the optimizer.
+        plateaus: Best validation loss, epochs since then, and plateaus.
+        scaler: State of the gradient scaler; empty without one.
     """
 
     step: int
@@ -38,6 +40,8 @@ class TrainingState:
     model: dict[str, Tensor]
     average: dict[str, Tensor]
     optimizer: dict[str, Any]
+    plateaus: tuple[float, int, int] = (float("inf"), 0, 0)
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 def write_state(state: TrainingState, path: str | os.PathLike[str]) -> None:

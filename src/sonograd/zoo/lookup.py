@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sonograd.config import SeparatorConfig, read_config, suggest
-from sonograd.config.session import CONFIG_NAME, WEIGHTS_NAME
+from sonograd.config.io import read_json
+from sonograd.config.session import CONFIG_NAME, STATE_NAME, WEIGHTS_NAME
 from sonograd.errors import CheckpointError, ModelNotFoundError, ParameterError
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ class ResolvedModel:
         path: Its weights, or None for a model without weights.
         config_path: The configuration beside the weights, for a session folder.
         expected_sha256: What :attr:`sha256` must be, for weights that come with sonograd.
+        note: What its users should know; empty for most.
     """
 
     name: str
     path: Path | None = None
     config_path: Path | None = None
     expected_sha256: str | None = None
+    note: str = ""
 
     @property
     def sha256(self) -> str | None:
@@ -77,6 +80,10 @@ class ResolvedModel:
                 f"{self.path}: damaged, its SHA-256 is {self.sha256} instead of "
                 f"{self.expected_sha256}; install sonograd again."
             )
+        if self.config_path is not None and self.path.name == STATE_NAME:
+            from sonograd.separators.legacy_auralflow import load_legacy_auralflow
+
+            return load_legacy_auralflow(self.path, read_json(self.config_path))
         from sonograd.separators.checkpoint import load_separator
 
         config = None
@@ -160,12 +167,29 @@ def _session(folder: Path) -> ResolvedModel:
             f"{folder}: not a session folder, there is no {CONFIG_NAME} in it; "
             "create one with: sonograd config MODEL_TYPE --save FOLDER"
         )
+    if not weights.is_file() and _is_auralflow(folder / STATE_NAME):
+        from sonograd.separators.legacy_auralflow import NOTE
+
+        return ResolvedModel(folder.resolve().name, folder / STATE_NAME, config_path, note=NOTE)
     if not weights.is_file():
         raise ModelNotFoundError(
             f"{folder}: this model has no weights yet ({WEIGHTS_NAME} is missing); "
             f"train it first: sonograd train {folder} DATASET"
         )
     return ResolvedModel(folder.resolve().name, weights, config_path)
+
+
+def _is_auralflow(state: Path) -> bool:
+    """Tell whether a file is a checkpoint that auralflow wrote, by the names in it."""
+    if not state.is_file():
+        return False
+    import torch
+
+    try:
+        content = torch.load(state, map_location="meta", weights_only=True)
+    except Exception:  # noqa: BLE001 - damaged bytes can lead to any error in the reader
+        return False
+    return isinstance(content, dict) and "best_model" in content
 
 
 def load(
