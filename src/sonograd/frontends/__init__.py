@@ -2,17 +2,26 @@
 
 from sonograd.frontends.base import FrontEnd, present
 from sonograd.frontends.cepstral import MFCC, CombinedFrequencyPeriodicity
+from sonograd.frontends.compression import PCEN, LogCompression
+from sonograd.frontends.constant_q import ConstantQ, VariableQ
 from sonograd.frontends.gammatone import GammatoneFilterbank, GammatoneSpectrogram
+from sonograd.frontends.griffin_lim import GriffinLim
+from sonograd.frontends.harmony import Chroma, HarmonicPercussive
 from sonograd.frontends.mel import MelSpectrogram
 from sonograd.frontends.stft import STFT
 
 __all__ = [
     "MFCC",
+    "PCEN",
     "STFT",
+    "Chroma",
     "CombinedFrequencyPeriodicity",
     "FrontEnd",
     "GammatoneFilterbank",
     "GammatoneSpectrogram",
+    "GriffinLim",
+    "HarmonicPercussive",
+    "LogCompression",
     "MelSpectrogram",
     "present",
 ]

@@ -46,6 +46,7 @@ from sonograd.functional.delays import echo, fractional_delay
 from sonograd.functional.dynamics import (
     compressor_gain,
     compressor_gain_db,
+    curve_gain,
     gate_gain_db,
     limiter_gain_db,
 )
@@ -62,6 +63,8 @@ from sonograd.functional.frequency_estimation import (
 )
 from sonograd.functional.gammatone import gammatone_filterbank, gammatone_frequencies, gammatone_sos
 from sonograd.functional.glottal import glottal_harmonics, glottal_pulse
+from sonograd.functional.graphic_eq import graphic_eq_centers, graphic_eq_sections
+from sonograd.functional.griffin_lim import griffin_lim
 from sonograd.functional.lattice import (
     formant_polynomial,
     lattice_filter,
@@ -76,10 +79,12 @@ from sonograd.functional.masking import (
     soft_mask,
 )
 from sonograd.functional.modal import modal_biquad, modal_decay, modal_filter
+from sonograd.functional.moving_filters import BiquadKind, biquad_stream, first_order_stream
 from sonograd.functional.noise import draw_seeds, filtered_noise, seeded_noise
 from sonograd.functional.order_statistics import median, median_filter
 from sonograd.functional.oscillators import oscillator, running_phase
 from sonograd.functional.pairwise import inner_products
+from sonograd.functional.pcen import exponential_average, pcen
 from sonograd.functional.pitch import PitchTrack, difference_function, track_pitch
 from sonograd.functional.ratios import (
     msst_sdr,
@@ -115,6 +120,7 @@ from sonograd.functional.scales import (
     power_to_db,
 )
 from sonograd.functional.scans import linear_scan
+from sonograd.functional.sliding import sliding_maximum, sliding_sum
 from sonograd.functional.spectral import istft, overlap_add, stft
 from sonograd.functional.state_variable import state_variable_filter
 from sonograd.functional.stft_distances import (
@@ -154,6 +160,7 @@ from sonograd.functional.windows import (
 
 __all__ = [
     "BSSEval",
+    "BiquadKind",
     "ConvolutionState",
     "EmphasisKind",
     "HarmonicFit",
@@ -174,6 +181,7 @@ __all__ = [
     "band_limited_wavetable",
     "band_pass_biquad",
     "best_permutation",
+    "biquad_stream",
     "blackman",
     "blackman_harris",
     "bss_eval",
@@ -186,6 +194,7 @@ __all__ = [
     "convolve_stream",
     "cosine_basis",
     "crossover_sections",
+    "curve_gain",
     "db_to_amplitude",
     "db_to_scale",
     "delay_loop",
@@ -195,11 +204,13 @@ __all__ = [
     "envelope_follower",
     "envelope_follower_stream",
     "estimate_frequency",
+    "exponential_average",
     "fast_length",
     "feedback_sine",
     "fft_convolve",
     "filtered_noise",
     "first_order",
+    "first_order_stream",
     "formant_polynomial",
     "formant_response",
     "fourier_frequencies",
@@ -218,6 +229,9 @@ __all__ = [
     "get_window",
     "glottal_harmonics",
     "glottal_pulse",
+    "graphic_eq_centers",
+    "graphic_eq_sections",
+    "griffin_lim",
     "group_delay",
     "hamming",
     "hann",
@@ -261,6 +275,7 @@ __all__ = [
     "overlap_add",
     "pairwise_si_sdr",
     "partition_kernel",
+    "pcen",
     "peak_biquad",
     "plucked_shape",
     "plucked_string",
@@ -282,6 +297,8 @@ __all__ = [
     "si_sdr",
     "si_snr",
     "sine",
+    "sliding_maximum",
+    "sliding_sum",
     "smoothing_coefficient",
     "snr",
     "soft_mask",
