@@ -54,7 +54,7 @@ class Effect(nn.Module, ABC):
         params: The parameters, in the order of the unit vector.
         sample_rate: Of the audio, in Hz.
         channel_counts: Numbers of channels that the effect takes; any if None.
-        mixes_channels: Whether one channel of the output depends on the others of the input.
+        mixes_channels: Whether channels depend on each other, or on their number.
         audio_inputs: Names of further audio that :meth:`forward` and :meth:`stream` take, each
             ``(..., channels or 1, samples)``, such as a side chain; all are optional.
     """

@@ -96,7 +96,8 @@ def _extremes(delay: Tensor, least: float, limit: float) -> tuple[float, float]:
     if torch.compiler.is_compiling():
         return least, limit
     try:
-        return max(float(delay.min()), least), min(float(delay.max()), limit)
+        low, high = torch.aminmax(delay.detach())
+        return max(float(low), least), min(float(high), limit)
     except RuntimeError:  # under vmap
         return least, limit
 
