@@ -8,7 +8,11 @@ from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional._branching import follow_level, follow_level_adjoint
-from sonograd.functional._transforms import plain_form_needed
+from sonograd.functional._transforms import (
+    differentiated_again,
+    gradients_of_plain,
+    plain_form_needed,
+)
 from sonograd.functional.scans import linear_scan
 from sonograd.shapes import check_floating
 
@@ -164,16 +168,8 @@ class _Follow(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, grad_end: Tensor) -> tuple[Tensor, ...]:
         level, attack, release, start, follow, rising = ctx.saved_tensors
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # differentiated again
-            inputs = (level, attack, release, start)
-            aliases = [
-                v.view_as(v) if v.requires_grad else v.detach().requires_grad_() for v in inputs
-            ]
-            outputs = _plain(*aliases)
-            again: tuple[Tensor, ...] = torch.autograd.grad(
-                outputs, aliases, (grad, grad_end), create_graph=True
-            )
-            return again
+        if differentiated_again():
+            return gradients_of_plain(_plain, (level, attack, release, start), (grad, grad_end))
         grads: tuple[Tensor, ...] = follow_level_adjoint(
             grad, level, follow, rising, attack, release, start, grad_end
         )

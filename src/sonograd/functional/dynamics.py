@@ -1,17 +1,31 @@
 r"""Static curves of dynamics processors in dB, and the gain of a whole compressor."""
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
+from sonograd.functional._transforms import (
+    differentiated_again,
+    gradients_of_plain,
+    plain_form_needed,
+)
 from sonograd.functional.ballistics import TimeConvention, envelope_follower
 from sonograd.shapes import check_audio
 
-__all__ = ["compressor_gain", "compressor_gain_db", "gate_gain_db", "limiter_gain_db"]
+__all__ = [
+    "compressor_gain",
+    "compressor_gain_db",
+    "curve_gain",
+    "gate_gain_db",
+    "limiter_gain_db",
+]
 
 _SILENCE = 1e-12  # -240 dB: below it the logarithm of a level is not taken
+_NEPER = math.log(10) / 20  # per dB
+_CHUNK = 1 << 15  # samples bent at once: what is in between stays in the cache
 
 
 def compressor_gain_db(
@@ -102,14 +116,121 @@ def compressor_gain(
     follow = envelope_follower(
         level, attack_ms, release_ms, sample_rate=sample_rate, time_convention=time_convention
     )
-    level_db = 20 * torch.log10(follow.clamp_min(_SILENCE))
-    gain_db = compressor_gain_db(
-        level_db,
+    return curve_gain(
+        follow,
         threshold_db=_over_time(threshold_db),
-        ratio=_over_time(ratio),
+        slope=1 / _float64(_over_time(ratio), follow) - 1,
         knee_db=_over_time(knee_db),
     )
-    return torch.pow(10.0, gain_db / 20)
+
+
+def curve_gain(
+    level: Tensor,
+    *,
+    threshold_db: float | Tensor,
+    slope: float | Tensor,
+    knee_db: float | Tensor = 0.0,
+    makeup_db: float | Tensor = 0.0,
+) -> Tensor:
+    r"""Gain for a level: ``slope`` dB per dB above the threshold, both linear.
+
+    With :math:`o = 20 \log_{10} a - T` and :math:`p = \min(\max((o + W/2) / W, 0), 1)` the
+    overshoot is :math:`\tfrac{W}{2} p^2 + \max(o - W/2, 0)`, whose slope is ``p``: the curve of
+    :func:`compressor_gain_db` without a case for the knee. One function for the whole curve keeps
+    only its result for the gradient.
+
+    Args:
+        level: ``(..., samples)``, not negative.
+        threshold_db: A number or ``(..., 1)``, as the others.
+        slope: ``1 / ratio - 1`` for a compressor, -1 for a limiter.
+        knee_db: Full width of the knee, from 0.
+        makeup_db: Added to the gain.
+
+    Returns:
+        Linear gains, shape of all broadcast, dtype of ``level``.
+    """
+    values = [
+        _float64(v, level) * unit
+        for v, unit in (
+            (threshold_db, _NEPER),
+            (slope, 1.0),
+            (knee_db, _NEPER),
+            (makeup_db, _NEPER),
+        )
+    ]
+    values = [v.to(level.dtype) if level.dtype == torch.float64 else v.float() for v in values]
+    lead = torch.broadcast_shapes(level.shape[:-1], *(v.shape[:-1] for v in values))
+    fits = all(not v.ndim or v.shape[-1] == 1 for v in values) and level.is_floating_point()
+    if plain_form_needed(level, *values) or not fits or torch.compiler.is_compiling():
+        return _curve(level, *values).to(level.dtype)
+    rows = level.expand(*lead, level.shape[-1]).reshape(lead.numel(), level.shape[-1])
+    columns = [v.expand(*lead, 1).reshape(-1, 1) for v in values]
+    gain: Tensor = _Curve.apply(rows.to(values[0].dtype), *columns)  # type: ignore[no-untyped-call]
+    return gain.reshape(*lead, -1).to(level.dtype)
+
+
+def _curve(level: Tensor, threshold: Tensor, slope: Tensor, knee: Tensor, makeup: Tensor) -> Tensor:
+    """The curve of :func:`curve_gain`; all values in neper."""
+    _, over = _bend(level, threshold, knee)
+    return torch.exp(slope * over + makeup)
+
+
+def _bend(level: Tensor, threshold: Tensor, knee: Tensor) -> tuple[Tensor, Tensor]:
+    """Slope and overshoot."""
+    over = level.clamp_min(_SILENCE).log() - threshold
+    half = knee / 2
+    bent = ((over + half) / knee.clamp_min(1e-9)).clamp(0, 1)
+    return bent, half * bent.square() + (over - half).clamp_min(0)
+
+
+class _Curve(torch.autograd.Function):
+    """:func:`_curve` on rows ``(rows, samples)`` with values ``(rows, 1)``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, level: Tensor, threshold: Tensor, slope: Tensor, knee: Tensor, makeup: Tensor
+    ) -> Tensor:
+        gain = torch.empty_like(level)
+        for row, begin in _chunks(level):
+            piece = (slice(row, row + 1), slice(begin, begin + _CHUNK))
+            values = (v[row : row + 1] for v in (threshold, slope, knee, makeup))
+            gain[piece] = _curve(level[piece], *values)
+        ctx.save_for_backward(level, threshold, slope, knee, makeup, gain)
+        return gain
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        level, threshold, slope, knee, makeup, gain = ctx.saved_tensors
+        inputs = (level, threshold, slope, knee, makeup)
+        if differentiated_again():
+            return gradients_of_plain(_curve, inputs, (grad,))
+        grad_level = torch.empty_like(level)
+        sums = level.new_zeros(4, len(level), dtype=_wide(level))
+        for row, begin in _chunks(level):
+            piece = (slice(row, row + 1), slice(begin, begin + _CHUNK))
+            now = level[piece]
+            bent, over = _bend(now, threshold[row : row + 1], knee[row : row + 1])
+            total = grad[piece] * gain[piece]
+            moved = slope[row] * total * bent
+            audible = now > _SILENCE
+            grad_level[piece] = torch.where(audible, moved / now.clamp_min(_SILENCE), 0.0)
+            sums[0, row] -= moved.sum()
+            sums[1, row] += torch.dot(total[0], over[0])
+            sums[2, row] += torch.dot(moved[0], 1 - bent[0]) / 2
+            sums[3, row] += total.sum()
+        return (grad_level, *(v[:, None].to(level.dtype) for v in sums))
+
+
+def _chunks(level: Tensor) -> list[tuple[int, int]]:
+    return [(row, n) for row in range(len(level)) for n in range(0, level.shape[-1], _CHUNK)]
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.float32 if x.device.type == "mps" else torch.float64
+
+
+def _float64(value: float | Tensor, like: Tensor) -> Tensor:
+    return torch.as_tensor(value, dtype=_wide(like)).to(like.device)
 
 
 def _over_time(value: float | Tensor) -> float | Tensor:

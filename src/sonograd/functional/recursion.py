@@ -22,13 +22,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional._transforms import plain_form_needed
+from sonograd.functional._transforms import differentiated_again, plain_form_needed
 from sonograd.shapes import check_floating
 
 __all__ = ["lfilter", "sosfilt", "sosfilt_stream"]
 
 _BLOCK = 64  # samples per block, a power of two
 _FAN = 16  # blocks per step of the scan
+_SECTIONS = 16  # filtered in one pass; a longer cascade takes several
 _MAX_ORDER = 32
 
 _System = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -56,7 +57,8 @@ def sosfilt(x: Tensor, sos: Tensor) -> Tensor:
     filters, rows, lead = _arrange(x, sos)
     if 0 in rows.shape or not filters.shape[-2]:
         return x.expand(*lead, x.shape[-1]).clone()
-    _check_order(2 * filters.shape[-2])
+    if filters.shape[-2] > _SECTIONS:
+        return sosfilt(sosfilt(x, sos[..., :_SECTIONS, :]), sos[..., _SECTIONS:, :])
     return _run(rows, _cascade(filters), None)[0].reshape(*lead, -1)
 
 
@@ -74,7 +76,6 @@ def sosfilt_stream(x: Tensor, sos: Tensor, state: Tensor | None) -> tuple[Tensor
     """
     filters, rows, lead = _arrange(x, sos)
     sections = filters.shape[-2]
-    _check_order(2 * sections)
     shape = (*lead, sections, 2)
     if state is None:
         state = torch.zeros(shape, dtype=_wide(x), device=x.device)
@@ -82,6 +83,10 @@ def sosfilt_stream(x: Tensor, sos: Tensor, state: Tensor | None) -> tuple[Tensor
         raise ShapeError(f"state has shape {tuple(state.shape)}; expected {shape}")
     if 0 in rows.shape or not sections:
         return x.expand(*lead, x.shape[-1]).clone(), state
+    if sections > _SECTIONS:
+        y, first = sosfilt_stream(x, sos[..., :_SECTIONS, :], state[..., :_SECTIONS, :])
+        y, rest = sosfilt_stream(y, sos[..., _SECTIONS:, :], state[..., _SECTIONS:, :])
+        return y, torch.cat([first, rest], dim=-2)
     to_basis, from_basis = _basis(filters)
     inside = state.reshape(*rows.shape[:2], sections, 2, 1).to(to_basis.device, to_basis.dtype)
     start = (to_basis[:, None] @ inside).flatten(2)
@@ -144,7 +149,7 @@ def _check_order(order: int) -> None:
     if order > _MAX_ORDER:
         raise ParameterError(
             f"the filter has order {order}; at most {_MAX_ORDER} is supported. "
-            "Filter in several passes, each with some of the sections."
+            "Factor it into second-order sections and use sosfilt."
         )
 
 
@@ -366,7 +371,7 @@ class _BlockFilter(torch.autograd.Function):
         x, first, states, toeplitz, outputs, inputs, power = ctx.saved_tensors
         filters, rows, order = first.shape
         blocks, grad = _in_blocks(x), _in_blocks(grad_y)
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # differentiated again
+        if differentiated_again():
             states = _scan((blocks @ inputs).reshape(filters, rows, -1, order), power, first)
         direct = (grad @ outputs.mT).reshape(filters, rows, -1, order)
         final = direct[:, :, -1:] + grad_last[:, :, None]

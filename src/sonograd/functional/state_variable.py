@@ -7,11 +7,12 @@ from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional import _kernels
+from sonograd.functional._transforms import plain_form_needed
 from sonograd.functional._values import check_range
 from sonograd.functional.scans import linear_scan
 from sonograd.shapes import check_floating
 
-__all__ = ["state_variable_filter"]
+__all__ = ["integrate", "state_variable_filter"]
 
 _SEGMENT = 1 << 18  # samples filtered at once, which bounds the memory
 
@@ -73,7 +74,7 @@ def state_variable_filter(
         now = x[piece].to(wide)
         g = torch.tan(torch.pi / sample_rate * cutoff[piece].clamp(1.0, 0.49 * sample_rate))
         damping = 1 / quality[piece].clamp_min(0.01)
-        band, low, state = _filter(now, g, damping, state)
+        band, low, state = integrate(now, g, damping, state)
         y = weights[0] * now + weights[1] * damping * band + weights[2] * low
         parts.append(y.to(x.dtype))
     return torch.cat(parts, dim=-1) if parts else x.clone()
@@ -92,10 +93,15 @@ def _common_shape(x: Tensor, cutoff: Tensor, quality: Tensor) -> torch.Size:
     return shape
 
 
-def _filter(x: Tensor, g: Tensor, damping: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def integrate(
+    x: Tensor, g: Tensor, damping: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Band and low output, and the state of the integrators ``(..., 2)`` after the last sample."""
-    recorded = torch.is_grad_enabled() and any(v.requires_grad for v in (x, g, damping, state))
-    if x.device.type != "cpu" or recorded or not _kernels.has_fast_kernels():
+    parts = (x, g, damping, state)
+    recorded = torch.is_grad_enabled() and any(v.requires_grad for v in parts)
+    if x.device.type != "cpu" or recorded or torch.compiler.is_compiling():
+        return _scan(x, g, damping, state)
+    if plain_form_needed(*parts) or not _kernels.has_fast_kernels():
         return _scan(x, g, damping, state)
     samples = x.shape[-1]
     rows = [v.detach().reshape(-1, samples).contiguous() for v in (x, g, damping)]

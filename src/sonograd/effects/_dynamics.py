@@ -1,0 +1,102 @@
+"""What dynamics processors share: detectors, links between channels, delays for looking ahead."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sonograd.effects.base import Effect, check_option
+from sonograd.errors import ParameterError
+from sonograd.functional.ballistics import TimeConvention, envelope_follower_stream
+from sonograd.params import Param
+
+__all__ = ["Detector", "delay_stream", "link_channels", "ms_param", "ratio_param"]
+
+_FLOOR = 1e-24  # of a mean square, where the square root has no slope
+
+
+def ms_param(name: str, default: float, *, low: float = 0.01, high: float = 2000.0) -> Param:
+    """Declare a time in milliseconds."""
+    return Param(name, "ms", low, high, default, scale="log")
+
+
+def ratio_param(name: str = "ratio", default: float = 4.0) -> Param:
+    """Declare a ratio."""
+    return Param(name, "1", 1.0, 100.0, default, scale="slope")
+
+
+class Detector(Effect):
+    """Base of processors that follow a level and turn it into a gain.
+
+    Attributes:
+        detector: ``"peak"`` or ``"rms"``; the latter has the parameter ``rms_ms``.
+        link: ``"none"``, ``"max"`` or ``"mean"``.
+        time_convention: What times mean, see :func:`~sonograd.functional.smoothing_coefficient`.
+        lookahead_ms: How far the gain looks ahead.
+    """
+
+    audio_inputs = ("side_chain",)
+    detector: str
+    link: str
+    time_convention: TimeConvention
+    lookahead_ms: float
+
+    def _choose(
+        self, *, detector: str, link: str, time_convention: str, lookahead_ms: float
+    ) -> None:
+        check_option(detector, "detector", ("peak", "rms"))
+        check_option(link, "link", ("none", "max", "mean"))
+        check_option(time_convention, "time_convention", ("juce", "tau", "10-90"))
+        if not 0 <= lookahead_ms <= 1000:
+            raise ParameterError(f"lookahead_ms is {lookahead_ms}; expected 0 to 1000")
+        self.detector, self.link, self.lookahead_ms = detector, link, lookahead_ms
+        self.time_convention = time_convention  # type: ignore[assignment]
+        self.mixes_channels = link != "none"
+
+    @property
+    def latency(self) -> int:
+        """The lookahead in samples."""
+        return round(self.lookahead_ms * self.sample_rate / 1000)
+
+    def _follow(
+        self, level: Tensor, attack_ms: Tensor, release_ms: Tensor, state: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        return envelope_follower_stream(
+            level,
+            attack_ms[..., 0],
+            release_ms[..., 0],
+            state,
+            sample_rate=self.sample_rate,
+            time_convention=self.time_convention,
+        )
+
+    def _level(
+        self, x: Tensor, state: Tensor | None, values: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Detect the level of the side chain, or of ``x``, with linked channels."""
+        x = values.get("side_chain", x)
+        if self.detector == "peak":
+            return link_channels(x.abs(), self.link), None
+        times = values["rms_ms"]
+        if self.link != "none":
+            times = times.mean(-2, keepdim=True)
+        power = link_channels(x * x, self.link)
+        power, state = self._follow(power, times, times, state)
+        return power.clamp_min(_FLOOR).sqrt(), state
+
+
+def link_channels(level: Tensor, link: str) -> Tensor:
+    """Replace the levels ``(batch, channels, samples)`` by their maximum or mean over channels."""
+    if link == "none" or level.shape[-2] == 1:
+        return level
+    return level.amax(-2, keepdim=True) if link == "max" else level.mean(-2, keepdim=True)
+
+
+def delay_stream(x: Tensor, samples: int, state: Tensor | None) -> tuple[Tensor, Any]:
+    """Delay the next block by whole samples."""
+    if not samples:
+        return x, None
+    before = x.new_zeros(*x.shape[:-1], samples) if state is None else state
+    joined = torch.cat([before, x], dim=-1)
+    return joined[..., : x.shape[-1]], joined[..., x.shape[-1] :]
