@@ -16,6 +16,7 @@ __all__ = [
     "STFT",
     "Chroma",
     "CombinedFrequencyPeriodicity",
+    "ConstantQ",
     "FrontEnd",
     "GammatoneFilterbank",
     "GammatoneSpectrogram",
@@ -23,5 +24,6 @@ __all__ = [
     "HarmonicPercussive",
     "LogCompression",
     "MelSpectrogram",
+    "VariableQ",
     "present",
 ]

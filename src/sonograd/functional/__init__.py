@@ -33,6 +33,14 @@ from sonograd.functional.bss_eval import (
     framewise_sdr_blocks,
 )
 from sonograd.functional.cepstral import cosine_basis, generalized_cepstra, log_frequency_maps
+from sonograd.functional.constant_q import (
+    ConstantQBins,
+    constant_q,
+    constant_q_bandwidth,
+    constant_q_bins,
+    constant_q_kernels,
+)
+from sonograd.functional.constant_q_windows import window_shape
 from sonograd.functional.convolution import (
     ConvolutionState,
     PartitionedKernel,
@@ -161,6 +169,7 @@ from sonograd.functional.windows import (
 __all__ = [
     "BSSEval",
     "BiquadKind",
+    "ConstantQBins",
     "ConvolutionState",
     "EmphasisKind",
     "HarmonicFit",
@@ -191,6 +200,10 @@ __all__ = [
     "chroma_filterbank",
     "compressor_gain",
     "compressor_gain_db",
+    "constant_q",
+    "constant_q_bandwidth",
+    "constant_q_bins",
+    "constant_q_kernels",
     "convolve_stream",
     "cosine_basis",
     "crossover_sections",
@@ -317,4 +330,5 @@ __all__ = [
     "volume_mel",
     "volume_mel_filters",
     "wavetable_oscillator",
+    "window_shape",
 ]
