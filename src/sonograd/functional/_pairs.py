@@ -11,6 +11,7 @@ from sonograd.shapes import check_audio, check_floating
 
 __all__ = [
     "Lengths",
+    "center",
     "check_finite",
     "check_pair",
     "map_items",
@@ -172,6 +173,14 @@ def map_items(
         for (e, r), count in zip(pairs, counts.flatten().tolist(), strict=True)
     ]
     return torch.stack(values).reshape(*counts.shape, *values[0].shape)
+
+
+def center(x: Tensor, count: Tensor | int) -> Tensor:
+    """Subtract the mean of the samples that count; padding stays silent."""
+    centered = x - x.sum(-1, keepdim=True) / count
+    if isinstance(count, int):
+        return centered
+    return centered.where(torch.arange(x.shape[-1], device=x.device) < count, 0.0)
 
 
 def ratio_db(signal: Tensor, noise: Tensor) -> Tensor:

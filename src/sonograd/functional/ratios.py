@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional._pairs import Lengths, prepare, ratio_db, result_dtype
+from sonograd.functional._pairs import Lengths, center, prepare, ratio_db, result_dtype
 
 __all__ = [
     "msst_sdr",
@@ -59,7 +59,7 @@ def snr(
     dtype = result_dtype(estimate)
     estimate, reference, count = prepare(estimate, reference, lengths)
     if zero_mean:
-        estimate, reference = _center(estimate, count), _center(reference, count)
+        estimate, reference = center(estimate, count), center(reference, count)
     return ratio_db(_energy(reference), _energy(reference - estimate)).to(dtype)
 
 
@@ -107,7 +107,7 @@ def si_sdr(
     dtype = result_dtype(estimate)
     estimate, reference, count = prepare(estimate, reference, lengths)
     if zero_mean:
-        estimate, reference = _center(estimate, count), _center(reference, count)
+        estimate, reference = center(estimate, count), center(reference, count)
     target = _projection(estimate, reference)
     return ratio_db(_energy(target), _energy(target - estimate)).to(dtype)
 
@@ -155,7 +155,7 @@ def sd_sdr(
     dtype = result_dtype(estimate)
     estimate, reference, count = prepare(estimate, reference, lengths)
     if zero_mean:
-        estimate, reference = _center(estimate, count), _center(reference, count)
+        estimate, reference = center(estimate, count), center(reference, count)
     target = _projection(estimate, reference)
     return ratio_db(_energy(target), _energy(reference - estimate)).to(dtype)
 
@@ -293,14 +293,6 @@ def msst_sdr(estimate: Tensor, reference: Tensor, *, lengths: Lengths | None = N
 
 def _energy(x: Tensor) -> Tensor:
     return x.square().sum(-1)
-
-
-def _center(x: Tensor, count: Tensor | int) -> Tensor:
-    """Subtract the mean of the samples that count; padding stays silent."""
-    centered = x - x.sum(-1, keepdim=True) / count
-    if isinstance(count, int):
-        return centered
-    return centered.where(torch.arange(x.shape[-1], device=x.device) < count, 0.0)
 
 
 def _projection(estimate: Tensor, reference: Tensor) -> Tensor:

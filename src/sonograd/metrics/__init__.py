@@ -5,6 +5,7 @@
 """
 
 from sonograd.metrics.base import Accumulator, Blocks, Score, Statistic
+from sonograd.metrics.bss import CSDR, BSSEvalV3, BSSEvalV4
 from sonograd.metrics.ratios import (
     MSSTSDR,
     SASDR,
@@ -16,9 +17,12 @@ from sonograd.metrics.ratios import (
     USDR,
     ThresholdedSNR,
 )
+from sonograd.metrics.rvm import RVM, RelativeVolumeMel
 
 __all__ = [
+    "CSDR",
     "MSSTSDR",
+    "RVM",
     "SASDR",
     "SDSDR",
     "SIBSS",
@@ -27,7 +31,10 @@ __all__ = [
     "SNR",
     "USDR",
     "Accumulator",
+    "BSSEvalV3",
+    "BSSEvalV4",
     "Blocks",
+    "RelativeVolumeMel",
     "Score",
     "Statistic",
     "ThresholdedSNR",

@@ -1,0 +1,119 @@
+"""Accumulators of BSS eval: all targets of a track at once, frame by frame, streamed."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from sonograd.errors import ParameterError
+from sonograd.functional.bss_eval import bss_eval_blocks, framewise_sdr_blocks
+from sonograd.metrics.base import Accumulator, Blocks
+
+__all__ = ["CSDR", "BSSEvalV3", "BSSEvalV4"]
+
+
+class _Framewise(Accumulator):
+    """Frames of ``window_s`` seconds; the value of a track is the median of its frames."""
+
+    joint: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int,
+        window_s: float = 1.0,
+        hop_s: float = 1.0,
+        silent: Literal["nan", "skip_source", "museval"] = "nan",
+    ) -> None:
+        """Choose the frames.
+
+        Args:
+            sample_rate: In Hz.
+            window_s: Length of a frame in seconds.
+            hop_s: Seconds between frames.
+            silent: As in :func:`~sonograd.functional.bss_eval`.
+        """
+        super().__init__(sample_rate=sample_rate)
+        if not (window_s > 0 and hop_s > 0):
+            raise ParameterError(f"window_s is {window_s} and hop_s {hop_s}; expected more than 0")
+        self.window_s = window_s
+        self.hop_s = hop_s
+        self.silent: Literal["nan", "skip_source", "museval"] = silent
+
+    @property
+    def _frames(self) -> tuple[int, int]:
+        return (
+            max(1, round(self.window_s * self.sample_rate)),
+            max(1, round(self.hop_s * self.sample_rate)),
+        )
+
+
+class CSDR(_Framewise):
+    """Chunk-level SDR: the median over frames of one second of the SDR of BSS eval version 4.
+
+    The number of SiSEC 2018 and of most papers on MUSDB18: take the median over tracks. Only the
+    SDR is computed, see :func:`~sonograd.functional.framewise_sdr`.
+    """
+
+    name: ClassVar[str] = "csdr"
+    value_names: ClassVar[tuple[str, ...]] = ("csdr",)
+
+    def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
+        """Return ``csdr`` with its frames."""
+        return self.measure_blocks(lambda: [(estimate, reference)])
+
+    def measure_blocks(self, blocks: Blocks) -> Mapping[str, Tensor]:
+        """Return ``csdr`` with its frames, of a track in blocks."""
+        window, hop = self._frames
+        sdr = framewise_sdr_blocks(blocks, window=window, hop=hop, silent=self.silent)
+        return {"csdr": sdr}
+
+
+class BSSEvalV4(_Framewise):
+    """BSS eval version 4, images, see :func:`~sonograd.functional.bss_eval`.
+
+    ``bss_v4_residual_dbfs`` is the mean level of the estimate where its reference is silent.
+    """
+
+    name: ClassVar[str] = "bss_v4"
+    value_names: ClassVar[tuple[str, ...]] = (
+        "bss_v4_sdr",
+        "bss_v4_isr",
+        "bss_v4_sir",
+        "bss_v4_sar",
+        "bss_v4_silent_frames",
+        "bss_v4_residual_dbfs",
+    )
+    filters: ClassVar[Literal["v4", "v3"]] = "v4"
+
+    def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
+        """Return the four ratios with their frames, and two numbers about silent frames."""
+        return self.measure_blocks(lambda: [(estimate, reference)])
+
+    def measure_blocks(self, blocks: Blocks) -> Mapping[str, Tensor]:
+        """Return what :meth:`measure` does, of a track in blocks."""
+        window, hop = self._frames
+        result = bss_eval_blocks(
+            blocks, window=window, hop=hop, silent=self.silent, version=self.filters
+        )
+        silent_frames = result.silent.sum(-1).to(torch.float64)
+        ratios = (result.sdr, result.isr, result.sir, result.sar)
+        values = (*ratios, silent_frames, result.residual_dbfs)
+        return dict(zip(self.value_names, values, strict=True))
+
+    def explain(self, names: Sequence[str]) -> str:
+        """Say why there is no value; that no frame is silent needs no explanation."""
+        lost = [name for name in names if not name.endswith("residual_dbfs")]
+        return super().explain(lost) if lost else ""
+
+
+class BSSEvalV3(BSSEvalV4):
+    """BSS eval version 3, images: as :class:`BSSEvalV4`, with filters found for every frame."""
+
+    name: ClassVar[str] = "bss_v3"
+    value_names: ClassVar[tuple[str, ...]] = tuple(
+        name.replace("v4", "v3") for name in BSSEvalV4.value_names
+    )
+    filters: ClassVar[Literal["v4", "v3"]] = "v3"
