@@ -39,6 +39,10 @@ class Criterion(nn.Module, ABC):
             raise ParameterError(f"reduction is {reduction!r}; expected 'mean', 'sum' or 'none'")
         self.reduction = reduction
 
+    @abstractmethod
+    def forward(self, estimate: Any, reference: Tensor) -> Tensor:
+        """Compare; lower is better."""
+
     def extra_repr(self) -> str:
         """Show the reduction."""
         return f"reduction={self.reduction!r}"

@@ -143,8 +143,8 @@ class MixtureInvariant(Criterion):
             ParameterError: If there are too many assignments to try.
             AudioError: If a value is NaN or infinite.
         """
-        estimate, reference = as_float(estimate), as_float(reference)
         chosen = self.assignment(estimate, reference)
+        estimate, reference = as_float(estimate), as_float(reference)
         member = torch.nn.functional.one_hot(chosen, reference.shape[-3]).to(estimate)
         with full_precision(estimate):
             totals = torch.einsum("...sct,...sm->...mct", estimate, member)

@@ -35,9 +35,10 @@ class STFTLoss(Loss):
         w_c \frac{\|A - B\|_F}{\|B\|_F}
         + \frac{w_l}{FT} \sum_{f,t} |\ln A_{ft} - \ln B_{ft}|
         + \frac{w_m}{FT} \sum_{f,t} |A_{ft} - B_{ft}|
-        + \frac{w_p}{FT} \sum_{f,t} 2 (1 - \cos \Delta\phi_{ft})
+        + \frac{w_p}{FT} \sum_{f,t} \Big| \frac{\hat S_{ft}}{A_{ft}} - \frac{S_{ft}}{B_{ft}} \Big|^2
 
-    with :math:`A = \max(|\hat S|, f)` and :math:`B = \max(|S|, f)` of transforms without scaling.
+    with :math:`A = \max(|\hat S|, f)` and :math:`B = \max(|S|, f)` of transforms without scaling;
+    the last term is :math:`2 (1 - \cos \Delta\phi)` above the floor.
     Yamamoto et al., *Parallel WaveGAN*, doi:10.1109/ICASSP40776.2020.9053795, eqs. 4 to 6, one
     value per signal; Steinmetz and Reiss, *auraloss*, 2020. Without phase, squares and scaling of
     the reference, the gradient is computed in closed form, see
@@ -197,9 +198,9 @@ class STFTLoss(Loss):
     def _phase_distance(self, estimate: Tensor, reference: Tensor) -> Tensor:
         if self.batch_coupled:
             return (estimate.angle() - reference.angle()).square().mean()
-        inner = estimate.real * reference.real + estimate.imag * reference.imag
-        cosine = inner / (self._magnitude(estimate) * self._magnitude(reference))
-        return 2 * (1 - cosine).mean(dim=(-2, -1))
+        ours, theirs = (s / self._magnitude(s) for s in (estimate, reference))
+        chord = ours - theirs
+        return (chord.real.square() + chord.imag.square()).mean(dim=(-2, -1))
 
 
 class MultiResolutionSTFT(Loss):
@@ -329,47 +330,29 @@ class RandomResolutionSTFT(Loss):
             reduction: As in :class:`STFTLoss`.
         """
         super().__init__(reduction=reduction)
-        if count < 1 or every < 1:
-            raise ParameterError(f"count is {count} and every {every}; expected at least 1 each")
-        if not 4 <= min_fft <= max_fft or min_fft & (min_fft - 1) or max_fft & (max_fft - 1):
-            raise ParameterError(
-                f"min_fft is {min_fft} and max_fft {max_fft}; expected powers of two, "
-                "4 <= min_fft <= max_fft"
-            )
-        if not 0 < min_hop <= max_hop <= 1:
-            raise ParameterError(
-                f"min_hop is {min_hop} and max_hop {max_hop}; expected 0 < min_hop <= max_hop <= 1"
-            )
-        if not windows:
-            raise ParameterError("windows is empty; expected at least one name")
+        if every < 1:
+            raise ParameterError(f"every is {every}; expected at least 1")
         for name in windows:
             get_window(name, 4)
         check_positive(floor=floor)
         self.count, self.every, self.seed = count, every, seed
-        self.exponents = min_fft.bit_length() - 1, max_fft.bit_length() - 1
-        self.hops = min_hop, max_hop
+        self.fft_range = min_fft, max_fft
+        self.hop_range = min_hop, max_hop
         self.windows = tuple(windows)
         self.weights = SpectralWeights(convergence, log_magnitude, magnitude)
         self.floor, self.quiet, self.batch_coupled = floor, quiet, batch_coupled
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.draw(0)
 
     def draw(self, number: int) -> list[tuple[Resolution, str]]:
         """Return the resolutions and windows of draw ``number``."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-
-        def uniform() -> float:
-            return torch.rand((), generator=generator, dtype=torch.float64).item()
-
-        drawn = []
-        for _ in range(self.count):
-            low, high = self.exponents
-            n_fft = 1 << (low + int(uniform() * (high - low + 1)))
-            win_length = n_fft >> int(uniform() * 3)
-            share = self.hops[0] + uniform() * (self.hops[1] - self.hops[0])
-            hop_length = max(1, round(share * win_length))
-            window = self.windows[int(uniform() * len(self.windows))]
-            drawn.append((Resolution(n_fft, hop_length, win_length), window))
-        return drawn
+        return draw_resolutions(
+            self.seed * 1_000_003 + number,
+            count=self.count,
+            fft_range=self.fft_range,
+            hop_range=self.hop_range,
+            windows=self.windows,
+        )
 
     def per_item(self, estimate: Tensor, reference: Tensor) -> Tensor:
         """Return one value per signal, ``(...)``; a scalar if ``batch_coupled``."""
@@ -450,6 +433,57 @@ class SumAndDifferenceSTFT(Loss):
         total = self.distance.per_item(_sum(estimate), _sum(reference))
         difference = self.distance.per_item(_difference(estimate), _difference(reference))
         return (self.sum_weight * total + self.difference_weight * difference) / 2
+
+
+def draw_resolutions(
+    seed: int,
+    *,
+    count: int,
+    fft_range: tuple[int, int],
+    hop_range: tuple[float, float],
+    windows: Sequence[str],
+) -> list[tuple[Resolution, str]]:
+    """Draw transforms, uniform over the logarithm of their length, and windows for them.
+
+    Args:
+        seed: Of the draw; nothing else matters.
+        count: How many.
+        fft_range: Shortest and longest transform, powers of two.
+        hop_range: Shortest and longest hop, as a share of the window.
+        windows: Names to choose from.
+
+    Raises:
+        ParameterError: If a range is empty or out of bounds.
+    """
+    if count < 1 or not windows:
+        raise ParameterError(
+            f"count is {count} and windows {tuple(windows)}; expected at least one of each"
+        )
+    if not 4 <= fft_range[0] <= fft_range[1] or any(n & (n - 1) for n in fft_range):
+        raise ParameterError(
+            f"transforms from {fft_range[0]} to {fft_range[1]} were asked for; expected powers of "
+            "two, at least 4, the smaller first"
+        )
+    if not 0 < hop_range[0] <= hop_range[1] <= 1:
+        raise ParameterError(
+            f"hops from {hop_range[0]} to {hop_range[1]} of the window were asked for; expected "
+            "numbers in (0, 1], the smaller first"
+        )
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform() -> float:
+        return torch.rand((), generator=generator, dtype=torch.float64).item()
+
+    drawn = []
+    low, high = (n.bit_length() - 1 for n in fft_range)
+    for _ in range(count):
+        n_fft = 1 << (low + int(uniform() * (high - low + 1)))
+        win_length = n_fft >> int(uniform() * 3)
+        share = hop_range[0] + uniform() * (hop_range[1] - hop_range[0])
+        hop_length = max(1, round(share * win_length))
+        window = windows[int(uniform() * len(windows))]
+        drawn.append((Resolution(n_fft, hop_length, win_length), window))
+    return drawn
 
 
 def mean_over_resolutions(
