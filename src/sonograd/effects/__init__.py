@@ -20,6 +20,7 @@ from sonograd.effects.dynamics import (
     TransientShaper,
 )
 from sonograd.effects.equalizers import Crossover, FirEQ, GraphicEQ
+from sonograd.effects.exporters import TARGETS, export
 from sonograd.effects.filters import (
     AllPass,
     BandPass,
@@ -74,6 +75,7 @@ from sonograd.effects.structure import Bypass, Chain, Mix, Parallel, Send, Struc
 from sonograd.params import Curve, Param
 
 __all__ = [
+    "TARGETS",
     "AllPass",
     "AsymmetricClip",
     "AutoPan",
@@ -142,6 +144,7 @@ __all__ = [
     "WaveFolder",
     "Width",
     "effect_types",
+    "export",
     "from_preset",
     "preset",
     "preset_names",

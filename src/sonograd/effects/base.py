@@ -52,6 +52,7 @@ class Effect(nn.Module, ABC):
 
     Attributes:
         params: The parameters, in the order of the unit vector.
+        declared: The same before frequencies were kept below half of the sample rate.
         sample_rate: Of the audio, in Hz.
         channel_counts: Numbers of channels that the effect takes; any if None.
         mixes_channels: Whether channels depend on each other, or on their number.
@@ -60,6 +61,7 @@ class Effect(nn.Module, ABC):
     """
 
     params: tuple[Param, ...] = ()
+    declared: tuple[Param, ...]
     channel_counts: ClassVar[tuple[int, ...] | None] = None
     mixes_channels: bool = False
     audio_inputs: tuple[str, ...] = ()
@@ -111,6 +113,7 @@ class Effect(nn.Module, ABC):
 
     def declare(self, params: Sequence[Param]) -> None:
         """Set :attr:`params` for this object, its frequencies below half of the sample rate."""
+        self.declared = tuple(params)
         self.params = tuple(param.for_rate(self.sample_rate) for param in params)
 
     def options(self) -> dict[str, Any]:

@@ -170,7 +170,9 @@ def _node(name: str, effect: Effect, values: Values) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, Tensor) else value
+    if isinstance(value, Tensor):
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _number(name: str, value: Any) -> Any:
@@ -308,8 +310,8 @@ class _Reader:
         if not isinstance(params, Mapping):
             self.problems.append(f"{place}.params: expected an object.")
             return {}
-        known = {param.name: param for param in effect.params}
-        ranges = {param.name: param for param in type(effect).params} or known
+        # A preset may be used at a lower sample rate, where high frequencies are clamped.
+        known = {param.name: param for param in effect.declared}
         values: dict[str, Any] = {}
         for name, value in params.items():
             if name not in known:
@@ -319,8 +321,8 @@ class _Reader:
                     f"{listed}.{suggest(str(name), known)}"
                 )
                 continue
-            param = ranges.get(name, known[name])
-            items = value if isinstance(value, list) and known[name].per_channel else [value]
+            param = known[name]
+            items = value if isinstance(value, list) and param.per_channel else [value]
             if not items or not all(
                 _is_number(item) and (param.low <= item <= param.high) for item in items
             ):

@@ -5,6 +5,7 @@ A stage is addressed by its name, with one mapping of values each:
 and so are curves and side chains with the place where they act.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Self
@@ -97,6 +98,10 @@ class Structure(Effect):
     def process(self, x: Tensor, memory: Any, values: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
         """Is not used: a structure writes :meth:`advance`."""
         raise NotImplementedError
+
+    @abstractmethod
+    def advance(self, x: Tensor, state: State, values: Values) -> tuple[Tensor, State]:
+        """Process a block, see :meth:`Effect.advance`."""
 
     def init_state(self, batch: int = 1, channels: int = 1) -> State:
         """Return the states of all stages before the first sample."""
