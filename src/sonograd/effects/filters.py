@@ -1,8 +1,8 @@
 """Filters and equalizers."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -37,6 +37,14 @@ __all__ = [
 ]
 
 _FLAT = math.sqrt(0.5)
+_DESIGNS: dict[str, Callable[..., Tensor]] = {
+    "low_shelf": low_shelf_biquad,
+    "peak": peak_biquad,
+    "high_shelf": high_shelf_biquad,
+    "low_pass": low_pass_biquad,
+    "high_pass": high_pass_biquad,
+    "notch": notch_biquad,
+}
 _FREQUENCY = Param("frequency_hz", "Hz", 20.0, 20_000.0, 1000.0, scale="log", moves=True)
 _GAIN = Param("gain_db", "dB", -24.0, 24.0, 0.0, moves=True)
 _CUTOFF = Param("cutoff_hz", "Hz", 20.0, 20_000.0, 1000.0, scale="log", moves=True)
@@ -136,8 +144,10 @@ class _Pass(Effect):
         """Filter; see :func:`~sonograd.functional.butterworth`."""
         cutoff = values["cutoff_hz"]
         if self.order == 1:
-            kind = "low_pass" if self.kind == "low_pass" else "high_pass"
-            return first_order_stream(x, kind, cutoff, memory, sample_rate=self.sample_rate)
+            first: Literal["low_pass", "high_pass"] = (
+                "low_pass" if self.kind == "low_pass" else "high_pass"
+            )
+            return first_order_stream(x, first, cutoff, memory, sample_rate=self.sample_rate)
         states = []
         for k in range(self.order // 2):
             q = 0.5 / math.sin(math.pi * (2 * k + 1) / (2 * self.order))
@@ -175,15 +185,6 @@ class ParametricEQ(Effect):
     shelves only) and ``bandK_q``.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = (
-        "low_shelf",
-        "peak",
-        "high_shelf",
-        "low_pass",
-        "high_pass",
-        "notch",
-    )
-
     def __init__(self, sample_rate: float, *, bands: int | Sequence[str] = 6) -> None:
         """Choose the ``bands``.
 
@@ -196,7 +197,7 @@ class ParametricEQ(Effect):
         super().__init__(sample_rate)
         self.bands = _band_kinds(bands)
         for kind in self.bands:
-            check_option(kind, "the kind of a band", self.kinds)
+            check_option(kind, "the kind of a band", tuple(_DESIGNS))
         count = len(self.bands)
         params: list[Param] = []
         for k, kind in enumerate(self.bands):
@@ -217,14 +218,12 @@ class ParametricEQ(Effect):
         found: dict[int, Tensor] = {}
         for kind in dict.fromkeys(self.bands):  # all bands of a kind are designed at once
             members = [k for k, other in enumerate(self.bands) if other == kind]
-            frequency, gain, q = (
-                torch.cat([v.expand(shape) for v in listed], dim=-1) if None not in listed else None
-                for listed in (
-                    [values.get(f"band{k + 1}_{name}") for k in members]
-                    for name in ("frequency_hz", "gain_db", "q")
-                )
-            )
-            designed = _design(kind, frequency, gain, q, self.sample_rate)
+            joined = {
+                name: torch.cat([values[f"band{k + 1}_{name}"].expand(shape) for k in members], -1)
+                for name in ("frequency_hz", "gain_db", "q")
+                if f"band{members[0] + 1}_{name}" in values
+            }
+            designed = _DESIGNS[kind](**joined, sample_rate=self.sample_rate)
             found.update(zip(members, designed.unbind(-2), strict=True))
         return torch.stack([found[k] for k in range(len(self.bands))], dim=-2)
 
@@ -270,16 +269,3 @@ def _band_kinds(bands: int | Sequence[str]) -> tuple[str, ...]:
     if bands < 3:
         return ("peak",) * bands
     return ("low_shelf", *("peak",) * (bands - 2), "high_shelf")
-
-
-def _design(
-    kind: str, frequency: Tensor | None, gain: Tensor | None, q: Tensor | None, sample_rate: float
-) -> Tensor:
-    assert frequency is not None
-    assert q is not None
-    shelves = {"low_shelf": low_shelf_biquad, "peak": peak_biquad, "high_shelf": high_shelf_biquad}
-    if kind in shelves:
-        assert gain is not None
-        return shelves[kind](frequency, gain, q, sample_rate=sample_rate)
-    passes = {"low_pass": low_pass_biquad, "high_pass": high_pass_biquad, "notch": notch_biquad}
-    return passes[kind](frequency, q, sample_rate=sample_rate)

@@ -122,13 +122,13 @@ class TwoStageLimiter(Effect):
         first, second = memory or (None, None)
         threshold, release = values["threshold_db"], values["release_ms"]
         fixed = [threshold.new_full((1, 1, 1), v) for v in (-10.0, 0.25, 2.0, 200.0)]
-        y, first = self._stage(x, fixed[0], fixed[1], fixed[2], fixed[3], first)
+        y, first = self._compress(x, fixed[0], fixed[1], fixed[2], fixed[3], first)
         steep, attack = fixed[1] / 250, fixed[2] / 2000
-        y, second = self._stage(y, threshold, steep, attack, release, second)
+        y, second = self._compress(y, threshold, steep, attack, release, second)
         makeup = db_to_amplitude(10 * (1 - 0.25) / 2 - threshold)
         return hard_clip(y * makeup.to(y.dtype), 1.0), (first, second)
 
-    def _stage(
+    def _compress(
         self,
         x: Tensor,
         threshold: Tensor,
@@ -156,4 +156,5 @@ def _phases(factor: int) -> Tensor:
     time = torch.arange(-_REACH + 1, _REACH + 1, dtype=torch.float64) - shift
     window = torch.special.i0(7.0 * (1 - (time / _REACH).square()).clamp_min(0).sqrt())
     taps = torch.sinc(time) * window
-    return (taps / taps.sum(-1, keepdim=True)).unsqueeze(1)
+    normal: Tensor = taps / taps.sum(-1, keepdim=True)
+    return normal.unsqueeze(1)

@@ -15,7 +15,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ballistics", "ballistics_adjoint", "has_fast_kernels", "latch", "state_variable"]
+__all__ = [
+    "ballistics",
+    "ballistics_adjoint",
+    "bend",
+    "bend_adjoint",
+    "has_fast_kernels",
+    "latch",
+    "state_variable",
+]
 
 
 @lru_cache(maxsize=1)
@@ -60,9 +68,32 @@ def ballistics_adjoint(
     sums: np.ndarray,
 ) -> None:
     """Run :func:`ballistics` backward; ``sums (rows, 3)`` belong to both factors and the start."""
-    _compiled(_ballistics_adjoint)(
+    _compiled(_ballistics_adjoint, reorder=True)(
         grad, level, follow, rising, keep, start, grad_end, grad_level, sums
     )
+
+
+def bend(log_level: np.ndarray, values: np.ndarray, out: np.ndarray) -> None:
+    """Write ``slope * overshoot + makeup``; ``values (rows, 4)``: threshold, slope, knee, makeup.
+
+    All are in neper. ``out`` may be ``log_level``.
+    """
+    _compiled(_bend)(log_level, values, out)
+
+
+def bend_adjoint(
+    total: np.ndarray,
+    level: np.ndarray,
+    log_level: np.ndarray,
+    values: np.ndarray,
+    sums: np.ndarray,
+) -> None:
+    """Run :func:`bend` backward.
+
+    ``total``, the gradient of the exponent, is replaced by that of ``level``, 0 below the level
+    of silence; ``sums (rows, 4)`` are those of ``values``.
+    """
+    _compiled(_bend_adjoint, reorder=True)(total, level, log_level, values, sums)
 
 
 def latch(
@@ -88,15 +119,19 @@ def state_variable(
     _compiled(_state_variable)(x, g, damping, state, out)
 
 
-@lru_cache(maxsize=8)
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+@lru_cache(maxsize=32)
+def _compiled(function: Callable[..., None], *, reorder: bool = False) -> Callable[..., None]:
+    """Compile; ``reorder`` lets sums be added in any order, in vectors."""
     import numba  # noqa: PLC0415
 
     compiled: Any
+    options: dict[str, Any] = {"nogil": True}
+    if reorder:
+        options["fastmath"] = {"reassoc", "contract", "nsz"}
     try:
-        compiled = numba.njit(cache=True, nogil=True)(function)
+        compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no place on disk for the cache
-        compiled = numba.njit(nogil=True)(function)
+        compiled = numba.njit(**options)(function)
     result: Callable[..., None] = compiled
     return result
 
@@ -156,6 +191,37 @@ def _ballistics_adjoint(grad, level, follow, rising, keep, start, grad_end, grad
         sums[row, 0] = of_rise
         sums[row, 1] = of_both - of_rise
         sums[row, 2] = carried
+
+
+def _bend(log_level, values, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for row in range(log_level.shape[0]):
+        threshold, slope, knee, makeup = values[row]
+        half = 0.5 * knee
+        inverse = 1.0 / max(knee, 1e-9)
+        for n in range(log_level.shape[1]):
+            over = log_level[row, n] - threshold
+            bent = min(max((over + half) * inverse, 0.0), 1.0)
+            out[row, n] = slope * (half * bent * bent + max(over - half, 0.0)) + makeup
+
+
+def _bend_adjoint(total, level, log_level, values, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for row in range(total.shape[0]):
+        threshold, slope, knee, _ = values[row]
+        half = 0.5 * knee
+        inverse = 1.0 / max(knee, 1e-9)
+        of_threshold = of_slope = of_knee = of_makeup = 0.0
+        for n in range(total.shape[1]):
+            over = log_level[row, n] - threshold
+            bent = min(max((over + half) * inverse, 0.0), 1.0)
+            now = np.float64(total[row, n])
+            moved = slope * now * bent
+            of_threshold -= moved
+            of_slope += now * (half * bent * bent + max(over - half, 0.0))
+            of_knee += 0.5 * moved * (1.0 - bent)
+            of_makeup += now
+            total[row, n] = moved / level[row, n] if level[row, n] > 1e-12 else 0.0
+        sums[row, 0], sums[row, 1] = of_threshold, of_slope
+        sums[row, 2], sums[row, 3] = of_knee, of_makeup
 
 
 def _latch(level, limits, state, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
+from sonograd.functional import _kernels
 from sonograd.functional._transforms import (
     differentiated_again,
     gradients_of_plain,
@@ -25,7 +26,6 @@ __all__ = [
 
 _SILENCE = 1e-12  # -240 dB: below it the logarithm of a level is not taken
 _NEPER = math.log(10) / 20  # per dB
-_CHUNK = 1 << 15  # samples bent at once: what is in between stays in the cache
 
 
 def compressor_gain_db(
@@ -165,7 +165,7 @@ def curve_gain(
         return _curve(level, *values).to(level.dtype)
     rows = level.expand(*lead, level.shape[-1]).reshape(lead.numel(), level.shape[-1])
     columns = [v.expand(*lead, 1).reshape(-1, 1) for v in values]
-    gain: Tensor = _Curve.apply(rows.to(values[0].dtype), *columns)  # type: ignore[no-untyped-call]
+    gain: Tensor = _Curve.apply(rows.to(values[0].dtype).contiguous(), *columns)  # type: ignore[no-untyped-call]
     return gain.reshape(*lead, -1).to(level.dtype)
 
 
@@ -190,11 +190,13 @@ class _Curve(torch.autograd.Function):
     def forward(
         ctx: Any, level: Tensor, threshold: Tensor, slope: Tensor, knee: Tensor, makeup: Tensor
     ) -> Tensor:
-        gain = torch.empty_like(level)
-        for row, begin in _chunks(level):
-            piece = (slice(row, row + 1), slice(begin, begin + _CHUNK))
-            values = (v[row : row + 1] for v in (threshold, slope, knee, makeup))
-            gain[piece] = _curve(level[piece], *values)
+        if _fast(level):
+            gain = level.clamp_min(_SILENCE).log_()
+            values = torch.cat([threshold, slope, knee, makeup], dim=-1).to(torch.float64)
+            _kernels.bend(gain.numpy(), values.numpy(), gain.numpy())
+            gain = gain.exp_()
+        else:
+            gain = _curve(level, threshold, slope, knee, makeup)
         ctx.save_for_backward(level, threshold, slope, knee, makeup, gain)
         return gain
 
@@ -204,25 +206,23 @@ class _Curve(torch.autograd.Function):
         inputs = (level, threshold, slope, knee, makeup)
         if differentiated_again():
             return gradients_of_plain(_curve, inputs, (grad,))
-        grad_level = torch.empty_like(level)
-        sums = level.new_zeros(4, len(level), dtype=_wide(level))
-        for row, begin in _chunks(level):
-            piece = (slice(row, row + 1), slice(begin, begin + _CHUNK))
-            now = level[piece]
-            bent, over = _bend(now, threshold[row : row + 1], knee[row : row + 1])
-            total = grad[piece] * gain[piece]
-            moved = slope[row] * total * bent
-            audible = now > _SILENCE
-            grad_level[piece] = torch.where(audible, moved / now.clamp_min(_SILENCE), 0.0)
-            sums[0, row] -= moved.sum()
-            sums[1, row] += torch.dot(total[0], over[0])
-            sums[2, row] += torch.dot(moved[0], 1 - bent[0]) / 2
-            sums[3, row] += total.sum()
-        return (grad_level, *(v[:, None].to(level.dtype) for v in sums))
+        total = (grad * gain).contiguous()
+        if _fast(level):
+            log = level.clamp_min(_SILENCE).log_()
+            values = torch.cat([threshold, slope, knee, makeup], dim=-1).to(torch.float64)
+            sums = torch.empty_like(values)
+            arrays = (total, level.detach(), log, values, sums)
+            _kernels.bend_adjoint(*(v.numpy() for v in arrays))
+            return (total, *sums.to(level.dtype).split(1, dim=-1))
+        bent, over = _bend(level, threshold, knee)
+        moved = slope * total * bent
+        of_values = (-moved, total * over, moved * (1 - bent) / 2, total)
+        of_level = torch.where(level > _SILENCE, moved / level.clamp_min(_SILENCE), 0.0)
+        return (of_level, *(v.sum(-1, keepdim=True) for v in of_values))
 
 
-def _chunks(level: Tensor) -> list[tuple[int, int]]:
-    return [(row, n) for row in range(len(level)) for n in range(0, level.shape[-1], _CHUNK)]
+def _fast(x: Tensor) -> bool:
+    return x.device.type == "cpu" and _kernels.has_fast_kernels()
 
 
 def _wide(x: Tensor) -> torch.dtype:
