@@ -1,5 +1,6 @@
 """Names of other libraries on our layers: a program changes one import line.
 
+* :mod:`sonograd.compat.audiocraft` - audiocraft's ``metrics.rvm``
 * :mod:`sonograd.compat.auraloss` - auraloss 0.4 (``time``, ``freq``, ``perceptual``)
 * :mod:`sonograd.compat.nnaudio` - nnAudio 0.3 (``features``, ``Spectrogram``, ``utils``), and its
   first release under :mod:`sonograd.compat.nnaudio.v1`
@@ -8,7 +9,7 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["auraloss", "nnaudio"]
+__all__ = ["audiocraft", "auraloss", "nnaudio"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,6 @@
 """The mathematics of sound, each piece once: pure functions of tensors."""
 
 from sonograd.functional._kernels import has_fast_kernels
-from sonograd.functional.additive import additive, additive_stream, inharmonic_ratios
 from sonograd.functional.assignment import best_permutation
 from sonograd.functional.ballistics import (
     TimeConvention,
@@ -80,6 +79,14 @@ from sonograd.functional.lattice import (
     polynomial_to_reflections,
     reflections_to_polynomial,
 )
+from sonograd.functional.loudness import (
+    k_weighting_sos,
+    loudness_lufs,
+    loudness_lufs_blocks,
+    loudness_range_lu,
+    momentary_loudness_lufs,
+    short_term_loudness_lufs,
+)
 from sonograd.functional.masking import (
     center_mask,
     harmonic_percussive_masks,
@@ -92,6 +99,7 @@ from sonograd.functional.noise import draw_seeds, filtered_noise, seeded_noise
 from sonograd.functional.order_statistics import median, median_filter
 from sonograd.functional.oscillators import oscillator, running_phase
 from sonograd.functional.pairwise import inner_products
+from sonograd.functional.partials import additive, additive_stream, inharmonic_ratios
 from sonograd.functional.pcen import exponential_average, pcen
 from sonograd.functional.pitch import PitchTrack, difference_function, track_pitch
 from sonograd.functional.ratios import (
@@ -130,6 +138,13 @@ from sonograd.functional.scales import (
 from sonograd.functional.scans import linear_scan
 from sonograd.functional.sliding import sliding_maximum, sliding_sum
 from sonograd.functional.spectral import istft, overlap_add, stft
+from sonograd.functional.spectral_measures import (
+    BleedlessFullness,
+    bleedless_fullness,
+    l1_frequency,
+    log_spectral_distance,
+    multi_resolution_stft_distance,
+)
 from sonograd.functional.state_variable import state_variable_filter
 from sonograd.functional.stft_distances import (
     Resolution,
@@ -139,6 +154,9 @@ from sonograd.functional.stft_distances import (
 )
 from sonograd.functional.strings import plucked_string
 from sonograd.functional.time_varying import time_varying_filter
+from sonograd.functional.true_peak import (
+    true_peak_dbtp,
+)
 from sonograd.functional.voice import formant_response, pulse_train
 from sonograd.functional.waveguides import delay_loop, plucked_shape, string_loop
 from sonograd.functional.wavetables import (
@@ -169,6 +187,7 @@ from sonograd.functional.windows import (
 __all__ = [
     "BSSEval",
     "BiquadKind",
+    "BleedlessFullness",
     "ConstantQBins",
     "ConvolutionState",
     "EmphasisKind",
@@ -193,6 +212,7 @@ __all__ = [
     "biquad_stream",
     "blackman",
     "blackman_harris",
+    "bleedless_fullness",
     "bss_eval",
     "bss_eval_blocks",
     "butterworth",
@@ -260,7 +280,9 @@ __all__ = [
     "istft",
     "k_weighting",
     "k_weighting_gain",
+    "k_weighting_sos",
     "kaiser",
+    "l1_frequency",
     "lattice_filter",
     "lfilter",
     "limiter_gain_db",
@@ -269,6 +291,10 @@ __all__ = [
     "linear_scan",
     "linkwitz_riley",
     "log_frequency_maps",
+    "log_spectral_distance",
+    "loudness_lufs",
+    "loudness_lufs_blocks",
+    "loudness_range_lu",
     "low_pass_biquad",
     "low_shelf_biquad",
     "magnitude_distance",
@@ -281,7 +307,9 @@ __all__ = [
     "modal_biquad",
     "modal_decay",
     "modal_filter",
+    "momentary_loudness_lufs",
     "msst_sdr",
+    "multi_resolution_stft_distance",
     "noise_reverb_impulse",
     "notch_biquad",
     "oscillator",
@@ -306,6 +334,7 @@ __all__ = [
     "sd_sdr",
     "sdr",
     "seeded_noise",
+    "short_term_loudness_lufs",
     "si_bss_eval",
     "si_sdr",
     "si_snr",
@@ -326,6 +355,7 @@ __all__ = [
     "thresholded_snr",
     "time_varying_filter",
     "track_pitch",
+    "true_peak_dbtp",
     "usdr",
     "volume_mel",
     "volume_mel_filters",

@@ -4,8 +4,25 @@
 :mod:`sonograd.functional`.
 """
 
-from sonograd.metrics.base import Accumulator, Blocks, Score, Statistic
-from sonograd.metrics.bss import CSDR, BSSEvalV3, BSSEvalV4
+from sonograd.metrics.base import (
+    Accumulator,
+    Blocks,
+    Score,
+    Statistic,
+)
+from sonograd.metrics.bss import (
+    CSDR,
+    BSSEvalV3,
+    BSSEvalV4,
+)
+from sonograd.metrics.catalog import (
+    ACCUMULATORS,
+    make_accumulators,
+)
+from sonograd.metrics.loudness import (
+    LoudnessDifference,
+    TruePeak,
+)
 from sonograd.metrics.ratios import (
     MSSTSDR,
     SASDR,
@@ -17,11 +34,26 @@ from sonograd.metrics.ratios import (
     USDR,
     ThresholdedSNR,
 )
-from sonograd.metrics.rvm import RVM, RelativeVolumeMel
+from sonograd.metrics.rvm import (
+    RVM,
+    RelativeVolumeMel,
+)
+from sonograd.metrics.spectral import (
+    BleedlessFullnessScore,
+    L1Frequency,
+    LogSpectralDistance,
+    MRSTFTDistance,
+)
+from sonograd.metrics.speech import (
+    PESQ,
+    STOI,
+)
 
 __all__ = [
+    "ACCUMULATORS",
     "CSDR",
     "MSSTSDR",
+    "PESQ",
     "RVM",
     "SASDR",
     "SDSDR",
@@ -29,13 +61,21 @@ __all__ = [
     "SISDR",
     "SISNR",
     "SNR",
+    "STOI",
     "USDR",
     "Accumulator",
     "BSSEvalV3",
     "BSSEvalV4",
+    "BleedlessFullnessScore",
     "Blocks",
+    "L1Frequency",
+    "LogSpectralDistance",
+    "LoudnessDifference",
+    "MRSTFTDistance",
     "RelativeVolumeMel",
     "Score",
     "Statistic",
     "ThresholdedSNR",
+    "TruePeak",
+    "make_accumulators",
 ]

@@ -1,0 +1,5 @@
+"""Names of audiocraft."""
+
+from sonograd.compat.audiocraft import metrics
+
+__all__ = ["metrics"]
