@@ -4,9 +4,12 @@ from sonograd.frontends.base import FrontEnd, present
 from sonograd.frontends.cepstral import MFCC, CombinedFrequencyPeriodicity
 from sonograd.frontends.compression import PCEN, LogCompression
 from sonograd.frontends.constant_q import ConstantQ, VariableQ
+from sonograd.frontends.export import exportable
 from sonograd.frontends.gammatone import GammatoneFilterbank, GammatoneSpectrogram
 from sonograd.frontends.griffin_lim import GriffinLim
 from sonograd.frontends.harmony import Chroma, HarmonicPercussive
+from sonograd.frontends.invertible import AnalysisStream, InvertibleConstantQ, SynthesisStream
+from sonograd.frontends.learned import LearnedDecoder, LearnedFilterbank
 from sonograd.frontends.mel import MelSpectrogram
 from sonograd.frontends.stft import STFT
 
@@ -14,6 +17,7 @@ __all__ = [
     "MFCC",
     "PCEN",
     "STFT",
+    "AnalysisStream",
     "Chroma",
     "CombinedFrequencyPeriodicity",
     "ConstantQ",
@@ -22,8 +26,13 @@ __all__ = [
     "GammatoneSpectrogram",
     "GriffinLim",
     "HarmonicPercussive",
+    "InvertibleConstantQ",
+    "LearnedDecoder",
+    "LearnedFilterbank",
     "LogCompression",
     "MelSpectrogram",
+    "SynthesisStream",
     "VariableQ",
+    "exportable",
     "present",
 ]

@@ -68,6 +68,13 @@ from sonograd.functional.frequency_estimation import (
     frequency_bound_hz,
     refine_frequency,
 )
+from sonograd.functional.gabor_frame import (
+    GaborFrame,
+    GaborSpectrum,
+    gabor_analysis,
+    gabor_frame,
+    gabor_synthesis,
+)
 from sonograd.functional.gammatone import gammatone_filterbank, gammatone_frequencies, gammatone_sos
 from sonograd.functional.glottal import glottal_harmonics, glottal_pulse
 from sonograd.functional.graphic_eq import graphic_eq_centers, graphic_eq_sections
@@ -79,6 +86,7 @@ from sonograd.functional.lattice import (
     polynomial_to_reflections,
     reflections_to_polynomial,
 )
+from sonograd.functional.learned_filters import gabor_kernels, sinc_kernels
 from sonograd.functional.loudness import (
     k_weighting_sos,
     loudness_lufs,
@@ -114,6 +122,7 @@ from sonograd.functional.ratios import (
     usdr,
 )
 from sonograd.functional.recursion import lfilter, sosfilt, sosfilt_stream
+from sonograd.functional.resampling import resample
 from sonograd.functional.reverbs import noise_reverb_impulse
 from sonograd.functional.rvm import (
     db_to_scale,
@@ -191,6 +200,8 @@ __all__ = [
     "ConstantQBins",
     "ConvolutionState",
     "EmphasisKind",
+    "GaborFrame",
+    "GaborSpectrum",
     "HarmonicFit",
     "PartitionedKernel",
     "PitchTrack",
@@ -253,6 +264,10 @@ __all__ = [
     "framewise_sdr_blocks",
     "frequency_bound_hz",
     "frequency_response",
+    "gabor_analysis",
+    "gabor_frame",
+    "gabor_kernels",
+    "gabor_synthesis",
     "gammatone_filterbank",
     "gammatone_frequencies",
     "gammatone_sos",
@@ -328,6 +343,7 @@ __all__ = [
     "reflections_to_polynomial",
     "relative_volume_mel",
     "repetition_mask",
+    "resample",
     "running_phase",
     "sa_sdr",
     "scale_to_db",
@@ -338,6 +354,7 @@ __all__ = [
     "si_bss_eval",
     "si_sdr",
     "si_snr",
+    "sinc_kernels",
     "sine",
     "sliding_maximum",
     "sliding_sum",

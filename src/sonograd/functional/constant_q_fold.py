@@ -295,6 +295,9 @@ def fold(
     before = plan.margin * hop
     after = (blocks - 1) * step * hop + size - before - samples
     flat = x.reshape(-1, samples) if x.numel() else x.new_zeros(x.shape[:-1].numel(), samples)
+    if 0 in x.shape[:-1]:  # There is no FFT of nothing.
+        dtype = torch.promote_types(x.dtype, torch.complex64)
+        return x.new_zeros(*x.shape[:-1], plan.groups[-1].stop, frames, dtype=dtype)
     cut = extend(flat, -before, samples + after, pad_mode=pad_mode).unfold(-1, size, step * hop)
     kept = slice(plan.margin, plan.margin + step)
     if x.numel() <= _SCRATCH or not may_work_in_pieces(x, *weights):

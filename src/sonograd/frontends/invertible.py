@@ -1,0 +1,383 @@
+"""A constant-Q transform from which the signal comes back: exact, whole or block by block."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sonograd.errors import ParameterError, ShapeError
+from sonograd.frontends.base import FrontEnd, check_signal
+from sonograd.frontends.tables import Tables
+from sonograd.functional.constant_q import C1_HZ, constant_q_bins
+from sonograd.functional.convolution import fast_length
+from sonograd.functional.gabor_frame import (
+    GaborFrame,
+    GaborSpectrum,
+    cut_slices,
+    gabor_analysis,
+    gabor_frame,
+    gabor_synthesis,
+    join_slices,
+    slice_count,
+    slice_window,
+)
+
+__all__ = ["AnalysisStream", "InvertibleConstantQ", "SynthesisStream"]
+
+_KEPT_FRAMES = 4
+
+
+class InvertibleConstantQ(FrontEnd, Tables):
+    r"""Constant-Q transform with an exact inverse, for any signal.
+
+    A non-stationary Gabor frame, see :func:`~sonograd.functional.gabor_frame`: the window of a bin
+    lies on the spectrum between the centers of its neighbors, and the bins of an octave share a
+    rate that just holds them. What lies below and above the bins is kept as well, so that
+    ``inverse(layer(x))`` is ``x``, to rounding, whatever ``x`` is. Two modes:
+
+    - whole signal, by default: one transform of everything. There are less than 3 real numbers for
+      each sample; the signal is taken as periodic, so that its end touches its beginning.
+    - sliced, with ``sliced=True``: slices of fixed length that overlap and fade into each other,
+      for signals of any length and for streams (:meth:`stream`). With the overlap of a quarter
+      there are a third more numbers, at most 4 for each sample. Coefficients get an axis of slices
+      before the bins.
+
+    The result is a :class:`~sonograd.functional.GaborSpectrum`: a tensor for each octave.
+
+    Attributes:
+        slice_length: Samples in a slice, or None.
+        overlap: Samples that a slice shares with the next.
+    """
+
+    first_frequencies: Tensor
+    slice_window: Tensor
+
+    def __init__(
+        self,
+        *,
+        sample_rate: float = 22050,
+        fmin: float = C1_HZ,
+        fmax: float | None = None,
+        n_bins: int | None = None,
+        bins_per_octave: int = 12,
+        sliced: bool = False,
+        slice_length: int | None = None,
+        overlap: int | None = None,
+    ) -> None:
+        """Lay out the bins and, for slices, design the frame.
+
+        Args:
+            sample_rate: Samples per second.
+            fmin: Frequency of the lowest bin in Hz.
+            fmax: The highest frequency in Hz, in place of ``n_bins``.
+            n_bins: How many bins. By default, without ``fmax`` too, as many as have room for their
+                upper neighbor below half the sample rate.
+            bins_per_octave: Bins per doubling of the frequency.
+            sliced: Work in slices.
+            slice_length: Samples in a slice, an even number; by default eight periods of the
+                lowest bin's bandwidth, rounded up to a length for fast FFTs.
+            overlap: Samples that a slice shares with the next, up to half of it; by default a
+                quarter.
+
+        Raises:
+            ParameterError: If a number is out of range, or the highest bin lies above half the
+                sample rate.
+        """
+        super().__init__(sample_rate=sample_rate)
+        if fmax is None and n_bins is None and 0 < fmin < sample_rate / 2 and bins_per_octave >= 1:
+            room = bins_per_octave * math.log2(sample_rate / 2 / fmin)
+            n_bins = max(1, math.floor(room + 1e-9))
+        bins = constant_q_bins(
+            sample_rate=sample_rate,
+            fmin=fmin,
+            fmax=fmax,
+            n_bins=n_bins,
+            bins_per_octave=bins_per_octave,
+        )
+        self.bins_per_octave = bins_per_octave
+        self.add_table("first_frequencies", bins.frequencies)
+        ratio = 2 ** (1 / bins_per_octave)
+        lowest, highest = float(bins.frequencies[0]), float(bins.frequencies[-1])
+        self._edges = [lowest / ratio, *bins.frequencies.tolist(), highest * ratio]
+        self._frames: dict[tuple[int, torch.dtype, torch.device], GaborFrame] = {}
+        self.slice_length: int | None = None
+        self.overlap = 0
+        if sliced:
+            self._prepare_slices(slice_length, overlap)
+        elif slice_length is not None or overlap is not None:
+            raise ParameterError(
+                f"slice_length is {slice_length} and overlap {overlap}, but sliced is False; "
+                "pass sliced=True"
+            )
+
+    def _prepare_slices(self, slice_length: int | None, overlap: int | None) -> None:
+        if slice_length is None:
+            width = self._edges[2] - self._edges[0]
+            slice_length = 8 * fast_length(math.ceil(self.sample_rate / width))
+        if slice_length < 4 or slice_length % 2:
+            raise ParameterError(
+                f"slice_length is {slice_length}; expected an even number, at least 4"
+            )
+        self.overlap = slice_length // 4 if overlap is None else overlap
+        self.slice_length = slice_length
+        self.add_table("slice_window", slice_window(slice_length, self.overlap))
+        self._frame(slice_length, torch.zeros((), dtype=torch.float32, device="cpu"))
+
+    @property
+    def frequencies(self) -> Tensor:
+        """Center frequencies in Hz, ``(bins,)``."""
+        return self.first_frequencies
+
+    def redundancy(self, samples: int | None = None) -> float:
+        """Return how many real numbers there are for each sample.
+
+        Args:
+            samples: Length of the signal; needed unless the layer works in slices, for which this
+                is the limit for long signals.
+        """
+        if self.slice_length is not None:
+            frame = self._frame(self.slice_length, self.first_frequencies)
+            return frame.redundancy * frame.size / (frame.size - self.overlap)
+        if samples is None or samples < 1:
+            raise ParameterError(f"samples is {samples}; expected the length of a signal")
+        frame = self._frame(_whole_size(samples), self.first_frequencies)
+        return frame.redundancy * frame.size / samples
+
+    def forward(self, x: Tensor) -> GaborSpectrum:  # type: ignore[override]
+        """Transform signals ``(..., samples)``.
+
+        Returns:
+            The coefficients of every octave, ``(..., bins, frames)``, or in slices
+            ``(..., slices, bins, frames)``, and of what lies below and above.
+
+        Raises:
+            ShapeError: If ``x`` is a scalar, or not real and floating-point.
+            ParameterError: If a sample is NaN or infinite.
+        """
+        x = check_signal(x)
+        samples = x.shape[-1]
+        if self.slice_length is not None:
+            window = self.table("slice_window", x)
+            return self._analyze(cut_slices(x, window, overlap=self.overlap), samples)
+        size = _whole_size(samples)
+        return self._analyze(torch.nn.functional.pad(x, (0, size - samples)), samples)
+
+    def inverse(self, spectrum: GaborSpectrum, length: int | None = None) -> Tensor:
+        """Return the signals with these coefficients, ``(..., samples)``.
+
+        If the coefficients have been changed, it is the signal nearest to them in the least-squares
+        sense (in slices: slice by slice).
+
+        Args:
+            spectrum: What :meth:`forward` gave, or the same with other values.
+            length: Samples to return, cut or filled with zeros; those of the signal, if None.
+
+        Raises:
+            ShapeError: If the coefficients are not those of a layer like this one.
+            ParameterError: If ``length`` is negative.
+        """
+        samples = spectrum.samples
+        if length is not None and length < 0:
+            raise ParameterError(f"length is {length}; expected at least 0")
+        size = self.slice_length or _whole_size(samples)
+        frame = self._frame(size, spectrum.low)
+        self._check(spectrum, frame)
+        signal = gabor_synthesis(spectrum, frame)
+        if self.slice_length is not None:
+            window = self.table("slice_window", signal)
+            signal = join_slices(signal, window, overlap=self.overlap, samples=samples)
+        signal = signal[..., :samples]
+        return signal if length is None else torch.nn.functional.pad(signal, (0, length - samples))
+
+    def magnitudes(self, spectrum: GaborSpectrum, *, frames: int) -> Tensor:
+        """Return magnitudes on one raster for all bins, to be looked at.
+
+        Args:
+            spectrum: What :meth:`forward` gave.
+            frames: How many, evenly spaced from the beginning of the signal to its end.
+
+        Returns:
+            ``(..., bins, frames)``: of each bin the coefficient nearest in time.
+        """
+        if frames < 1:
+            raise ParameterError(f"frames is {frames}; expected at least 1")
+        device = spectrum.low.device
+        time = (torch.arange(frames, device=device) + 0.5) * (spectrum.samples / frames)
+        if self.slice_length is None:
+            share = time / _whole_size(spectrum.samples)
+            return torch.cat(
+                [
+                    octave[..., (share * octave.shape[-1]).long()].abs()
+                    for octave in spectrum.octaves
+                ],
+                -2,
+            )
+        size, step = self.slice_length, self.slice_length - self.overlap
+        number = ((time + self.overlap / 2) / step).long()
+        place = time + self.overlap - number * step
+        fade = self.table("slice_window", spectrum.low)[place.long()]
+        rows = []
+        for octave in spectrum.octaves:
+            flat = octave.abs().transpose(-3, -2).flatten(-2)
+            position = (place * (octave.shape[-1] / size)).long()
+            rows.append(flat[..., number * octave.shape[-1] + position] / fade)
+        return torch.cat(rows, -2)
+
+    def stream(self) -> "AnalysisStream":
+        """Begin to transform a signal that arrives in blocks; the layer must work in slices."""
+        return AnalysisStream(self)
+
+    def inverse_stream(self) -> "SynthesisStream":
+        """Begin to restore a signal from slices that arrive one after the other."""
+        return SynthesisStream(self)
+
+    def _analyze(self, x: Tensor, samples: int) -> GaborSpectrum:
+        frame = self._frame(x.shape[-1], x)
+        return gabor_analysis(x, frame)._replace(samples=samples)
+
+    def _frame(self, size: int, like: Tensor) -> GaborFrame:
+        """Return the frame for signals of ``size`` samples; the latest few are kept."""
+        dtype = like.dtype.to_real() if like.is_complex() else like.dtype
+        key = (size, dtype, like.device)
+        if key not in self._frames:
+            frame = gabor_frame(
+                self._edges, sample_rate=self.sample_rate, size=size, group=self.bins_per_octave
+            )
+            while len(self._frames) >= _KEPT_FRAMES:
+                del self._frames[next(iter(self._frames))]
+            self._frames[key] = frame.to(like)
+        return self._frames[key]
+
+    def _check(self, spectrum: GaborSpectrum, frame: GaborFrame) -> None:
+        got = [tuple(octave.shape[-2:]) for octave in spectrum.octaves]
+        expected = [(band.bins, band.frames) for band in frame.bands]
+        edges = [spectrum.low.shape[-1], spectrum.high.shape[-1]]
+        if got != expected or edges != [frame.low_frames, frame.high_frames]:
+            raise ShapeError(
+                f"spectrum has octaves of (bins, frames) {got}, with {edges} frames below and "
+                f"above; expected {expected}, with {[frame.low_frames, frame.high_frames]}: what "
+                "this layer gives for as many samples"
+            )
+        if self.slice_length is not None:
+            count = slice_count(spectrum.samples, size=frame.size, overlap=self.overlap)
+            if spectrum.low.ndim < 2 or spectrum.low.shape[-2] != count:
+                raise ShapeError(
+                    f"spectrum.low has shape {tuple(spectrum.low.shape)}; expected (..., {count}, "
+                    f"{frame.low_frames}): {count} slices for {spectrum.samples} samples"
+                )
+
+    def extra_repr(self) -> str:
+        """Return what is printed between the parentheses."""
+        return (
+            f"sample_rate={self.sample_rate}, n_bins={len(self._edges) - 2}, "
+            f"fmin={self._edges[1]:.6g}, bins_per_octave={self.bins_per_octave}, "
+            f"slice_length={self.slice_length}, overlap={self.overlap}"
+        )
+
+
+def _whole_size(samples: int) -> int:
+    """Return the length at which a signal is transformed as a whole."""
+    return 2 * fast_length(max(1, (samples + 1) // 2))
+
+
+class AnalysisStream:
+    """Transform a signal that arrives in blocks of any size.
+
+    All slices together are, to rounding, what the layer gives for the whole signal.
+    """
+
+    def __init__(self, layer: InvertibleConstantQ) -> None:
+        """Start before the first sample of ``layer``, which must work in slices."""
+        if layer.slice_length is None:
+            raise ParameterError("this layer works on whole signals; pass sliced=True to stream")
+        self.layer = layer
+        self.size = layer.slice_length
+        self._rest: Tensor | None = None
+        self._received = self._taken = 0
+        self._finished = False
+
+    def push(self, block: Tensor) -> GaborSpectrum:
+        """Take the next ``(..., samples)``; return the slices that are complete, perhaps none.
+
+        Its ``samples`` are those received until now.
+
+        Raises:
+            ShapeError: If ``block`` has other leading dimensions than the ones before.
+            ParameterError: If the stream has been finished.
+        """
+        self._check_open()
+        block = check_signal(block, name="block")
+        if self._rest is None:
+            self._rest = block.new_zeros(*block.shape[:-1], self.layer.overlap)
+        elif self._rest.shape[:-1] != block.shape[:-1]:
+            raise ShapeError(
+                f"block has shape {tuple(block.shape)}; expected "
+                f"{(*self._rest.shape[:-1], 'samples')}, as the blocks before"
+            )
+        self._received += block.shape[-1]
+        return self._take(torch.cat([self._rest, block], -1))
+
+    def finish(self) -> GaborSpectrum:
+        """End the signal; return the slices that are left."""
+        self._check_open()
+        self._finished = True
+        overlap = self.layer.overlap
+        rest = torch.zeros(overlap) if self._rest is None else self._rest
+        left = slice_count(self._received, size=self.size, overlap=overlap) - self._taken
+        missing = (left - 1) * (self.size - overlap) + self.size - rest.shape[-1]
+        return self._take(torch.nn.functional.pad(rest, (0, missing)) if left else rest)
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise ParameterError("this stream is finished; start another one with stream()")
+
+    def _take(self, waiting: Tensor) -> GaborSpectrum:
+        step = self.size - self.layer.overlap
+        count = max(0, (waiting.shape[-1] - self.size) // step + 1)
+        self._taken += count
+        self._rest = waiting[..., count * step :].clone()
+        if count:
+            slices = waiting.unfold(-1, self.size, step)
+        else:
+            slices = waiting.new_zeros(*waiting.shape[:-1], 0, self.size)
+        window = self.layer.table("slice_window", waiting)
+        return self.layer._analyze(slices * window, self._received)
+
+
+class SynthesisStream:
+    """Restore a signal from slices that arrive one after the other.
+
+    All blocks together are, to rounding, what the inverse of the layer gives for all slices.
+    """
+
+    def __init__(self, layer: InvertibleConstantQ) -> None:
+        """Start before the first slice of ``layer``, which must work in slices."""
+        if layer.slice_length is None:
+            raise ParameterError("this layer works on whole signals; pass sliced=True to stream")
+        self.layer = layer
+        self.size = layer.slice_length
+        self._tail: Tensor | None = None
+        self._ready = -layer.overlap
+        self._emitted = 0
+
+    def push(self, spectrum: GaborSpectrum) -> Tensor:
+        """Take the next slices; return the samples that are final now, ``(..., samples)``."""
+        layer, step = self.layer, self.size - self.layer.overlap
+        frame = layer._frame(self.size, spectrum.low)
+        slices = gabor_synthesis(spectrum, frame)
+        slices = slices * layer.table("slice_window", slices)
+        if self._tail is None:
+            self._tail = slices.new_zeros(*slices.shape[:-2], layer.overlap)
+        tails = torch.cat([self._tail.unsqueeze(-2), slices[..., step:]], -2)
+        self._tail = tails[..., -1, :]
+        body = slices[..., :step] + torch.nn.functional.pad(
+            tails[..., :-1, :], (0, step - layer.overlap)
+        )
+        block = body.flatten(-2)
+        # The first samples lie before the signal, the last ones may lie after it.
+        start = max(0, -self._ready)
+        self._ready += block.shape[-1]
+        stop = max(min(self._ready, spectrum.samples), self._emitted)
+        block = block[..., start : start + stop - self._emitted]
+        self._emitted = stop
+        return block
