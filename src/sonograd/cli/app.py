@@ -40,9 +40,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "sonograd.cli.songs:songs",
         "Make synthetic multitrack songs to train and test with.",
     ),
+    "render": ("sonograd.cli.render:render", "Run a chain of effects on files."),
+    "effects": (
+        "sonograd.cli.effects:effects",
+        "List effects with their parameters, or print a preset.",
+    ),
+    "spectrogram": ("sonograd.cli.spectrogram:spectrogram", "Draw sound: frequency over time."),
     "doctor": ("sonograd.cli.doctor:doctor", "Show versions, devices, speed, and what is missing."),
     "config": ("sonograd.cli.config:config", "Make the folder of a new model."),
     "train": ("sonograd.cli.train:train", "Train a model on a folder of songs."),
+    "plot-history": ("sonograd.cli.plot_history:plot_history", "Draw how a training went."),
+    "download": ("sonograd.cli.download:download", "Put a published model into a folder of yours."),
 }
 
 app = App(

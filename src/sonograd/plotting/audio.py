@@ -13,16 +13,20 @@ from torch import Tensor
 
 from sonograd.errors import MissingExtraError, ParameterError, ShapeError
 from sonograd.functional import stft
+from sonograd.plotting.axes import clock, frequency_marks, time_marks
+from sonograd.plotting.spectrograms import Picture, PictureMaker, SpectrogramKind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["compare", "spectrogram", "waveform"]
+__all__ = ["compare", "draw", "spectrogram", "waveform"]
 
 _COLUMNS = 1200  # resolution of a picture in time
 _ROWS = 320  # resolution of a picture in frequency
 _SECONDS_PER_INCH = 2.0
+_DECIBELS = "dB below the loudest point"
+_COLORBARS = {"chroma": "share of the strongest", "mfcc": "coefficient"}
 
 
 def waveform(audio: Tensor, *, sample_rate: int, title: str = "") -> "Figure":
@@ -48,22 +52,76 @@ def waveform(audio: Tensor, *, sample_rate: int, title: str = "") -> "Figure":
 
 
 def spectrogram(
-    audio: Tensor, *, sample_rate: int, title: str = "", n_fft: int = 4096, floor_db: float = -80.0
+    audio: Tensor,
+    *,
+    sample_rate: float,
+    title: str = "",
+    kind: SpectrogramKind = "stft",
+    n_fft: int = 4096,
+    bins_per_octave: int = 36,
+    fmin: float | None = None,
+    fmax: float | None = None,
+    floor_db: float = -80.0,
 ) -> "Figure":
-    """Draw the power spectrogram of a signal in dB on a logarithmic frequency axis.
+    """Draw a spectrogram of a signal.
 
     Args:
         audio: ``(channels, samples)`` or ``(samples,)``; power is averaged over channels.
         sample_rate: In Hz.
         title: Written above.
-        n_fft: FFT length in samples.
+        kind: ``"stft"``, on a logarithmic frequency axis; ``"mel"`` and ``"gammatone"``, on their
+            own; ``"cqt"`` and ``"vqt"`` (with the bandwidths of the ear), with the names of notes;
+            ``"chroma"``, pitch classes; ``"mfcc"``, cepstral coefficients.
+        n_fft: FFT length in samples, for all but ``"cqt"`` and ``"vqt"``.
+        bins_per_octave: For these two.
+        fmin: Lowest frequency in Hz; 30 Hz by default, C1 for ``"cqt"`` and ``"vqt"``.
+        fmax: Highest frequency in Hz; half the sample rate by default.
         floor_db: Lower end of the color scale, relative to the loudest point.
 
     Raises:
         ShapeError: If ``audio`` has another layout.
+        ParameterError: If another argument is out of range.
         MissingExtraError: If matplotlib is not installed.
     """
-    return compare({title: audio}, sample_rate=sample_rate, n_fft=n_fft, floor_db=floor_db)
+    channels = _channels(audio)
+    maker = PictureMaker(
+        kind, sample_rate=sample_rate, samples=channels.shape[-1], n_fft=n_fft,
+        bins_per_octave=bins_per_octave, fmin=fmin, fmax=fmax,
+    )  # fmt: skip
+    maker.fill(lambda start, stop: channels[:, start:stop])
+    return draw(maker.picture(floor_db=floor_db), title=title)
+
+
+def draw(picture: Picture, *, title: str = "") -> "Figure":
+    """Draw a :class:`~sonograd.plotting.spectrograms.Picture` with its axes.
+
+    Args:
+        picture: What to draw.
+        title: Written above.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    figure, axes = _figure(1, 4.0, picture.seconds)
+    ax, rows = axes[0], picture.values.shape[0]
+    image = ax.imshow(
+        picture.values.numpy(),
+        origin="lower",
+        aspect="auto",
+        extent=(0.0, picture.seconds, 0.0, 1.0),
+        vmin=picture.limits[0],
+        vmax=picture.limits[1],
+        cmap={"mfcc": "coolwarm", "chroma": "viridis"}.get(picture.kind, "magma"),
+        interpolation="nearest",
+    )
+    marks = frequency_marks(picture)
+    ax.set_yticks([place / rows for place, _ in marks], [text for _, text in marks], fontsize=7)
+    times = time_marks(picture.seconds)
+    ax.set_xticks(times, [clock(time) for time in times])
+    ax.set_xlabel("time (s)" if picture.seconds < 60 else "time")
+    ax.set_title(title, loc="left", fontsize=10)
+    figure.colorbar(image, ax=list(axes), label=_COLORBARS.get(picture.kind, _DECIBELS), pad=0.01)
+    return figure
 
 
 def compare(
@@ -110,7 +168,7 @@ def compare(
         _label_frequencies(ax, sample_rate)
         ax.set_title(title, loc="left", fontsize=10)
     axes[-1].set_xlabel("time (s)")
-    figure.colorbar(image, ax=list(axes), label="dB below the loudest point", pad=0.01)
+    figure.colorbar(image, ax=list(axes), label=_DECIBELS, pad=0.01)
     return figure
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sonograd.compat.nnaudio import Spectrogram, features, librosa_functions, utils
-from sonograd.compat.nnaudio.v1 import Spectrogram as first
+from sonograd.compat.nnaudio.v1 import Spectrogram as FirstRelease
 
 
 def _load_signatures():
@@ -34,9 +34,11 @@ def text_of(function):
         if parameter.name in {"self", "legacy"}:
             continue
         default = parameter.default
-        if isinstance(default, tuple):
-            parameter = parameter.replace(default=list(default))
-        parts.append(str(parameter.replace(annotation=inspect.Parameter.empty)))
+        plain = parameter.replace(
+            annotation=inspect.Parameter.empty,
+            default=list(default) if isinstance(default, tuple) else default,
+        )
+        parts.append(str(plain))
     return ", ".join(part for part in parts if part != "*")
 
 
@@ -65,7 +67,7 @@ def test_functions_take_the_arguments_of_nnaudio(name):
 
 @pytest.mark.parametrize("name", sorted(WRITTEN.FIRST))
 def test_the_first_release_has_its_own_arguments(name):
-    assert text_of(getattr(first, name).__init__) == WRITTEN.FIRST[name]
+    assert text_of(getattr(FirstRelease, name).__init__) == WRITTEN.FIRST[name]
 
 
 def test_legacy_is_the_last_argument_and_by_keyword_only():
