@@ -42,8 +42,7 @@ class BandSpectrogram(ShortTime):
         else:
             self.add_table("bank", bank)
         if trainable_stft:
-            bins = torch.arange(self.n_fft // 2 + 1, dtype=torch.float64)
-            self.train_kernels(bins * (self.sample_rate / self.n_fft))
+            self.train_kernels()
 
     def transform(self, x: Tensor) -> Tensor:
         """Transform checked signals, float32 or float64, ``(..., samples)``."""
@@ -52,6 +51,8 @@ class BandSpectrogram(ShortTime):
     def bands(self, x: Tensor) -> Tensor:
         """Return ``(..., frames, bands)``."""
         bank = self.table("bank", x)
+        if self.convolves:
+            return sum_bands(root(self.convolved_power(x), self.power / 2), bank)
 
         def then(spectrum: Tensor, out: Tensor | None) -> Tensor:
             return sum_bands(root(squared_modulus(spectrum), self.power / 2), bank, self.spans, out)

@@ -30,12 +30,15 @@ class ShortTime(FrontEnd, Tables):
 
     Attributes:
         window: ``(n_fft,)``, a parameter if it is trained.
+        kernel_hz: The frequencies of bins in Hz, as designed, float64 on the CPU.
         kernels: The Fourier kernels if they are trained, ``(2, bins, n_fft)``: real and imaginary
             part, without window. Otherwise None: fixed ones are applied by FFT.
+        convolves: Whether the layer has been prepared by :func:`exportable`.
     """
 
     window: Tensor
     kernels: Tensor | None
+    convolves: bool
 
     def __init__(
         self,
@@ -72,12 +75,38 @@ class ShortTime(FrontEnd, Tables):
             self.add_parameter("window", full)
         else:
             self.add_table("window", full)
+        bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64)
+        self.kernel_hz = bins * (sample_rate / n_fft)
         self.kernels = None
+        self.convolves = False
 
-    def train_kernels(self, frequencies_hz: Tensor) -> None:
-        """Make Fourier kernels at these frequencies parameters."""
-        start = fourier_kernels(frequencies_hz, sample_rate=self.sample_rate, n_fft=self.n_fft)
+    def train_kernels(self) -> None:
+        """Make the Fourier kernels parameters."""
+        hz = self.kernel_hz
+        start = fourier_kernels(hz, sample_rate=self.sample_rate, n_fft=self.n_fft)
         self.add_parameter("kernels", start)
+
+    def convolve(self) -> None:
+        """Use explicit kernels and real numbers from now on, as :func:`exportable` needs them."""
+        if self.kernels is None:
+            hz = self.kernel_hz
+            del self.kernels
+            self.add_table(
+                "kernels", fourier_kernels(hz, sample_rate=self.sample_rate, n_fft=self.n_fft)
+            )
+        self.convolves = True
+
+    def convolved_power(self, x: Tensor) -> Tensor:
+        """Return the power of all bins by convolution, ``(..., frames, bins)``."""
+        kernels = self.table("kernels", x) * self.table("window", x)
+        samples = x.shape[-1]
+        flat = x.reshape(-1, 1, samples)
+        before, after = self.margins
+        mode = self.pad_mode
+        flat = nnf.pad(flat, (before, after), mode=mode)
+        parts = nnf.conv1d(flat, kernels.flatten(0, 1)[:, None], stride=self.hop_length)
+        power: Tensor = parts.square().unflatten(1, (2, -1)).sum(1)
+        return power.reshape(*x.shape[:-1], *power.shape[-2:]).mT
 
     @property
     def margins(self) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.frontends.base import Output
-from sonograd.frontends.short_time import ShortTime, squared_modulus
+from sonograd.frontends.short_time import ShortTime, root, squared_modulus
 from sonograd.functional.fourier_basis import (
     FrequencyScale,
     fourier_frequencies,
@@ -105,14 +105,24 @@ class STFT(ShortTime):
         )
         self.freq_scale = freq_scale
         self.add_table("frequencies", frequencies)
+        self.kernel_hz = frequencies
         self.spans: tuple[tuple[int, int, int, int], ...] = ()
         if trainable:
-            self.train_kernels(frequencies)
+            self.train_kernels()
         elif freq_scale != "none":
             plan = interpolation(frequencies, sample_rate=sample_rate, n_fft=n_fft)
             self.spans = plan.spans
             self.add_table("weight", plan.weight)
             self.add_table("matrices", plan.matrices)
+
+    def convolve(self) -> None:
+        """Use explicit kernels and real numbers from now on, as :func:`exportable` needs them."""
+        if self.output not in {"magnitude", "power"}:
+            raise ParameterError(
+                f"output is {self.output!r}; only 'magnitude' and 'power' have a form without "
+                "complex numbers"
+            )
+        super().convolve()
 
     @property
     def bins(self) -> int:
@@ -124,6 +134,9 @@ class STFT(ShortTime):
         return self._spectra(x, "complex").mT
 
     def _transform(self, x: Tensor) -> Tensor:
+        if self.convolves:
+            power = self.convolved_power(x).mT[..., : self.bins, :]
+            return power if self.output == "power" else root(power, 0.5)
         if self.output in {"magnitude", "power"}:
             return self._spectra(x, self.output).mT
         return super()._transform(x)
