@@ -41,6 +41,7 @@ class Detector(Effect):
     link: str
     time_convention: TimeConvention
     lookahead_ms: float
+    _rms_rises_at_once = False
 
     def _choose(
         self, *, detector: str, link: str, time_convention: str, lookahead_ms: float
@@ -82,7 +83,8 @@ class Detector(Effect):
         if self.link != "none":
             times = times.mean(-2, keepdim=True)
         power = link_channels(x * x, self.link)
-        power, state = self._follow(power, times, times, state)
+        rise = torch.zeros_like(times) if self._rms_rises_at_once else times
+        power, state = self._follow(power, rise, times, state)
         return power.clamp_min(_FLOOR).sqrt(), state
 
 

@@ -108,9 +108,12 @@ class Gate(Detector):
 
     The gate opens when the level passes ``threshold_db`` and closes when it has been more than
     ``hysteresis_db`` below for ``hold_ms``. Open, the gain is 1; closed, it falls by
-    ``ratio - 1`` dB per dB below the threshold less the hysteresis, at most ``range_db``. The
-    defaults with the hold at 0 are pedalboard's, whose RMS time is fixed at 50 ms.
+    ``ratio - 1`` dB per dB below the threshold less the hysteresis, at most ``range_db``. With
+    the ``"rms"`` detector the mean square rises at once and falls within ``rms_ms``. The defaults
+    are pedalboard's, whose ``rms_ms`` is fixed.
     """
+
+    _rms_rises_at_once = True
 
     def __init__(
         self,
