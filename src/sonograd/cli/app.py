@@ -49,6 +49,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("sonograd.cli.doctor:doctor", "Show versions, devices, speed, and what is missing."),
     "config": ("sonograd.cli.config:config", "Make the folder of a new model."),
     "train": ("sonograd.cli.train:train", "Train a model on a folder of songs."),
+    "test": ("sonograd.cli.test:test", "Separate the songs of a data set, and score them."),
+    "evaluate": ("sonograd.cli.evaluate:evaluate", "Score files against their references."),
     "plot-history": ("sonograd.cli.plot_history:plot_history", "Draw how a training went."),
     "download": ("sonograd.cli.download:download", "Put a published model into a folder of yours."),
 }

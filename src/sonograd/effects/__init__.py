@@ -1,6 +1,7 @@
 """Differentiable audio processors: exact, streaming, with values in human units."""
 
 from sonograd.effects.base import Effect, State, Value, Values, effect_types
+from sonograd.effects.catalog import EffectDescription, describe_effects
 from sonograd.effects.delay import Delay, MultitapDelay, PingPongDelay
 from sonograd.effects.drive import (
     AsymmetricClip,
@@ -96,6 +97,7 @@ __all__ = [
     "Delay",
     "Distortion",
     "Effect",
+    "EffectDescription",
     "FDNReverb",
     "FirEQ",
     "Flanger",
@@ -143,6 +145,7 @@ __all__ = [
     "Vibrato",
     "WaveFolder",
     "Width",
+    "describe_effects",
     "effect_types",
     "export",
     "from_preset",
