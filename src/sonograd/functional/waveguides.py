@@ -19,6 +19,9 @@ __all__ = ["delay_loop", "plucked_shape", "string_loop"]
 
 _SHORT = 96  # samples per step of the loop below which it is unrolled first
 _NEWTON = 6
+_POINTS = 8  # of the interpolator
+_MIDDLE = _POINTS // 2 - 1  # the least delay at which it is at its best
+_LARGEST_GAIN = 1 - 3e-6  # of the loop at 0 Hz: rounding errors must die away too
 
 
 def delay_loop(x: Tensor, taps: Tensor, delay: Tensor, *, past: Tensor | None = None) -> Tensor:
@@ -62,7 +65,7 @@ def string_loop(
     r"""Design the loop of a plucked string whose fundamental is exactly in tune.
 
     The loop is a whole delay :math:`D`, twice the symmetric low-pass :math:`(d/4, 1-d/2, d/4)`, a
-    third-order Lagrange interpolator for the fraction :math:`\tau` and a gain :math:`g`. The pole
+    seventh-order Lagrange interpolator for the fraction :math:`\tau` and a gain :math:`g`. The pole
     of the fundamental is put where it belongs, at :math:`z_0 = 10^{-3/(T f_s)} e^{2 \pi i f/f_s}`:
     :math:`\tau` and :math:`g` follow from :math:`g\,S(z_0)^2 L_\tau(z_0)\,z_0^{-D} = 1`, solved by
     Newton's method (after D. Jaffe and J. Smith, *Extensions of the Karplus-Strong plucked-string
@@ -73,33 +76,36 @@ def string_loop(
         sample_rate: In Hz.
         decay_s: Time :math:`T` in which the fundamental falls by 60 dB, ``(rows,)``.
         damping: :math:`d` in [0, 1], ``(rows,)``: how much faster high partials fall. It is reduced
-            where the fundamental of a high string would fall sooner than ``decay_s``.
+            where the fundamental of a high string would fall sooner than ``decay_s``. (A string
+            near the upper end that should ring for many seconds still does: the interpolator
+            loses more, and a gain above 1 at 0 Hz would grow without end.)
 
     Returns:
-        The taps ``(rows, 8)`` and the delay ``(rows,)``, int64, for :func:`delay_loop`.
+        The taps ``(rows, 12)`` and the delay ``(rows,)``, int64, for :func:`delay_loop`.
     """
     check_range(sample_rate, "sample_rate", above=0)
     period = sample_rate / frequency_hz
-    delay = (period.detach() - 3).floor().to(torch.int64).clamp_min(1)
+    delay = (period.detach() - _MIDDLE - 2).floor().to(torch.int64).clamp_min(1)
+    start = period - delay - 2
     radius = -3 * math.log(10) / (decay_s * sample_rate)
     log_z = torch.complex(radius, 2 * torch.pi * frequency_hz / sample_rate)
-    k = torch.arange(4, dtype=frequency_hz.dtype, device=frequency_hz.device)
+    k = torch.arange(_POINTS, dtype=frequency_hz.dtype, device=frequency_hz.device)
     lags = torch.exp(-log_z.unsqueeze(-1) * k)  # z0 ** -k
-    # The low-pass may take no more from the fundamental than it loses in a turn.
-    wanted = torch.exp(radius * period)
-    most = 2 * (1 - wanted.sqrt()) / (1 - torch.cos(log_z.imag))
-    damping = torch.minimum(damping, most)
-    # z0 S(z0) / z0: symmetric around one sample of delay.
+    turn = torch.exp(-log_z * (delay + 2))
+    # The low-pass may take no more from the fundamental than it loses in a turn, less what the
+    # interpolator takes: then the gain is not above 1.
+    left = 1 / (turn * (_lagrange(start) * lags).sum(-1)).abs()
+    spare = 1 - (left / _LARGEST_GAIN).clamp_max(1).sqrt()
+    damping = torch.minimum(damping, 2 * spare / (1 - torch.cos(log_z.imag)))
     smooth = 1 - damping / 2 + damping / 4 * (lags[:, 1] + 1 / lags[:, 1])
-    rest = smooth.square() * torch.exp(-log_z * (delay + 2))
-    fraction = _solve_fraction(rest, lags, period - delay - 2)
+    rest = smooth.square() * turn
+    fraction = _solve_fraction(rest, lags, start)
     lagrange = _lagrange(fraction)
     gain = 1 / (rest * (lagrange * lags).sum(-1)).abs()
     three = torch.stack([damping / 4, 1 - damping / 2, damping / 4], -1)
-    taps = _convolve(_convolve(three, three), lagrange) * gain.unsqueeze(-1)
-    # A loop that never loses anything would keep its rounding errors for ever.
-    limit = (1 - 1e-6) / taps.detach().sum(-1, keepdim=True).clamp_min(1 - 1e-6)
-    return taps * limit, delay
+    taps = _convolve(_convolve(three, three), lagrange)
+    # The taps sum to the gain at 0 Hz.
+    return taps * gain.clamp_max(1 - 1e-6).unsqueeze(-1), delay
 
 
 def plucked_shape(
@@ -140,17 +146,14 @@ def plucked_shape(
 
 
 def _lagrange(fraction: Tensor) -> Tensor:
-    """Weights ``(rows, 4)`` of a delay of ``fraction`` samples, best in [1, 2)."""
-    f = fraction
-    return torch.stack(
-        [
-            -(f - 1) * (f - 2) * (f - 3) / 6,
-            f * (f - 2) * (f - 3) / 2,
-            -f * (f - 1) * (f - 3) / 2,
-            f * (f - 1) * (f - 2) / 6,
-        ],
-        -1,
-    )
+    """Weights ``(rows, 8)`` of a delay of ``fraction`` samples, best around the middle."""
+    k = torch.arange(_POINTS, dtype=fraction.dtype, device=fraction.device)
+    distance = fraction.unsqueeze(-1) - k
+    weights = []
+    for point in range(_POINTS):
+        others = [j for j in range(_POINTS) if j != point]
+        weights.append(distance[:, others].prod(-1) / math.prod(point - j for j in others))
+    return torch.stack(weights, -1)
 
 
 def _solve_fraction(rest: Tensor, lags: Tensor, start: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.functional.additive import additive_stream, inharmonic_ratios
+from sonograd.functional.partials import additive_stream, inharmonic_ratios
 from sonograd.params import Param
 from sonograd.synths.base import Controls, Synth, SynthState
 
@@ -19,7 +19,7 @@ class Harmonic(Synth):
 
     with :math:`r_k = k \sqrt{1 + B k^2}` (:func:`~sonograd.functional.inharmonic_ratios`).
     Partials above half the sample rate are silent, and fade over the last 5 % below it; the others
-    do not grow for it (:func:`~sonograd.functional.additive`). The parameters are those of
+    do not grow for it (:func:`~sonograd.functional.partials`). The parameters are those of
     J. Engel et al., *DDSP: differentiable digital signal processing*, ICLR 2020.
 
     Attributes:

@@ -25,15 +25,16 @@ class Note:
     Attributes:
         start_s: When it begins, in seconds; rounded to a sample.
         duration_s: How long the key is held.
-        frequency_hz: Its pitch, a number or a tensor of one value, for gradients.
+        frequency_hz: Its pitch: a number, a tensor of one value, for gradients, or a curve.
         velocity: Its amplitude, 0 to 1, a number or a tensor of one value.
-        values: Further values for the instrument, as when calling it; curves ``(frames,)`` run
-            from the beginning of the note.
+        values: Further values for the instrument, as when calling it. Curves have values
+            ``(frames,)``, those of vectors ``(width, frames)``, and run from the beginning of the
+            note.
     """
 
     start_s: float
     duration_s: float
-    frequency_hz: float | Tensor = 440.0
+    frequency_hz: float | Tensor | Curve = 440.0
     velocity: float | Tensor = 1.0
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -140,13 +141,13 @@ def _groups(spans: Sequence[tuple[int, int]]) -> list[list[int]]:
 
 def _play(synth: Synth, notes: Sequence[Note], samples: int, seeds: Tensor | None) -> Tensor:
     """Render notes as one batch, ``(notes, samples)``."""
-    names = {param.name for param in synth.params}
-    rows: list[dict[str, Any]] = []
-    for note in notes:
-        row = dict(note.values)
-        if "frequency_hz" in names:
+    pitched = any(param.name == "frequency_hz" for param in synth.params)
+    rows: list[dict[str, Any]] = [dict(note.values) for note in notes]
+    for note, row in zip(notes, rows, strict=True):
+        if "frequency_hz" in row:
+            raise ParameterError("frequency_hz is among the values of a note; give it by its name")
+        if pitched:
             row["frequency_hz"] = note.frequency_hz
-        rows.append(row)
     values = {name: _stack(name, synth, rows) for name in {k: None for row in rows for k in row}}
     state = synth.init_state(len(notes), generator=torch.Generator()) if seeds is not None else None
     state = state or synth.init_state(len(notes))
@@ -159,28 +160,34 @@ def _play(synth: Synth, notes: Sequence[Note], samples: int, seeds: Tensor | Non
 
 def _stack(name: str, synth: Synth, rows: Sequence[Mapping[str, Any]]) -> Tensor | Curve:
     """Join one value of several notes."""
-    found = [row.get(name, synth.defaults().get(name)) for row in rows]
-    if any(isinstance(value, Curve) for value in found):
-        if not all(isinstance(value, Curve) for value in found):
-            raise ParameterError(
-                f"{name} is a Curve in some notes and a number in others; give all a Curve"
-            )
-        hops = {value.hop_length for value in found}
-        if len(hops) > 1:
-            raise ParameterError(f"{name} has curves with different hop_length {sorted(hops)}")
-        longest = max(value.values.shape[-1] for value in found)
-        lines = [_hold(value.values, longest) for value in found]
-        return Curve(torch.stack(lines), hops.pop())
-    tensors = [torch.as_tensor(value) for value in found]
-    dtype = next((t.dtype for t in tensors if t.is_floating_point() and t.ndim), None)
-    if dtype is None:
-        given = [t for t, v in zip(tensors, found, strict=True) if isinstance(v, Tensor)]
-        dtype = given[0].dtype if given else torch.get_default_dtype()
     width = synth.widths.get(name)
     shape = (width,) if width else ()
-    return torch.stack(
-        [t.to(dtype).expand(shape) if width else t.to(dtype).reshape(()) for t in tensors]
-    )
+    found = [row.get(name, synth.defaults().get(name)) for row in rows]
+    if None in found:
+        synth.controls(1, {name: 0.0})  # raises: there is no such parameter
+    plain = [torch.as_tensor(v.values if isinstance(v, Curve) else v) for v in found]
+    given = [t for t, v in zip(plain, found, strict=True) if not isinstance(v, float | int)]
+    given = [t for t in given if t.is_floating_point()]
+    dtype = given[0].dtype if given else torch.get_default_dtype()
+    curves = [v for v in found if isinstance(v, Curve)]
+    if not curves:
+        return torch.stack(
+            [t.to(dtype).expand(shape) if width else t.to(dtype).reshape(()) for t in plain]
+        )
+    hops = {curve.hop_length for curve in curves}
+    if len(hops) > 1:
+        raise ParameterError(
+            f"{name} has curves with hop_length {sorted(hops)}; notes played together need one"
+        )
+    longest = max(curve.values.shape[-1] for curve in curves)
+    lines = [
+        _hold(
+            t.to(dtype) if isinstance(v, Curve) else t.to(dtype).expand(shape).unsqueeze(-1),
+            longest,
+        )
+        for t, v in zip(plain, found, strict=True)
+    ]
+    return Curve(torch.stack(lines), hops.pop())
 
 
 def _hold(values: Tensor, frames: int) -> Tensor:

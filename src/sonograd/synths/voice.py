@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.functional.additive import additive_stream
 from sonograd.functional.glottal import glottal_harmonics
 from sonograd.functional.lattice import (
     formant_polynomial,
@@ -14,6 +13,7 @@ from sonograd.functional.lattice import (
     polynomial_to_reflections,
 )
 from sonograd.functional.noise import seeded_noise
+from sonograd.functional.partials import additive_stream
 from sonograd.params import Param
 from sonograd.synths.base import Controls, Synth, SynthState, check_option
 

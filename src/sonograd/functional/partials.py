@@ -63,8 +63,8 @@ def additive(
     Returns:
         ``(..., samples)``, real, precision of ``amplitudes``. The phase is accumulated in float64.
     """
-    partials = amplitudes.shape[-2] if amplitudes.ndim >= 2 else 0
-    samples = frequency_hz.shape[-1] if frequency_hz.ndim else 0
+    _check(frequency_hz, amplitudes, ratios)
+    partials, samples = amplitudes.shape[-2], frequency_hz.shape[-1]
     length = max(_AT_ONCE // max(partials * max(frequency_hz[..., :1].numel(), 1), 1), 64)
     y, now = [], _start(phase, amplitudes)
     for begin in range(0, samples, length):
@@ -117,7 +117,7 @@ def additive_stream(
     )
     start = _start(phase, amplitudes).to(step.device, wide).unsqueeze(-1)
     amplitudes = amplitudes * _mask(multiples, step).to(amplitudes.real.dtype)
-    cycles = step.expand(*step.shape[:-1], samples).cumsum(-1)
+    cycles = _cycles(step, samples, steady=steady)
     total = multiples * cycles[..., -1:]
     if ratios is None:
         turn = torch.polar(torch.ones_like(cycles), _radians(cycles - step))
@@ -130,6 +130,13 @@ def additive_stream(
         y = _sum_of_sines(start + moved - multiples * step, amplitudes)
     end = start + total if samples else start
     return y.to(amplitudes.real.dtype), (end - end.detach().floor()).squeeze(-1)
+
+
+def _cycles(step: Tensor, samples: int, *, steady: bool) -> Tensor:
+    """Turns after each sample."""
+    if steady:
+        return step * torch.arange(1, samples + 1, dtype=step.dtype, device=step.device)
+    return step.cumsum(-1)
 
 
 def _mask(multiples: Tensor, step: Tensor) -> Tensor:
