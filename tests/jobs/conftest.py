@@ -1,6 +1,7 @@
 """Songs and models for the programs."""
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,8 @@ class FakeModel:
     name: str = "filters"
     path: Path | None = Path("filters.safetensors")
     sha256: str | None = "0" * 64
+    note: str = ""
+    config_path: Path | None = None
 
     def load(self, target=None, *, sample_rate=None, channels=None):
         return self.separator if target is None else SelectStems(self.separator, [target])
@@ -48,6 +51,7 @@ def use_model(monkeypatch):
     def use(separator):
         model = FakeModel(separator)
         monkeypatch.setattr("sonograd.jobs.request.resolve", lambda _: model)
+        monkeypatch.setattr(import_module("sonograd.jobs.test"), "resolve", lambda _: model)
         return separator
 
     return use

@@ -1,0 +1,370 @@
+"""Score estimates that are there as files against their references."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from sonograd.data import AudioFile, find_audio
+from sonograd.data.layouts import SongFiles, StemFile, find_songs
+from sonograd.errors import AudioError, DatasetError, OutputError, ParameterError
+from sonograd.jobs.scoring import (
+    DEFAULT_METRICS,
+    Sheet,
+    Track,
+    TrackScores,
+    score_track,
+    stack_blocks,
+    write_text,
+)
+from sonograd.jobs.summary import Summary, summarize, to_csv
+from sonograd.metrics import make_accumulators
+
+__all__ = ["EvaluationReport", "evaluate"]
+
+Progress: TypeAlias = Callable[[float, float], None]
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What came out.
+
+    Attributes:
+        csv: The table, ``eval.csv``.
+        json: Everything, frames included, ``eval.json``.
+        picture: Box plots, or None.
+        tracks: Scores of the tracks, also of those that an earlier run had scored.
+        summaries: Statistics by target and value.
+        versions: Version of the definition of every value.
+        failed: What is wrong with the tracks that could not be scored, by name.
+    """
+
+    csv: Path
+    json: Path
+    picture: Path | None
+    tracks: tuple[TrackScores, ...]
+    summaries: tuple[Summary, ...]
+    versions: Mapping[str, str]
+    failed: Mapping[str, str]
+
+    @property
+    def status(self) -> int:
+        """0 if every track was scored, 1 if some were, 2 if none was."""
+        if not self.failed:
+            return 0
+        return 1 if any(not track.error for track in self.tracks) else 2
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Files of one track."""
+
+    name: str
+    estimates: Mapping[str, StemFile]
+    references: Mapping[str, StemFile]
+    mixture: StemFile | None
+
+
+def evaluate(
+    estimates: str | os.PathLike[str],
+    references: str | os.PathLike[str],
+    *,
+    save: str | os.PathLike[str] = "eval.csv",
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    max_tracks: int | None = None,
+    duration: float | None = None,
+    baseline: bool = True,
+    plot: bool = False,
+    overwrite: bool = False,
+    workers: int = 1,
+    on_progress: Progress | None = None,
+    on_track: Callable[[str, str], None] | None = None,
+) -> EvaluationReport:
+    """Compare files with files.
+
+    Two folders, either with a folder per song (as ``sonograd separate`` writes and MUSDB18-HQ has),
+    or with audio files of equal names. Targets are the stems that both sides have.
+
+    Args:
+        estimates: A folder.
+        references: A folder, or a data set with a ``test`` folder.
+        save: The table, or a folder for ``eval.csv``; ``eval.json`` is written beside it.
+        metrics: Names, see :func:`sonograd.metrics.make_accumulators`.
+        max_tracks: Score so many tracks at most.
+        duration: Only the first seconds of each.
+        baseline: Score the mix as an estimate, too, where there is one.
+        plot: Draw box plots, ``eval.png``.
+        overwrite: Start anew, whatever an earlier run wrote.
+        workers: Tracks that are scored at a time, each in a process of its own.
+        on_progress: Called with ``(done, total)`` tracks.
+        on_track: Called with the name of a track and what is to be said about it.
+
+    Raises:
+        ParameterError: If a metric does not exist, or a number is out of range.
+        DatasetError: If nothing fits together.
+        OutputError: If results cannot be written, or others are there.
+    """
+    pairs = _pairs(Path(estimates), Path(references))
+    settings = {
+        "estimates": str(Path(estimates).resolve()),
+        "references": str(Path(references).resolve()),
+    }
+    report = Evaluation(
+        settings, save, metrics=metrics, duration=duration, baseline=baseline, overwrite=overwrite
+    )
+    pairs = report.left([pair.name for pair in pairs], max_tracks, pairs)
+    score = partial(_score_pair, metrics=tuple(metrics), duration=duration, baseline=baseline)
+    with report.running(workers) as run:
+        report.collect(run(score, pairs), len(pairs), on_progress, on_track)
+    return report.finish(plot=plot)
+
+
+class Evaluation:
+    """One run of ``test`` or ``evaluate``: where results go, and what is left to do."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        save: str | os.PathLike[str],
+        *,
+        metrics: Sequence[str],
+        duration: float | None,
+        baseline: bool,
+        overwrite: bool,
+    ) -> None:
+        """Check the request, and open the file of an earlier run.
+
+        Raises:
+            ParameterError: If a metric does not exist, or ``duration`` is not positive.
+            OutputError: If other results are there.
+        """
+        if duration is not None and not duration > 0:
+            raise ParameterError(f"duration is {duration}; expected a positive number of seconds")
+        if not metrics:
+            raise ParameterError("got no metrics; expected at least one")
+        known = make_accumulators(metrics, sample_rate=44100)
+        self.versions = {name: acc.version for acc in known for name in acc.value_names}
+        path = Path(save)
+        self.csv = path if path.suffix == ".csv" else path / "eval.csv"
+        if self.csv.is_dir() or (path.suffix == "" and path.is_file()):
+            raise OutputError(f"{save}: expected a file ending in .csv, or a folder.")
+        try:
+            self.csv.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.csv.parent}: cannot be made: {error.strerror}.") from None
+        named = {acc.name: acc.version for acc in known}
+        full = {**settings, "metrics": named, "duration": duration, "baseline": baseline}
+        self.sheet = Sheet(self.csv.with_suffix(".json"), full, overwrite=overwrite)
+        if self.csv.exists() and not self.sheet.tracks and not overwrite:
+            raise OutputError(
+                f"{self.csv}: exists and is kept; choose another --save, or --overwrite."
+            )
+        self.failed: dict[str, str] = {}
+        self._names: list[str] = []
+
+    def left(self, names: Sequence[str], max_tracks: int | None, items: Sequence[Any]) -> list[Any]:
+        """Return the ``items`` whose tracks are still to be scored."""
+        if max_tracks is not None and max_tracks < 1:
+            raise ParameterError(f"max_tracks is {max_tracks}; expected at least 1")
+        self._names = list(names[:max_tracks])
+        return [
+            item
+            for name, item in zip(self._names, items, strict=False)
+            if name not in self.sheet.tracks
+        ]
+
+    def running(self, workers: int) -> "_Runner":
+        """Return what maps a function over tracks, in so many processes."""
+        if workers < 1:
+            raise ParameterError(f"workers is {workers}; expected at least 1")
+        return _Runner(workers)
+
+    def collect(
+        self,
+        results: Iterable[TrackScores],
+        count: int,
+        on_progress: Progress | None,
+        on_track: Callable[[str, str], None] | None,
+    ) -> None:
+        """Keep scores as they come."""
+        known = len(self._names) - count
+        for done, scores in enumerate(results, 1):
+            if scores.error:
+                self.failed[scores.track] = scores.error
+            else:
+                self.sheet.add(scores)
+            if on_track is not None:
+                on_track(scores.track, scores.error)
+            if on_progress is not None:
+                on_progress(known + done, len(self._names))
+
+    def finish(self, *, plot: bool) -> EvaluationReport:
+        """Write the table, and the picture if it is wanted."""
+        tracks = [self.sheet.tracks[name] for name in self._names if name in self.sheet.tracks]
+        names = list(self.versions)
+        if tracks:
+            write_text(self.csv, to_csv(tracks, names))
+        picture = None
+        if plot and tracks:
+            from sonograd.plotting import score_boxes
+
+            picture = self.csv.with_suffix(".png")
+            score_boxes([(t.values, t.track) for t in tracks], names).savefig(picture)
+        lost = [TrackScores(name, error=reason) for name, reason in self.failed.items()]
+        return EvaluationReport(
+            self.csv,
+            self.sheet.path,
+            picture,
+            (*tracks, *lost),
+            tuple(summarize(tracks, names)),
+            self.versions,
+            self.failed,
+        )
+
+
+class _Runner:
+    """Maps a function over items, in this process or in several; use it as a context manager."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Callable[[Callable[[Any], TrackScores], Sequence[Any]], Iterable[Any]]:
+        if self._workers == 1:
+            return map
+        import multiprocessing
+
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(self._workers, context, initializer=_one_thread)
+        return self._pool.map
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _pairs(estimates: Path, references: Path) -> list[_Pair]:
+    """Find out which estimate belongs to which reference."""
+    for folder in (estimates, references):
+        if not folder.is_dir():
+            raise DatasetError(f"{folder}: no such folder.")
+    found = _song_pairs(estimates, references) or _file_pairs(estimates, references)
+    if not found:
+        raise DatasetError(
+            f"{estimates} and {references}: no track is in both; expected SONG/STEM.wav in each, "
+            "or audio files of equal names."
+        )
+    return found
+
+
+def _song_pairs(estimates: Path, references: Path) -> list[_Pair]:
+    split = "test" if (references / "test").is_dir() else None
+    try:
+        songs = find_songs(references, split)
+    except DatasetError:
+        return []
+    pairs = []
+    for song in songs:
+        ours = estimated_stems(estimates / song.name)
+        both = {name: file for name, file in song.stems.items() if name in ours}
+        if both:
+            pairs.append(_Pair(song.name, {name: ours[name] for name in both}, both, song.mixture))
+    return pairs
+
+
+def estimated_stems(folder: Path) -> dict[str, StemFile]:
+    """Return the audio files of a folder by name."""
+    return {path.stem: StemFile(path) for path in find_audio(folder)} if folder.is_dir() else {}
+
+
+def _file_pairs(estimates: Path, references: Path) -> list[_Pair]:
+    ours, theirs = (
+        {str(path.relative_to(root).with_suffix("")): StemFile(path) for path in find_audio(root)}
+        for root in (estimates, references)
+    )
+    return [
+        _Pair(name, {"": ours[name]}, {"": theirs[name]}, None)
+        for name in sorted(ours.keys() & theirs.keys())
+    ]
+
+
+def _score_pair(
+    pair: _Pair, *, metrics: Sequence[str], duration: float | None, baseline: bool
+) -> TrackScores:
+    try:
+        track = _open(pair, duration, baseline=baseline)
+    except (AudioError, OSError) as error:
+        return TrackScores(pair.name, error=str(error))
+    return score_track(track, metrics)
+
+
+def _open(pair: _Pair, duration: float | None, *, baseline: bool) -> Track:
+    targets = tuple(pair.references)
+    rate, _ = same_format([*pair.references.values(), *pair.estimates.values()])
+    stop = None if duration is None else round(duration * rate)
+    references = [file_blocks(pair.references[target], stop) for target in targets]
+    estimates = [file_blocks(pair.estimates[target], stop) for target in targets]
+    mixture = None
+    if baseline and pair.mixture is not None:
+        same_format([pair.mixture, *pair.references.values()])
+        mixture = stack_blocks([file_blocks(pair.mixture, stop)] * len(targets), references)
+    return Track(pair.name, targets, rate, stack_blocks(estimates, references), mixture)
+
+
+def same_format(files: Sequence[StemFile]) -> tuple[int, int]:
+    """Return the rate and length that files share.
+
+    Raises:
+        AudioError: If they differ in rate, channels or length; names the first that does.
+    """
+    first, *others = [(file, _format(file)) for file in files]
+    for file, form in others:
+        for what, ours, theirs in zip(
+            ("sample rate (Hz)", "channels", "samples"), first[1], form, strict=True
+        ):
+            if ours != theirs:
+                raise AudioError(
+                    f"{what}: {ours} in {first[0].path}, but {theirs} in {file.path}; they must be "
+                    "equal"
+                )
+    return first[1][0], first[1][2]
+
+
+def _format(file: StemFile) -> tuple[int, int, int]:
+    with AudioFile(file.path, stream=file.stream) as audio:
+        return audio.sample_rate, audio.channels, audio.samples
+
+
+def file_blocks(file: StemFile, stop: int | None) -> Callable[[], Iterator[Tensor]]:
+    """Return a function that reads a file block by block."""
+
+    def blocks() -> Iterator[Tensor]:
+        with AudioFile(file.path, stream=file.stream) as audio:
+            yield from audio.blocks(_BLOCK, stop=stop)
+
+    return blocks
+
+
+def song_mix(song: SongFiles, stop: int | None) -> Callable[[], Iterator[Tensor]]:
+    """Return a function that reads the mix of a song, or the sum of its stems."""
+    if song.mixture is not None:
+        return file_blocks(song.mixture, stop)
+    stems = [file_blocks(file, stop) for file in song.stems.values()]
+
+    def blocks() -> Iterator[Tensor]:
+        for parts in zip(*(open_() for open_ in stems), strict=True):
+            yield sum(parts[1:], start=parts[0])
+
+    return blocks
