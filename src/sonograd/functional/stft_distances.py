@@ -207,19 +207,32 @@ class _Transform:
         before, after = outside.flip(0) % period, (outside + samples - 1) % period
         self.before = torch.minimum(before, period - before).clamp(max=samples - 1)
         self.after = torch.minimum(after, period - after).clamp(max=samples - 1)
+        self.scratch: dict[str, Tensor] = {}
+
+    def memory(self, name: str, *shape: int) -> Tensor:
+        """Return memory that is kept from block to block; zeros at first."""
+        found = self.scratch.get(name)
+        if found is None or found.shape != shape:
+            found = self.scratch[name] = self.window.new_zeros(shape)
+        return found
 
     def spectra(self, x: Tensor) -> Tensor:
         """Map ``(items, samples)`` to ``(items, frames, bins)``."""
         padded = torch.cat([x[:, self.before], x, x[:, self.after]], dim=-1)
         length = len(self.window)
         frames = padded[:, self.offset :].unfold(-1, length, self.hop)[:, : self.frames]
-        if length == self.n_fft:
-            spectra: Tensor = torch.fft.rfft(frames * self.window)
-            return spectra
-        buffer = x.new_zeros(x.shape[0], self.frames, self.n_fft)
-        buffer[..., self.offset : self.offset + length] = frames * self.window
-        padded_spectra: Tensor = torch.fft.rfft(buffer)
-        return padded_spectra
+        buffer = self.memory("frames", x.shape[0], self.frames, self.n_fft)
+        # What lies outside the window was zero from the start and remains so.
+        torch.mul(frames, self.window, out=buffer[..., self.offset : self.offset + length])
+        spectra: Tensor = torch.fft.rfft(buffer)
+        return spectra
+
+    def squares(self, spectra: Tensor) -> Tensor:
+        """Return squared magnitudes; several times as fast as by ``abs``."""
+        parts = torch.view_as_real(spectra)
+        squares = self.memory("squares", *parts.shape)
+        torch.square(parts, out=squares)
+        return squares[..., 0] + squares[..., 1]
 
     def adjoint(self, spectra: Tensor) -> Tensor:
         """Map ``(items, frames, bins)``, which is overwritten, to ``(items, samples)``.
@@ -232,18 +245,14 @@ class _Transform:
         if self.n_fft % 2 == 0:
             spectra[..., -1] *= 2
         frames = torch.fft.irfft(spectra, self.n_fft, norm="forward")
-        length, hop = len(self.window), self.hop
+        length, hop, half_window = len(self.window), self.hop, 0.5 * self.window
         pieces = -(-length // hop)
-        buffer = frames.new_zeros(*frames.shape[:2], pieces * hop)
-        torch.mul(
-            frames[..., self.offset : self.offset + length],
-            0.5 * self.window,
-            out=buffer[..., :length],
-        )
-        rows = buffer.unflatten(-1, (pieces, hop))
         total = frames.new_zeros(frames.shape[0], self.frames - 1 + pieces, hop)
         for piece in range(pieces):
-            total[:, piece : piece + self.frames] += rows[:, :, piece]
+            part = half_window[piece * hop : (piece + 1) * hop]
+            begin = self.offset + piece * hop
+            rows = total[:, piece : piece + self.frames, : len(part)]
+            rows.addcmul_(frames[..., begin : begin + len(part)], part)
         padded = frames.new_zeros(frames.shape[0], self.samples + 2 * self.half)
         covered = total.flatten(1)[:, : padded.shape[1] - self.offset]
         padded[:, self.offset : self.offset + covered.shape[1]] = covered
@@ -299,17 +308,17 @@ class _Block:
         self.transform = transform
         self.spectra = transform.spectra(x)
         lowest = plan.floor**2
-        power = _squares(self.spectra)
+        power = transform.squares(self.spectra)
         # A comparison of all bins is only worth its time where it finds something.
         low = power <= lowest if x.device.type != "cpu" or power.amin() <= lowest else None
         self.inaudible = low
         power.clamp_(min=lowest)
-        other = _squares(transform.spectra(y)).clamp_(min=lowest)
+        other = transform.squares(transform.spectra(y)).clamp_(min=lowest)
         self.magnitude = power.sqrt()
         reference = other.sqrt()
-        self.difference = self.magnitude - reference
-        self.error = _inner(self.difference)
         self.energy = _inner(reference)
+        self.difference = torch.sub(self.magnitude, reference, out=reference)
+        self.error = _inner(self.difference)
         weights, bins = plan.weights, transform.frames * transform.bins
         self.rest = torch.zeros_like(self.error)
         if weights.log_magnitude:
@@ -331,7 +340,8 @@ class _Block:
         slope.div_(self.magnitude)
         if self.inaudible is not None:
             slope.masked_fill_(self.inaudible, 0.0)
-        return self.transform.adjoint(self.spectra * slope)
+        # As complex numbers the product is an operation of whole vectors.
+        return self.transform.adjoint(slope.to(self.spectra.dtype).mul_(self.spectra))
 
 
 def _compare_items(
@@ -380,14 +390,10 @@ def _compare_coupled(
     return plan.weights.convergence * error / norm + rest
 
 
-def _squares(spectra: Tensor) -> Tensor:
-    """Return squared magnitudes; several times as fast as by ``abs``."""
-    squares = torch.view_as_real(spectra).square()
-    return squares[..., 0] + squares[..., 1]
-
-
 def _inner(x: Tensor) -> Tensor:
     """Return the squared norm of each item."""
     flat = x.flatten(1)
+    if len(flat) == 1:
+        return torch.dot(flat[0], flat[0]).unsqueeze(0)
     inner: Tensor = torch.linalg.vecdot(flat, flat)
     return inner
