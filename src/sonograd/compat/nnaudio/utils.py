@@ -192,7 +192,7 @@ def get_window_dispatch(window: Window, N: int, fftbins: bool = True) -> Array: 
     if isinstance(window, tuple) and window[0] == "gaussian":
         if len(window) != 2 or window[1] <= 0:
             raise ParameterError(f"window is {window!r}; expected ('gaussian', dB > 0)")
-        sigma = math.floor(-N / 2 / math.sqrt(-2 * math.log(10 ** (-window[1] / 20))))
+        sigma = math.ceil(N / 2 / math.sqrt(-2 * math.log(10 ** (-window[1] / 20))))
         return get_window(("gaussian", sigma), N, fftbins=fftbins)
     return get_window(window, N, fftbins=fftbins)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from sonograd.compat.nnaudio._layer import Layer, flat_signals, unflatten
-from sonograd.compat.nnaudio._windows import Array
+from sonograd.compat.nnaudio._windows import Array, get_window
 from sonograd.frontends.cepstral import CombinedFrequencyPeriodicity as FrontEnd
 from sonograd.functional import stft
 
@@ -56,25 +56,24 @@ class Combined_Frequency_Periodicity(Layer):  # noqa: N801 - nnAudio's name
         self.q: Array = np.arange(self.HighQuefIdx) / fs
         self.t: Array = np.zeros(0)
         self.legacy = legacy
+        self.constant("h", get_window("blackmanharris", window_size, False).astype(np.float32))
         if legacy:
             pitches = fc * 2 ** (
                 np.arange(math.ceil(math.log2(1 / tc / fc)) * NumPerOct) / NumPerOct
             )
             pitches = pitches[pitches < 1 / tc]
             self.f = fs * np.linspace(0, 0.5, self.N // 2)[: self.HighFreqIdx]
-            self.constant("h", self._front.table("window", self._front.window))
             by_bin = nnaudio_map(pitches, self.f, pitches / fr, filled=True)
             self.constant("freq2logfreq_matrix", by_bin)
             with np.errstate(divide="ignore"):
                 by_lag = nnaudio_map(pitches, 1 / self.q, fs / pitches, filled=False)
             self.constant("quef2logfreq_matrix", by_lag)
         else:
-            self.offer("h", "freq2logfreq_matrix", "quef2logfreq_matrix")
+            self.offer("freq2logfreq_matrix", "quef2logfreq_matrix")
 
     def make(self, name: str) -> Tensor:
-        """Return the window, or the map of spectra or cepstra to pitches."""
+        """Return the map of spectra or cepstra to pitches."""
         tables = {
-            "h": "window",
             "freq2logfreq_matrix": "bin_map",
             "quef2logfreq_matrix": "period_map",
         }
@@ -94,7 +93,7 @@ class Combined_Frequency_Periodicity(Layer):  # noqa: N801 - nnAudio's name
             x, n_fft=self.N, hop_length=self.hop_length, window=self.h, pad_mode="constant",
             win_length=self.window_size,
         )  # fmt: skip
-        magnitude = spectrum.abs()
+        magnitude = spectrum.abs() / self.h.norm()
         last = _power(torch.cat([magnitude, magnitude[:, 1:-1].flip(1)], 1), self.g[0])
         cepstrum = last
         for level, exponent in enumerate(self.g[1:]):

@@ -1,5 +1,6 @@
 """``MelSpectrogram`` and ``MFCC``."""
 
+import math
 from typing import Any
 
 import torch
@@ -71,6 +72,8 @@ class MelSpectrogram(BandLayer):
             freq_scale="no", center=center, pad_mode=pad_mode, sr=sr, trainable=trainable_STFT,
             output_format="Magnitude", **kwargs,
         )  # fmt: skip
+        if norm not in {None, 1, math.inf}:
+            raise ParameterError(f"norm is {norm!r}; expected 1, None or inf")
         self._basis = (sr, n_fft, n_mels, fmin, fmax, htk, norm)
         self._front: FrontEnd | None = None
         with torch.device("cpu"):
