@@ -88,6 +88,21 @@ class BSSEvalV4(_Framewise):
     )
     filters: ClassVar[Literal["v4", "v3"]] = "v4"
 
+    def __init__(
+        self,
+        *,
+        sample_rate: int,
+        window_s: float = 1.0,
+        hop_s: float = 1.0,
+        silent: Literal["nan", "skip_source", "museval"] = "nan",
+        filter_length: int = 512,
+    ) -> None:
+        """Choose the frames, and the length of the distortion filters in samples."""
+        super().__init__(sample_rate=sample_rate, window_s=window_s, hop_s=hop_s, silent=silent)
+        if filter_length < 1:
+            raise ParameterError(f"filter_length is {filter_length}; expected at least 1 tap")
+        self.filter_length = filter_length
+
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
         """Return the four ratios with their frames, and two numbers about silent frames."""
         return self.measure_blocks(lambda: [(estimate, reference)])
@@ -96,7 +111,12 @@ class BSSEvalV4(_Framewise):
         """Return what :meth:`measure` does, of a track in blocks."""
         window, hop = self._frames
         result = bss_eval_blocks(
-            blocks, window=window, hop=hop, silent=self.silent, version=self.filters
+            blocks,
+            window=window,
+            hop=hop,
+            version=self.filters,
+            filter_length=self.filter_length,
+            silent=self.silent,
         )
         silent_frames = result.silent.sum(-1).to(torch.float64)
         ratios = (result.sdr, result.isr, result.sir, result.sar)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sonograd.errors import AudioError, ParameterError, ShapeError
-from sonograd.functional._pairs import Lengths, lengths_tensor
+from sonograd.functional._pairs import Lengths, check_finite, lengths_tensor
 from sonograd.functional.rvm import db_to_scale, relative_volume_mel, volume_mel_filters
 from sonograd.metrics.base import Accumulator
 
@@ -252,6 +252,8 @@ class RVM(Accumulator):
 
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
         """Return ``rvm`` and its four groups of bands."""
+        check_finite(estimate, name="estimate")
+        check_finite(reference, name="reference")
         if estimate.shape[-1] <= self._metric.n_fft // 2:
             raise AudioError(
                 f"{estimate.shape[-1]} samples are too few; expected more than "
