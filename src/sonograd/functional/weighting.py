@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError
+from sonograd.functional.biquads import frequency_response
 from sonograd.functional.convolution import fast_length
+from sonograd.functional.loudness import k_weighting_sos
 from sonograd.shapes import check_floating
 
 __all__ = [
@@ -56,9 +58,9 @@ def a_weighting_gain(frequency_hz: Tensor) -> Tensor:
 def k_weighting_gain(frequency_hz: Tensor) -> Tensor:
     r"""K-weighting as a factor of amplitude.
 
-    The magnitude of the two filters of ITU-R BS.1770-5, annex 1, which are published as
-    coefficients for 48 kHz: here it is their response at that rate, so that equal frequencies are
-    weighted equally at every rate. Above 24 kHz it stays what it is there.
+    The magnitude of the two filters of ITU-R BS.1770-5, annex 1, at 48 kHz, for which they are
+    published (:func:`k_weighting_sos`): equal frequencies are weighted equally at every sample
+    rate. Above 24 kHz it stays what it is there.
 
     Args:
         frequency_hz: Any shape.
@@ -69,14 +71,12 @@ def k_weighting_gain(frequency_hz: Tensor) -> Tensor:
     >>> k_weighting_gain(torch.tensor([997.0])).log10().mul(20).round(decimals=2)
     tensor([0.6900], dtype=torch.float64)
     """
-    angle = frequency_hz.double().clamp(max=24_000.0) * (2 * torch.pi / 48_000)
-    shelf = _response(
-        (1.53512485958697, -2.69169618940638, 1.19839281085285),
-        (1.0, -1.69065929318241, 0.73248077421585),
-        angle,
+    inside = frequency_hz.double().clamp(max=24_000.0)
+    response = frequency_response(
+        k_weighting_sos(sample_rate=48_000), inside.flatten(), sample_rate=48_000
     )
-    pass_ = _response((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621), angle)
-    return shelf * pass_
+    gain: Tensor = response.abs().reshape(frequency_hz.shape)
+    return gain
 
 
 def a_weighting(x: Tensor, *, sample_rate: float) -> Tensor:
@@ -155,14 +155,3 @@ def _a_curve(f: Tensor) -> Tensor:
     low, middle, high, top = (value**2 for value in (20.598997, 107.65265, 737.86223, 12194.217))
     below = (square + low) * (square + top) * ((square + middle) * (square + high)).sqrt()
     return top * square.square() / below
-
-
-def _response(b: tuple[float, ...], a: tuple[float, ...], angle: Tensor) -> Tensor:
-    """Return the magnitude of a section at an angle in radians."""
-    delay = torch.exp(-1j * angle)
-
-    def polynomial(c: tuple[float, ...]) -> Tensor:
-        return c[0] + c[1] * delay + c[2] * delay.square()
-
-    magnitude: Tensor = (polynomial(b) / polynomial(a)).abs()
-    return magnitude
