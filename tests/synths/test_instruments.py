@@ -306,6 +306,21 @@ def test_breath_is_noise_and_the_rest_is_not():
     assert periodicity[1] < 0.95
 
 
+def test_the_landscape_of_the_frequency_is_what_the_guide_says():
+    """A tone of 100 Hz, 1000 samples: dozens of valleys, the true one reaches from 96 to 104 Hz."""
+    hz = torch.arange(20, 400, dtype=torch.float64)
+    tones = synths.Oscillator(RATE)(1000, frequency_hz=hz)[:, 0]
+    spectra = torch.fft.rfft(tones).abs()
+    distance = (spectra - spectra[80]).abs().mean(-1)
+    slope = distance.diff().sign()
+    assert int(((slope[:-1] < 0) & (slope[1:] > 0)).sum()) >= 24
+    falling, rising = distance[60:81].diff() < 0, distance[80:101].diff() > 0
+    assert falling[-4:].all()
+    assert rising[:4].all()
+    assert not falling[-8:].all()
+    assert not rising[:8].all()
+
+
 def test_frequency_is_not_convex_but_can_be_estimated():
     """Descent from 30 Hz beside the truth is stuck; the estimator gets there from nowhere."""
     synth = synths.Oscillator(RATE)

@@ -20,6 +20,7 @@ from sonograd.shapes import check_floating
 __all__ = ["PitchTrack", "difference_function", "track_pitch"]
 
 _AT_ONCE = 1 << 15  # samples of frames analyzed together, which stay in the cache
+_TIE = 0.07  # depths that differ less are as good
 _TRUSTED = 0.04  # how far the fit may lead away from the period that was found
 
 
@@ -60,7 +61,8 @@ def track_pitch(
         frame_length: Samples per frame, at least two periods of ``low_hz``; the next power of two
             above that if not given.
         threshold: How different a frame may be from itself one period later, 0 for equal, 1 for
-            unrelated; the first lag below it is taken, the best one if there is none.
+            unrelated; the first lag below it is taken, or if there is none the first that is
+            nearly as good as the best.
         harmonics: Of the fit that refines the pitch; 0 only interpolates between lags.
 
     Returns:
@@ -145,12 +147,12 @@ def _find_period(
         valley = (middle <= difference[..., :-2]) & (middle < difference[..., 2:])
         lag = torch.arange(1, longest, device=frames.device)
         allowed = valley & (lag >= shortest)
-        deep = allowed & (middle < threshold)
-        first = torch.where(deep, lag, longest).amin(-1)
         masked = torch.where(allowed, middle, 2.0)
-        best = masked.argmin(-1) + 1
-        best = torch.where(masked.amin(-1) > 1.5, shortest, best)
-        chosen = torch.where(first < longest, first, best).unsqueeze(-1)
+        # The first lag below the threshold, or nearly as good as the best: multiples of the period
+        # are as deep as the period itself.
+        enough = (masked.amin(-1, keepdim=True) + _TIE).clamp_min(threshold)
+        first = torch.where(masked < enough, lag, longest).amin(-1)
+        chosen = torch.where(first < longest, first, shortest).unsqueeze(-1)
     before, here, after = (
         difference.gather(-1, (chosen + k).clamp(0, longest)).squeeze(-1) for k in (-1, 0, 1)
     )
