@@ -86,7 +86,7 @@ class VariableQ(FrontEnd, Tables):
         trainable_frequencies: bool = False,
         trainable_bandwidths: bool = False,
         reach_octaves: float = 0.5,
-        tolerance: float = 5e-5,
+        tolerance: float = 7.5e-5,
         output: Output = "complex",
     ) -> None:
         """Lay out the bins and design what the method needs.
@@ -339,7 +339,7 @@ class ConstantQ(VariableQ):
         trainable_frequencies: bool = False,
         trainable_bandwidths: bool = False,
         reach_octaves: float = 0.5,
-        tolerance: float = 5e-5,
+        tolerance: float = 7.5e-5,
         output: Output = "complex",
     ) -> None:
         """Lay out the bins; arguments are those of :class:`VariableQ`."""

@@ -279,7 +279,7 @@ def design_fold(
     window: AtomWindow = "hann",
     normalization: AtomNormalization = "librosa",
     lengths: AtomLengths = "continuous",
-    tolerance: float = 5e-5,
+    tolerance: float = 7.5e-5,
 ) -> tuple[FoldPlan, list[Tensor]]:
     """Return the plan and the weights of the fast transform, in float64.
 
@@ -317,7 +317,7 @@ def constant_q(
     normalization: AtomNormalization = "librosa",
     lengths: AtomLengths = "continuous",
     pad_mode: PadMode = "constant",
-    tolerance: float = 5e-5,
+    tolerance: float = 7.5e-5,
 ) -> Tensor:
     r"""Constant-Q transform, or with ``gamma`` variable-Q transform.
 

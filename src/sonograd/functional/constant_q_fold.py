@@ -14,7 +14,7 @@ need not divide anything.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _LEAST_BLOCK = 1 << 15
-_SCRATCH = 1 << 21
+_SCRATCH = 1 << 19
 _GROUP = 12
 
 
@@ -294,40 +294,68 @@ def fold(
     blocks = (frames + step - 1) // step
     before = plan.margin * hop
     after = (blocks - 1) * step * hop + size - before - samples
-    flat = x.reshape(-1, samples) if x.numel() else x.new_zeros(x.shape[:-1].numel(), samples)
     if 0 in x.shape[:-1]:  # There is no FFT of nothing.
         dtype = torch.promote_types(x.dtype, torch.complex64)
         return x.new_zeros(*x.shape[:-1], plan.groups[-1].stop, frames, dtype=dtype)
-    cut = extend(flat, -before, samples + after, pad_mode=pad_mode).unfold(-1, size, step * hop)
+    flat = x.reshape(x.shape[:-1].numel(), samples)
+
+    def cut(signals: Tensor) -> Tensor:
+        extended = extend(signals, -before, samples + after, pad_mode=pad_mode)
+        return extended.unfold(-1, size, step * hop)
+
     kept = slice(plan.margin, plan.margin + step)
-    if x.numel() <= _SCRATCH or not may_work_in_pieces(x, *weights):
-        parts = _fold_blocks(cut.reshape(-1, size), weights, plan)[..., kept]
-        result = parts.unflatten(0, (-1, blocks)).transpose(1, 2).flatten(-2)
+    if may_work_in_pieces(x, *weights):
+        result = _fold_in_pieces(flat, cut, weights, plan, blocks)
     else:
-        dtype = torch.promote_types(x.dtype, torch.complex64)
-        result = torch.empty(
-            len(flat), plan.groups[-1].stop, blocks * step, dtype=dtype, device=x.device
-        )
-        places = result.unflatten(-1, (blocks, step))
-        together = max(1, _SCRATCH // size)
-        for item in range(len(flat)):
-            for first in range(0, blocks, together):
-                chosen = slice(first, first + together)
-                parts = _fold_blocks(cut[item, chosen], weights, plan)[..., kept]
-                places[item, :, chosen] = parts.transpose(0, 1)
+        parts = _fold_blocks(cut(flat).reshape(-1, size), weights, plan)[..., kept]
+        result = parts.unflatten(0, (-1, blocks)).transpose(1, 2).flatten(-2)
     result = result[..., :frames]
     shaped: Tensor = result.reshape(*x.shape[:-1], plan.groups[-1].stop, frames)
     return shaped
+
+
+def _fold_in_pieces(
+    flat: Tensor,
+    cut: Callable[[Tensor], Tensor],
+    weights: Sequence[Tensor],
+    plan: FoldPlan,
+    blocks: int,
+) -> Tensor:
+    """Transform one signal after the other, a few blocks at a time, which stay in the cache."""
+    step = plan.frames - 2 * plan.margin
+    bins = plan.groups[-1].stop
+    dtype = torch.promote_types(flat.dtype, torch.complex64)
+    result = torch.empty(len(flat), bins, blocks, step, dtype=dtype, device=flat.device)
+    limit = _SCRATCH if flat.device.type == "cpu" else 64 * _SCRATCH
+    together = max(1, limit // (plan.frames * plan.hop_length))
+    items = max(1, together // blocks)
+    for item in range(0, len(flat), items):
+        signals = cut(flat[item : item + items])
+        for first in range(0, blocks, together):
+            chosen = signals[:, first : first + together]
+            parts = _fold_blocks(chosen.reshape(-1, chosen.shape[-1]), weights, plan)
+            parts = parts[..., plan.margin : plan.margin + step]
+            parts = parts.unflatten(0, chosen.shape[:2]).transpose(1, 2)
+            result[item : item + items, :, first : first + together] = parts
+    return result.flatten(-2)
 
 
 def _fold_blocks(blocks: Tensor, weights: Sequence[Tensor], plan: FoldPlan) -> Tensor:
     """Transform ``(blocks, samples)`` to ``(blocks, bins, frames)``, wrapping at their ends."""
     first = min(group.first_row for group in plan.groups)
     stop = max(group.first_row + group.rows for group in plan.groups)
-    spectrum = _periodic(torch.fft.rfft(blocks), first * plan.frames, stop * plan.frames, plan)
-    rows = torch.view_as_real(spectrum).unflatten(1, (stop - first, plan.frames))
+    spectrum = torch.fft.rfft(blocks)
+    parts = list(_periodic(spectrum, first * plan.frames, stop * plan.frames, plan))
+    if any(part.shape[1] % plan.frames for part in parts):
+        parts = [torch.cat(parts, 1)]
     # For each point of the short spectrum a matrix (blocks * 2, rows).
-    points = rows.permute(2, 0, 3, 1).reshape(plan.frames, -1, stop - first)
+    rows = [
+        torch.view_as_real(part).unflatten(1, (-1, plan.frames)).permute(2, 0, 3, 1)
+        for part in parts
+    ]
+    points = (torch.cat(rows, 3) if len(rows) > 1 else rows[0]).reshape(
+        plan.frames, -1, stop - first
+    )
     folded = []
     for group, matrix in zip(plan.groups, weights, strict=True):
         chosen = points.narrow(2, group.first_row - first, group.rows)
@@ -341,19 +369,18 @@ def _fold_blocks(blocks: Tensor, weights: Sequence[Tensor], plan: FoldPlan) -> T
     return response
 
 
-def _periodic(spectrum: Tensor, start: int, stop: int, plan: FoldPlan) -> Tensor:
-    """Return points ``start`` to ``stop`` of the two-sided, periodic spectrum of real blocks."""
+def _periodic(spectrum: Tensor, start: int, stop: int, plan: FoldPlan) -> Iterator[Tensor]:
+    """Yield points ``start`` to ``stop`` of the two-sided, periodic spectrum of real blocks."""
     size = plan.hop_length * plan.frames
-    half = size // 2
-    parts = []
+    half = (size + 1) // 2
     while start < stop:
         turn, place = divmod(start, size)
-        if place <= half:
-            end = min(stop, turn * size + half + 1)
-            parts.append(spectrum[:, place : place + end - start])
+        if place < half:
+            end = min(stop, turn * size + half)
+            yield spectrum[:, place : place + end - start]
         else:
             end = min(stop, (turn + 1) * size)
             last = size - place
-            parts.append(spectrum[:, last - (end - start) + 1 : last + 1].conj().flip(-1))
+            mirrored = spectrum[:, last - (end - start) + 1 : last + 1]
+            yield mirrored.flip(-1).conj().resolve_conj()
         start = end
-    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
