@@ -1,10 +1,14 @@
 """Learn, measure and take apart sound, by gradient.
 
 * :mod:`sonograd.functional` - the mathematics, as pure functions of tensors
+* :mod:`sonograd.frontends` - trainable time-frequency layers
+* :mod:`sonograd.effects`, :mod:`sonograd.synths` - differentiable processors and instruments
+* :mod:`sonograd.losses`, :mod:`sonograd.metrics` - what to train with, and what to report
 * :mod:`sonograd.separators` - models that take a mix apart; :func:`load` finds one by name
 * :mod:`sonograd.data` - audio files, folders of stems, chunks, synthetic songs
 * :mod:`sonograd.plotting` - pictures of sound
 * :mod:`sonograd.training` - configure and train separators
+* :mod:`sonograd.compat` - the names of nnAudio, auraloss and audiocraft's metric
 * :mod:`sonograd.jobs` - the programs behind the command line, as functions
 
 Importing this package loads none of them: every name is fetched when it is first used.
@@ -21,8 +25,10 @@ __version__ = _version("sonograd")
 
 _SUBPACKAGES = (
     "cli",
+    "compat",
     "config",
     "data",
+    "effects",
     "errors",
     "frontends",
     "functional",
@@ -30,8 +36,10 @@ _SUBPACKAGES = (
     "losses",
     "metrics",
     "models",
+    "params",
     "plotting",
     "separators",
+    "synths",
     "training",
     "zoo",
 )
