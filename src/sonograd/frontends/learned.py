@@ -253,6 +253,11 @@ class LearnedFilterbank(FrontEnd):
         if length is None:
             frames = spectrum.shape[-1]
             length = max(0, (frames - 1) * self.hop_length + self.taps - before - after)
+        count = 1 + (length + before + after - self.taps) // self.hop_length
+        if count != spectrum.shape[-1]:
+            raise ParameterError(
+                f"length is {length}, which has {count} frames; spectrum has {spectrum.shape[-1]}"
+            )
         like = spectrum.to(spectrum.dtype if spectrum.device.type == "mps" else torch.complex128)
         with torch.no_grad():
             kernels = self.kernels(like.real)

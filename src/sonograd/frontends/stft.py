@@ -14,7 +14,12 @@ from sonograd.functional.fourier_basis import (
     interpolation,
 )
 from sonograd.functional.framing import PadMode
-from sonograd.functional.least_squares import FrameSystem, least_squares_inverse, toeplitz_symbol
+from sonograd.functional.least_squares import (
+    FrameSystem,
+    condition_number,
+    least_squares_inverse,
+    toeplitz_symbol,
+)
 from sonograd.functional.spectral import istft, stft_map
 from sonograd.functional.windows import WindowLike
 
@@ -106,6 +111,7 @@ class STFT(ShortTime):
         self.freq_scale = freq_scale
         self.add_table("frequencies", frequencies)
         self.kernel_hz = frequencies
+        self._ratio: float | None = None
         self.spans: tuple[tuple[int, int, int, int], ...] = ()
         if trainable:
             self.train_kernels()
@@ -193,7 +199,8 @@ class STFT(ShortTime):
 
         Raises:
             ShapeError: If ``spectrum`` is not complex or has another number of bins.
-            ParameterError: If the bins do not determine a signal.
+            ParameterError: If the bins do not determine a signal, or if there are not as many
+                frames in ``length`` samples (other bins only).
         """
         if spectrum.ndim < 2 or not spectrum.is_complex() or spectrum.shape[-2] != self.bins:
             raise ShapeError(
@@ -218,8 +225,17 @@ class STFT(ShortTime):
             covered = (spectrum.shape[-1] - 1) * self.hop_length + self.n_fft
             length = max(0, covered - sum(self.margins)) if spectrum.shape[-1] else 0
         like = spectrum if spectrum.device.type == "mps" else spectrum.to(torch.complex128)
+        count = 1 + (length + sum(self.margins) - self.n_fft) // self.hop_length
+        if count != spectrum.shape[-1]:
+            raise ParameterError(
+                f"length is {length}, which has {count} frames; spectrum has {spectrum.shape[-1]}"
+            )
+        system = self._system(like)
+        # What is trained may have changed since the last time.
+        known = self._ratio if not list(self.parameters()) else None
+        self._ratio = condition_number(system) if known is None else known
         try:
-            found = least_squares_inverse(self._system(like), like, length)
+            found = least_squares_inverse(system, like, length, ratio=self._ratio)
             return found.to(spectrum.dtype.to_real())
         except ParameterError as error:
             span = f"{float(self.frequencies.min()):g} to {float(self.frequencies.max()):g} Hz"
