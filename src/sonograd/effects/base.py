@@ -260,12 +260,7 @@ class Effect(nn.Module, ABC):
         Returns:
             Values by name, each ``(batch,)`` or ``()``, float64.
         """
-        count = len(self.names)
-        if not 1 <= vector.ndim <= 2 or vector.shape[-1] != count:
-            raise ShapeError(
-                f"vector has shape {tuple(vector.shape)}; expected (batch, {count}): "
-                f"{', '.join(self.names)}"
-            )
+        check_vector(vector, tuple(param.name for param in self.params))
         wide = _wide(vector)
         return {p.name: p.from_unit(wide[..., k]) for k, p in enumerate(self.params)}
 
@@ -343,6 +338,15 @@ def effect_types() -> dict[str, type[Effect]]:
         if not inspect.isabstract(kind) and not kind.__name__.startswith("_"):
             found[kind.type_name()] = kind
     return dict(sorted(found.items()))
+
+
+def check_vector(vector: Tensor, names: Sequence[str]) -> None:
+    """Raise :class:`~sonograd.errors.ShapeError` unless ``vector`` has an entry per name."""
+    if not 1 <= vector.ndim <= 2 or vector.shape[-1] != len(names):
+        raise ShapeError(
+            f"vector has shape {tuple(vector.shape)}; expected (batch, {len(names)}): "
+            f"{', '.join(names)}"
+        )
 
 
 def check_option(value: Any, name: str, allowed: Sequence[Any]) -> None:

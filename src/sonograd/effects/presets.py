@@ -177,7 +177,7 @@ def _plain(value: Any) -> Any:
 
 def _number(name: str, value: Any) -> Any:
     if isinstance(value, Tensor) and value.numel() == 1:
-        return float(value)
+        return float(value.detach())
     if isinstance(value, Tensor) and value.ndim == 2 and value.shape[0] == 1:
         return [float(item) for item in value[0]]
     if isinstance(value, Real):
@@ -267,15 +267,16 @@ class _Reader:
                 "All are listed by: sonograd effects"
             )
             return None
-        effect, inside = self._make(kind, node, place, before)
+        effect, inside = self._make(kind, node, place)
         if effect is None:
             return None
         values = self._values(effect, node.get("params", {}), place)
         return (effect, {**values, **inside}) if len(self.problems) == before else None
 
     def _make(
-        self, kind: type[Effect], node: Mapping[str, Any], place: str, before: int
+        self, kind: type[Effect], node: Mapping[str, Any], place: str
     ) -> tuple[Effect | None, dict[str, Any]]:
+        before = len(self.problems)
         options = node.get("options", {})
         if not isinstance(options, Mapping):
             self.problems.append(f"{place}.options: expected an object.")

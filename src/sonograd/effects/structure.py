@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sonograd.config.io import suggest
-from sonograd.effects.base import Effect, State, Values
+from sonograd.effects.base import Effect, State, Values, check_vector
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional.delays import delay_line
 from sonograd.functional.scales import db_to_amplitude
@@ -81,12 +81,7 @@ class Structure(Effect):
 
     def from_unit(self, vector: Tensor) -> dict[str, Any]:
         """Map a vector in [0, 1] to nested values, see :meth:`Effect.from_unit`."""
-        count = len(self.names)
-        if not 1 <= vector.ndim <= 2 or vector.shape[-1] != count:
-            raise ShapeError(
-                f"vector has shape {tuple(vector.shape)}; expected (batch, {count}): "
-                f"{', '.join(self.names)}"
-            )
+        check_vector(vector, self.names)
         begin = len(self.params)
         values: dict[str, Any] = super().from_unit(vector[..., :begin]) if begin else {}
         for name in self._stage_names():
