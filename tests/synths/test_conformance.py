@@ -129,6 +129,20 @@ def test_gradients_of_every_curve(synth):
         assert _gradcheck(run, points), name
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # of torch's own use
+def test_jacobians_forward_and_backward(synth):
+    """All three ways to the derivative agree."""
+    vector = synth.to_unit(_values(synth))[0]
+
+    def run(vector):
+        return synth(25, generator=7, **synth.from_unit(vector))[0, 0]
+
+    forward = torch.func.jacfwd(run)(vector)
+    torch.testing.assert_close(torch.func.jacrev(run)(vector), forward)
+    plain = torch.autograd.functional.jacobian(run, vector)
+    torch.testing.assert_close(plain, forward)
+
+
 def test_every_parameter_matters(synth):
     vector = synth.to_unit(_values(synth)).requires_grad_()
     synth(400, generator=_generator(), **synth.from_unit(vector)).square().sum().backward()
@@ -208,6 +222,7 @@ def test_the_generator_decides(synth):
     first = synth(300, generator=_generator(1), **values)
     assert torch.equal(first, synth(300, generator=_generator(1), **values))
     assert torch.equal(first, synth(300, generator=_generator(2), **values)) != synth.random
+    assert torch.equal(synth(300, generator=7, **values), synth(300, generator=7, **values))
     torch.manual_seed(3)
     before = torch.get_rng_state()
     drawn = synth(300, **values)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ShapeError
+from sonograd.functional._transforms import plain_form_needed
 from sonograd.functional.scans import linear_scan
 from sonograd.shapes import check_floating
 
@@ -50,11 +51,24 @@ def feedback_sine(
     past = past.to(wide).expand(*angle.shape[:-1], 2)
     if not angle.numel():
         return angle.to(turns.dtype), past
-    with torch.no_grad():
-        y = _solve(angle, strength, past)
-    if torch.is_grad_enabled() and any(v.requires_grad for v in (angle, strength, past)):
-        y = _attach_gradient(y, angle, strength, past)
+    if plain_form_needed(angle, strength, past):
+        y = _one_by_one(angle, strength, past)
+    else:
+        with torch.no_grad():
+            y = _solve(angle, strength, past)
+        if torch.is_grad_enabled() and any(v.requires_grad for v in (angle, strength, past)):
+            y = _attach_gradient(y, angle, strength, past)
     return y.to(turns.dtype), torch.cat([past, y], -1)[..., -2:]
+
+
+def _one_by_one(angle: Tensor, strength: Tensor, past: Tensor) -> Tensor:
+    """Sample by sample, in operations that torch can transform."""
+    two, one = past.unbind(-1)
+    heard = []
+    for phase, weight in zip(angle.unbind(-1), (strength / 2).unbind(-1), strict=True):
+        one, two = (phase + weight * (one + two)).sin(), one
+        heard.append(one)
+    return torch.stack(heard, -1)
 
 
 def _attach_gradient(y: Tensor, angle: Tensor, strength: Tensor, past: Tensor) -> Tensor:

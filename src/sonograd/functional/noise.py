@@ -24,17 +24,20 @@ _HALF = 1 << 32
 
 
 def draw_seeds(
-    batch: int, generator: torch.Generator | Sequence[torch.Generator] | None = None
+    batch: int, generator: torch.Generator | Sequence[torch.Generator] | int | None = None
 ) -> Tensor:
     """Draw one seed per item for :func:`seeded_noise`.
 
     Args:
         batch: Number of items.
-        generator: Where from: one generator, or one for each item; torch's own if None.
+        generator: Where from: one generator, one for each item, or a number, which changes no
+            generator at all; torch's own if None.
 
     Returns:
         ``(batch,)``, int64, on the CPU.
     """
+    if isinstance(generator, int):
+        return _mix(torch.tensor(generator) + torch.arange(batch) * _GOLDEN)
     if isinstance(generator, Sequence):
         if len(generator) != batch:
             raise ParameterError(

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._transforms import plain_form_needed
 from sonograd.functional._values import check_range
 from sonograd.shapes import check_floating
 
@@ -51,6 +52,8 @@ def delay_loop(x: Tensor, taps: Tensor, delay: Tensor, *, past: Tensor | None = 
         return x
     if past is not None and past.shape[-1]:
         x = x + _echo_of_past(past, taps, delay, x.shape[-1])
+    if plain_form_needed(x, taps):
+        return _plain_loop(x, taps, delay)
     y: Tensor = _DelayLoop.apply(x, taps, delay)
     return y
 
@@ -189,6 +192,18 @@ def _windows(x: Tensor, taps: Tensor, first: Tensor, length: int) -> Tensor:
 def _echo_of_past(past: Tensor, taps: Tensor, delay: Tensor, samples: int) -> Tensor:
     """What the loop still carries, as it comes out into the next ``samples``."""
     return _windows(past, taps, past.shape[-1] - delay, samples)
+
+
+def _plain_loop(x: Tensor, taps: Tensor, delay: Tensor) -> Tensor:
+    """Step by step, in operations that torch can transform."""
+    step, reach = int(delay.min()), int(delay.max()) + taps.shape[-1] - 1
+    heard, parts = torch.zeros_like(x[:, :1]).expand(-1, reach), []
+    for begin in range(0, x.shape[-1], step):
+        now = x[:, begin : begin + step]
+        now = now + _windows(heard, taps, reach - delay, now.shape[-1])
+        heard = torch.cat([heard, now], -1)[:, -reach:]
+        parts.append(now)
+    return torch.cat(parts, -1)
 
 
 class _DelayLoop(torch.autograd.Function):

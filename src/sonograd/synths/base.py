@@ -18,7 +18,7 @@ from sonograd.params import Curve, Param
 
 __all__ = ["Controls", "Synth", "SynthState", "check_option", "synth_types"]
 
-Generators: TypeAlias = torch.Generator | Sequence[torch.Generator] | None
+Generators: TypeAlias = torch.Generator | Sequence[torch.Generator] | int | None
 
 _SEGMENT = 1 << 14  # samples computed at once, which bounds the memory
 
@@ -124,8 +124,9 @@ class Synth(nn.Module, ABC):
         Args:
             samples: Its length.
             batch: Number of items; that of the values if not given.
-            generator: Where the noise comes from, if there is any: one generator, or one for each
-                item; torch's own if not given. The same generator gives the same sound.
+            generator: Where the noise comes from, if there is any: one generator, one for each
+                item, or a number as seed; torch's own if not given. The same one gives the same
+                sound.
             **values: In the units of the parameters: a number, ``(batch,)``, or where the parameter
                 moves a :class:`~sonograd.params.Curve` with values ``(frames,)`` or
                 ``(batch, frames)``. A vector takes ``(width,)``, ``(batch, width)`` or a curve
