@@ -1,5 +1,6 @@
 import math
 
+import librosa
 import numpy as np
 import pytest
 import torch
@@ -39,3 +40,43 @@ def test_bad_reference(reference):
         F.amplitude_to_db(torch.ones(1), reference=reference)
     with pytest.raises(ParameterError, match="expected a positive amplitude"):
         F.db_to_amplitude(torch.ones(1), reference=reference)
+
+
+@pytest.mark.parametrize("scale", ["slaney", "htk"])
+def test_mel_scales_equal_librosa(scale):
+    hz = torch.linspace(0, 20000, 999, dtype=torch.float64)
+    mel = F.hz_to_mel(hz, scale=scale)
+    np.testing.assert_allclose(mel, librosa.hz_to_mel(hz.numpy(), htk=scale == "htk"), rtol=1e-12)
+    np.testing.assert_allclose(F.mel_to_hz(mel, scale=scale), hz, rtol=1e-10, atol=1e-9)
+    count = F.mel_frequencies(20, fmin=50, fmax=4000, scale=scale)
+    expected = librosa.mel_frequencies(20, fmin=50, fmax=4000, htk=scale == "htk")
+    np.testing.assert_allclose(count, expected, rtol=1e-10)
+
+
+def test_mel_scales_are_differentiable():
+    x = torch.tensor([10.0, 500.0, 1500.0, 7000.0], dtype=torch.float64, requires_grad=True)
+    for scale in ("slaney", "htk"):
+        assert torch.autograd.gradcheck(lambda v, s=scale: F.hz_to_mel(v, scale=s), x)
+        assert torch.autograd.gradcheck(lambda v, s=scale: F.mel_to_hz(v / 200, scale=s), x)
+
+
+@pytest.mark.parametrize("top_db", [None, 30.0, 80.0])
+@pytest.mark.parametrize("reference", [1.0, 0.5])
+def test_power_to_db_equals_librosa(rng, top_db, reference):
+    power = rng.random((5, 7)) ** 20
+    expected = librosa.power_to_db(power, ref=reference, top_db=top_db)
+    actual = F.power_to_db(torch.from_numpy(power), reference=reference, top_db=top_db)
+    np.testing.assert_allclose(actual, expected, atol=1e-10)
+
+
+def test_bad_mel_and_power():
+    with pytest.raises(ParameterError, match="scale is 'bark'; expected 'slaney' or 'htk'"):
+        F.hz_to_mel(1.0, scale="bark")
+    with pytest.raises(ParameterError, match="fmin is 9 and fmax 3"):
+        F.mel_frequencies(3, fmin=9, fmax=3)
+    with pytest.raises(ParameterError, match="count is 0"):
+        F.mel_frequencies(0, fmin=0, fmax=3)
+    with pytest.raises(ParameterError, match="amin is 0"):
+        F.power_to_db(torch.ones(2, 2), amin=0)
+    with pytest.raises(ParameterError, match="top_db is -1"):
+        F.power_to_db(torch.ones(2, 2), top_db=-1)

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy.signal import get_window
 from scipy.signal import windows as oracle
 
 from sonograd import functional as F
-from sonograd.errors import ParameterError
+from sonograd.errors import ParameterError, ShapeError
 
 PAIRS = {
     "hann": (F.hann, oracle.hann),
@@ -55,3 +56,32 @@ def test_bad_arguments():
         F.hann(-1)
     with pytest.raises(ParameterError, match="beta is -1"):
         F.kaiser(8, beta=-1)
+
+
+NAMED = ["hann", "hamming", "blackman", "blackmanharris", "nuttall", "flattop", "boxcar"]
+NAMED += ["bartlett", "triang", "cosine", ("kaiser", 8.0), ("gaussian", 5.0), ("tukey", 0.3)]
+NAMED += [("tukey", 0.0), ("tukey", 1.0)]
+
+
+@pytest.mark.parametrize("window", NAMED, ids=str)
+@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("length", [1, 2, 3, 16, 17, 1023])
+def test_names_are_those_of_scipy(window, periodic, length):
+    actual = F.get_window(window, length, periodic=periodic, dtype=torch.float64)
+    expected = get_window(window, length, fftbins=periodic)
+    np.testing.assert_allclose(actual, expected, atol=1e-14)
+
+
+def test_a_window_may_be_given_or_misnamed():
+    window = torch.rand(8)
+    assert F.get_window(window, 8) is window
+    with pytest.raises(ShapeError, match=r"window has shape \(8,\); expected \(9,\)"):
+        F.get_window(window, 9)
+    with pytest.raises(ParameterError, match="window is 'hanning'; expected a tensor, one of"):
+        F.get_window("hanning", 8)
+    with pytest.raises(ParameterError, match=r"window is \('hann', 2\); expected 'hann'"):
+        F.get_window(("hann", 2), 8)
+    with pytest.raises(ParameterError, match=r"alpha of the tukey window is 2\.0"):
+        F.get_window(("tukey", 2), 8)
+    with pytest.raises(ParameterError, match="sigma is 0"):
+        F.gaussian(8, sigma=0)
