@@ -53,5 +53,6 @@ class Griffin_Lim(Layer):  # noqa: N801 - nnAudio's name
         """Return signals ``(batch, samples)``."""
         if S.ndim != 3:
             raise ShapeError(f"S has shape {tuple(S.shape)}; expected (batch, bins, frames)")
+        self._front.seed = int(torch.randint(2**31, (), device="cpu"))
         signals: Tensor = self._front(S)
         return signals
