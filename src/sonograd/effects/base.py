@@ -387,7 +387,8 @@ def _resolve(param: Param, value: Any, x: Tensor, position: int) -> Tensor:
         ready = ready.reshape(1, 1, 1) if not ready.ndim else ready
     elif isinstance(value, Real) and not isinstance(value, bool):
         wide = torch.float32 if x.device.type == "mps" else torch.float64
-        ready = torch.full((1, 1, 1), float(value), dtype=wide, device=x.device)
+        clamped = min(max(float(value), param.low), param.high)
+        return torch.full((1, 1, 1), clamped, dtype=wide, device=x.device)
     else:
         raise ParameterError(
             f"{param.name} is {value!r}; expected a number, a tensor"

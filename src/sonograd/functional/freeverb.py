@@ -15,7 +15,6 @@ _COMBS = (1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617)  # samples at 44.1 kHz
 _ALL_PASSES = (556, 441, 341, 225)
 _SPREAD = 23  # by which the right channel is longer
 _GAIN = 0.015
-_DEEP = 64  # taps after which damping^n and 0.5^n are below rounding
 _FEW = 8  # turns of an all-pass that are cheaper one by one
 
 
@@ -49,8 +48,8 @@ def freeverb(
     :math:`h = (1 - d) / (1 - d z^{-1})`, :math:`d = 0.4\,damping`; their sum passes four
     all-passes :math:`w_n = x_n + w_{n-N} / 2,\; y_n = w_{n-N} - x_n`. The delays at 44.1 kHz are
     those of the original (Jezar at Dreampoint, 2000, public domain), 23 samples longer on the
-    right. The combs run 1100 samples at a time; :math:`d^{64} < 10^{-25}`, so that their damping
-    is a sum of 64 samples within rounding.
+    right. The combs run 1100 samples at a time; :math:`d^{24} < 3 \cdot 10^{-10}`, so that their
+    damping is a sum of 24 samples within rounding, of 48 in float64.
 
     Args:
         x: The next samples ``(batch, 1 or 2, samples)``.
@@ -69,7 +68,7 @@ def freeverb(
     if state is None:
         state = FreeverbState(
             x.new_zeros(batch, len(delays), max(delays)),
-            x.new_zeros(batch, len(delays), _DEEP - 1),
+            x.new_zeros(batch, len(delays), _depth(x) - 1),
             tuple(x.new_zeros(batch, n) for n in _delays(_ALL_PASSES, channels, sample_rate)),
         )
     entering = _GAIN * x.sum(1, keepdim=True)
@@ -103,8 +102,9 @@ def _combs(
     block = min(delays)
     first = longest - torch.tensor(delays, device=x.device)[:, None]
     index = (first + torch.arange(block, device=x.device)).expand(batch, -1, -1)
-    frame = min(_DEEP, block)
-    smoothing = _smoothing(damping, frame)
+    depth = _depth(x)
+    frame = min(depth, block)
+    smoothing = _smoothing(damping, depth, frame)
     window, heard = state.combs, state.heard
     outputs = []
     for begin in range(0, x.shape[-1], block):
@@ -113,24 +113,29 @@ def _combs(
         read = window.gather(-1, index[..., :length])
         full = torch.cat([heard, read], dim=-1)
         heard = full[..., length:]
-        frames = pad(full, (0, -length % frame)).unfold(-1, _DEEP - 1 + frame, frame)
+        frames = pad(full, (0, -length % frame)).unfold(-1, depth - 1 + frame, frame)
         smooth = (frames @ smoothing).flatten(-2)[..., :length]
         window = torch.cat([window, now + feedback * smooth], dim=-1)[..., length:]
         outputs.append(read.unflatten(1, (-1, len(_COMBS))).sum(2))
     return torch.cat(outputs, dim=-1), window, heard
 
 
-def _smoothing(damping: Tensor, frame: int) -> Tensor:
+def _depth(x: Tensor) -> int:
+    """Taps after which ``damping^n`` is below rounding."""
+    return 48 if x.dtype == torch.float64 else 24
+
+
+def _smoothing(damping: Tensor, depth: int, frame: int) -> Tensor:
     """Toeplitz matrix of ``(1 - d) d^n`` that maps the last samples and a frame to the frame."""
-    powers = [1 - damping[:, 0, 0]]
-    for _ in range(_DEEP - 1):
-        powers.append(powers[-1] * damping[:, 0, 0])
-    impulse = torch.stack(powers, dim=-1)
-    # Row j holds what sample j of 63 earlier ones and the frame gives to each of the frame.
-    time = torch.arange(frame, device=damping.device) + (_DEEP - 1)
-    lag = time - torch.arange(_DEEP - 1 + frame, device=damping.device)[:, None]
-    matrix = impulse[:, lag.clamp(0, _DEEP - 1)]
-    return torch.where((lag >= 0) & (lag < _DEEP), matrix, 0.0).to(damping.dtype)[:, None]
+    d = damping[:, 0]
+    impulse = torch.cat([1 - d, d.expand(-1, depth - 1)], dim=-1).cumprod(-1)
+    # Row j holds what sample j of the earlier ones and the frame gives to each of the frame.
+    time = torch.arange(frame, device=d.device) + (depth - 1)
+    lag = time - torch.arange(depth - 1 + frame, device=d.device)[:, None]
+    matrix = impulse[:, lag.clamp(0, depth - 1)]
+    # Numbers too small for full precision would slow the product down tenfold.
+    large = (matrix > 1e-30) | (lag < 2)
+    return torch.where((lag >= 0) & (lag < depth) & large, matrix, 0.0)[:, None]
 
 
 def _all_pass(x: Tensor, line: Tensor) -> tuple[Tensor, Tensor]:
