@@ -8,6 +8,7 @@ import torch
 from sonograd.errors import AudioError, ParameterError, ShapeError
 from sonograd.losses import (
     L1,
+    SASDR,
     SISDR,
     SNR,
     MixtureInvariant,
@@ -119,6 +120,12 @@ def test_bad_input_is_refused(wrapper):
         wrapper(STFTLoss(batch_coupled=True))
     with pytest.raises(AudioError, match="estimate holds"):
         loss(torch.full((1, 2, 1, 100), torch.nan), torch.zeros(1, 2, 1, 100))
+
+
+def test_losses_of_whole_sets_of_stems_are_refused():
+    for wrapper in (PermutationInvariant, MixtureInvariant):
+        with pytest.raises(ParameterError, match="one value for several stems"):
+            wrapper(SASDR())(_stems(2, 3), _stems(2, 3))
 
 
 def test_too_many_assignments_are_refused():

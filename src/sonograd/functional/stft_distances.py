@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._framed_transform import FramedTransform
 from sonograd.shapes import check_floating, check_same_shape
 
 __all__ = ["Resolution", "SpectralWeights", "magnitude_distance", "stft_distance"]
@@ -116,7 +117,7 @@ def stft_distance(
     samples = estimate.shape[-1]
     plan = _Plan(
         tuple(
-            _Transform(resolution, window.to(estimate), samples)
+            FramedTransform(resolution, window.to(estimate), samples)
             for resolution, window in zip(resolutions, windows, strict=True)
         ),
         weights or SpectralWeights(),
@@ -186,87 +187,11 @@ def _norm(x: Tensor, dims: tuple[int, ...] | None) -> Tensor:
     return norm
 
 
-class _Transform:
-    """One resolution for signals of one length: spectra, and the adjoint of taking them."""
-
-    def __init__(self, resolution: Resolution, window: Tensor, samples: int) -> None:
-        if window.shape != (resolution.win_length,):
-            raise ShapeError(
-                f"a window has shape {tuple(window.shape)}; expected ({resolution.win_length},)"
-            )
-        self.n_fft = resolution.n_fft
-        self.hop = resolution.hop_length
-        self.window = window
-        self.samples = samples
-        self.half = resolution.n_fft // 2
-        self.offset = (resolution.n_fft - resolution.win_length) // 2
-        self.frames = 1 + (samples + 2 * self.half - resolution.n_fft) // resolution.hop_length
-        self.bins = self.half + 1
-        period = max(2 * (samples - 1), 1)
-        outside = torch.arange(1, self.half + 1, device=window.device)
-        before, after = outside.flip(0) % period, (outside + samples - 1) % period
-        self.before = torch.minimum(before, period - before).clamp(max=samples - 1)
-        self.after = torch.minimum(after, period - after).clamp(max=samples - 1)
-        self.scratch: dict[str, Tensor] = {}
-
-    def memory(self, name: str, *shape: int) -> Tensor:
-        """Return memory that is kept from block to block; zeros at first."""
-        found = self.scratch.get(name)
-        if found is None or found.shape != shape:
-            found = self.scratch[name] = self.window.new_zeros(shape)
-        return found
-
-    def spectra(self, x: Tensor) -> Tensor:
-        """Map ``(items, samples)`` to ``(items, frames, bins)``."""
-        padded = torch.cat([x[:, self.before], x, x[:, self.after]], dim=-1)
-        length = len(self.window)
-        frames = padded[:, self.offset :].unfold(-1, length, self.hop)[:, : self.frames]
-        buffer = self.memory("frames", x.shape[0], self.frames, self.n_fft)
-        # What lies outside the window was zero from the start and remains so.
-        torch.mul(frames, self.window, out=buffer[..., self.offset : self.offset + length])
-        spectra: Tensor = torch.fft.rfft(buffer)
-        return spectra
-
-    def squares(self, spectra: Tensor) -> Tensor:
-        """Return squared magnitudes; several times as fast as by ``abs``."""
-        parts = torch.view_as_real(spectra)
-        squares = self.memory("squares", *parts.shape)
-        torch.square(parts, out=squares)
-        return squares[..., 0] + squares[..., 1]
-
-    def adjoint(self, spectra: Tensor) -> Tensor:
-        """Map ``(items, frames, bins)``, which is overwritten, to ``(items, samples)``.
-
-        The real inner product with :meth:`spectra` of any signal is that of the result with the
-        signal.
-        """
-        # The inverse counts all bins twice but the outer ones.
-        spectra[..., 0] *= 2
-        if self.n_fft % 2 == 0:
-            spectra[..., -1] *= 2
-        frames = torch.fft.irfft(spectra, self.n_fft, norm="forward")
-        length, hop, half_window = len(self.window), self.hop, 0.5 * self.window
-        pieces = -(-length // hop)
-        total = frames.new_zeros(frames.shape[0], self.frames - 1 + pieces, hop)
-        for piece in range(pieces):
-            part = half_window[piece * hop : (piece + 1) * hop]
-            begin = self.offset + piece * hop
-            rows = total[:, piece : piece + self.frames, : len(part)]
-            rows.addcmul_(frames[..., begin : begin + len(part)], part)
-        padded = frames.new_zeros(frames.shape[0], self.samples + 2 * self.half)
-        covered = total.flatten(1)[:, : padded.shape[1] - self.offset]
-        padded[:, self.offset : self.offset + covered.shape[1]] = covered
-        x: Tensor = padded[:, self.half : self.half + self.samples].contiguous()
-        x.index_add_(1, self.before, padded[:, : self.half])
-        x.index_add_(1, self.after, padded[:, self.half + self.samples :])
-        return x
-
-
 @dataclass(frozen=True)
 class _Plan:
     """What to compare, and how."""
 
-    transforms: tuple[_Transform, ...]
+    transforms: tuple[FramedTransform, ...]
     weights: SpectralWeights
     floor: float
     quiet: float
@@ -281,7 +206,10 @@ class _StftDistance(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0]
         compare = _compare_coupled if plan.batch_coupled else _compare_items
         gradient = torch.zeros_like(x) if wanted else None
-        values = [compare(x, y, plan, transform, gradient) for transform in plan.transforms]
+        values = []
+        for transform in plan.transforms:
+            values.append(compare(x, y, plan, transform, gradient))
+            transform.scratch.clear()
         if gradient is not None:
             ctx.save_for_backward(gradient.div_(len(values)))
         return torch.stack(values).mean(dim=0)
@@ -293,27 +221,20 @@ class _StftDistance(torch.autograd.Function):
         return gradient * (upstream.unsqueeze(-1) if upstream.ndim else upstream), None, None
 
 
-def _blocks(x: Tensor, transform: _Transform) -> list[slice]:
-    """Cut the items so that one block fits the cache of a core, or a part of a GPU."""
-    budget = 1 << (20 if x.device.type == "cpu" else 26)
-    size = max(1, budget // (transform.frames * transform.bins))
-    return [slice(begin, begin + size) for begin in range(0, x.shape[0], size)]
-
-
 class _Block:
-    """Spectra of some items, their magnitudes, and what distances need of them."""
+    """Spectra of some frames of some items, and what distances need of them."""
 
-    def __init__(self, x: Tensor, y: Tensor, transform: _Transform, plan: _Plan) -> None:
+    def __init__(self, x: Tensor, y: Tensor, transform: FramedTransform, plan: _Plan) -> None:
         self.plan = plan
         self.transform = transform
         self.spectra = transform.spectra(x)
         lowest = plan.floor**2
-        power = transform.squares(self.spectra)
+        power = transform.squares(self.spectra, "power")
         # A comparison of all bins is only worth its time where it finds something.
         low = power <= lowest if x.device.type != "cpu" or power.amin() <= lowest else None
         self.inaudible = low
         power.clamp_(min=lowest)
-        other = transform.squares(transform.spectra(y)).clamp_(min=lowest)
+        other = transform.squares(transform.spectra(y), "other").clamp_(min=lowest)
         self.magnitude = power.sqrt()
         reference = other.sqrt()
         self.energy = _inner(reference)
@@ -328,66 +249,87 @@ class _Block:
             self.rest += weights.magnitude / bins * self.difference.abs().sum(dim=(1, 2))
 
     def slope(self) -> Tensor:
-        """Derivative of :attr:`rest` by the magnitudes."""
+        """Derivative of :attr:`rest` by the magnitudes, in memory of the transform."""
         weights, bins = self.plan.weights, self.transform.frames * self.transform.bins
-        sign = self.difference.sign()
+        memory = self.transform.memory("other", *self.spectra.shape)
+        sign = torch.sign(self.difference, out=memory)
         if not weights.magnitude:
             return sign.div_(self.magnitude).mul_(weights.log_magnitude / bins)
         return sign.mul_((weights.log_magnitude / self.magnitude + weights.magnitude) / bins)
 
-    def to_signal(self, slope: Tensor) -> Tensor:
-        """Turn a derivative by the magnitudes, overwritten, into one by the signals."""
+    def to_spectra(self, slope: Tensor) -> Tensor:
+        """Turn a derivative by the magnitudes, which is overwritten, into one by the spectra."""
         slope.div_(self.magnitude)
         if self.inaudible is not None:
             slope.masked_fill_(self.inaudible, 0.0)
-        # As complex numbers the product is an operation of whole vectors.
-        return self.transform.adjoint(slope.to(self.spectra.dtype).mul_(self.spectra))
+        # A product of complex numbers is faster than one of complex and real ones.
+        spectra = self.spectra
+        product = self.transform.memory("product", *spectra.shape, dtype=spectra.dtype)
+        return product.copy_(slope).mul_(spectra)
 
 
 def _compare_items(
-    x: Tensor, y: Tensor, plan: _Plan, transform: _Transform, gradient: Tensor | None
+    x: Tensor, y: Tensor, plan: _Plan, transform: FramedTransform, gradient: Tensor | None
 ) -> Tensor:
     """Return one value per item, and add its gradient to ``gradient``."""
     values = []
+    weight = plan.weights.convergence
     bins = transform.frames * transform.bins
     quiet = plan.quiet * (transform.window.square().sum() * bins).sqrt()
-    for items in _blocks(x, transform):
-        block = _Block(x[items], y[items], transform, plan)
-        norm = torch.maximum(block.energy.sqrt(), quiet)
-        error = block.error.sqrt()
-        values.append(plan.weights.convergence * error / norm + block.rest)
+    groups, cuts = transform.cut(x)
+    for items in groups:
+        ours, theirs = transform.frame(x[items]), transform.frame(y[items])
+        blocks, sums = [], ours.new_zeros(3, ours.shape[0])
+        for cut in cuts:
+            block = _Block(ours[:, cut], theirs[:, cut], transform, plan)
+            sums += torch.stack([block.error, block.energy, block.rest])
+            if gradient is not None:
+                blocks.append((cut.start, block))
+        error, norm = sums[0].sqrt(), torch.maximum(sums[1].sqrt(), quiet)
+        values.append(weight * error / norm + sums[2])
         if gradient is not None:
-            factor = plan.weights.convergence / (error.clamp(min=1e-30) * norm)
-            slope = block.slope().addcmul_(block.difference, factor[:, None, None])
-            gradient[items] += block.to_signal(slope)
+            # The factor of the convergence is known only now.
+            factor = (weight / (error.clamp(min=1e-30) * norm))[:, None, None]
+            total = transform.empty_sum(ours.shape[0])
+            for first, block in blocks:
+                slope = block.slope().addcmul_(block.difference, factor)
+                transform.add_frames(total, block.to_spectra(slope), first)
+            gradient[items] += transform.fold(total)
     return torch.cat(values)
 
 
 def _compare_coupled(
-    x: Tensor, y: Tensor, plan: _Plan, transform: _Transform, gradient: Tensor | None
+    x: Tensor, y: Tensor, plan: _Plan, transform: FramedTransform, gradient: Tensor | None
 ) -> Tensor:
     """Return one value for all items, and add its gradient to ``gradient``.
 
     The factor of the convergence is known only at the end, so that its gradient is kept apart.
     """
-    count = x.shape[0]
+    weights, count = plan.weights, x.shape[0]
     convergence = None if gradient is None else torch.zeros_like(gradient)
     error, energy, rest = x.new_zeros(3).unbind()
-    for items in _blocks(x, transform):
-        block = _Block(x[items], y[items], transform, plan)
-        error = error + block.error.sum()
-        energy = energy + block.energy.sum()
-        rest = rest + block.rest.sum() / count
+    groups, cuts = transform.cut(x)
+    for items in groups:
+        ours, theirs = transform.frame(x[items]), transform.frame(y[items])
+        totals = [transform.empty_sum(ours.shape[0]) for _ in range(2)]
+        for cut in cuts:
+            block = _Block(ours[:, cut], theirs[:, cut], transform, plan)
+            error = error + block.error.sum()
+            energy = energy + block.energy.sum()
+            rest = rest + block.rest.sum() / count
+            if gradient is None:
+                continue
+            if weights.log_magnitude or weights.magnitude:
+                transform.add_frames(totals[0], block.to_spectra(block.slope()), cut.start)
+            if weights.convergence:
+                transform.add_frames(totals[1], block.to_spectra(block.difference), cut.start)
         if gradient is not None and convergence is not None:
-            if plan.weights.log_magnitude or plan.weights.magnitude:
-                gradient[items] += block.to_signal(block.slope()).div_(count)
-            if plan.weights.convergence:
-                convergence[items] += block.to_signal(block.difference)
+            gradient[items] += transform.fold(totals[0]).div_(count)
+            convergence[items] += transform.fold(totals[1])
     error, norm = error.sqrt(), energy.sqrt()
     if gradient is not None and convergence is not None:
-        factor = plan.weights.convergence / (error.clamp(min=1e-30) * norm)
-        gradient.addcmul_(convergence, factor)
-    return plan.weights.convergence * error / norm + rest
+        gradient.addcmul_(convergence, weights.convergence / (error.clamp(min=1e-30) * norm))
+    return weights.convergence * error / norm + rest
 
 
 def _inner(x: Tensor) -> Tensor:

@@ -15,13 +15,13 @@ from sonograd.losses.masks import (
 from sonograd.losses.perceptual import AWeighting, KWeighting, LogWMSE, PreEmphasis, Prefiltered
 from sonograd.losses.permutation import MixtureInvariant, PermutationInvariant
 from sonograd.losses.ratios import SASDR, SDSDR, SISDR, SNR, LogEnergy, ThresholdedSNR
-from sonograd.losses.rvm import RelativeVolumeMelLoss
-from sonograd.losses.spectral import (
+from sonograd.losses.resolutions import (
     MultiResolutionSTFT,
     RandomResolutionSTFT,
-    STFTLoss,
     SumAndDifferenceSTFT,
 )
+from sonograd.losses.rvm import RelativeVolumeMelLoss
+from sonograd.losses.spectral import STFTLoss
 from sonograd.losses.waveform import DC, ESR, L1, L1SNR, L2, RMSE, LogCosh, QuantileMasked
 
 __all__ = [

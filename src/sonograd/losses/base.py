@@ -49,7 +49,9 @@ class Criterion(nn.Module, ABC):
 
     def _reduce(self, values: Tensor, **inputs: Tensor) -> Tensor:
         """Apply the reduction to ``values``; name the culprit among ``inputs`` of what is NaN."""
-        if self.check_finite and not torch.compiler.is_compiling():
+        # Compiled graphs and torch.func cannot look at values.
+        blind = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+        if self.check_finite and not blind:
             _check_finite(values, inputs)
         match self.reduction:
             case "mean":
@@ -170,4 +172,9 @@ def _double(x: Tensor) -> Tensor:
 
 def _without(values: Tensor, leading: int) -> Tensor:
     """Average what lies behind the ``leading`` dimensions."""
+    if values.ndim < leading:
+        raise ParameterError(
+            "the loss has one value for several stems; expected one with values per signal or per "
+            "(channels, samples), so that stems can be compared one by one"
+        )
     return values.flatten(leading).mean(dim=-1) if values.ndim > leading else values

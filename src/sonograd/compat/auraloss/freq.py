@@ -11,7 +11,7 @@ from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional.filterbanks import chroma_filterbank, mel_filterbank
 from sonograd.functional.stft_distances import Resolution, SpectralWeights, stft_distance
 from sonograd.losses.base import Reduction, check_signals
-from sonograd.losses.spectral import draw_resolutions
+from sonograd.losses.resolutions import draw_resolutions
 
 __all__ = [
     "ChromaSTFTLoss",
