@@ -107,3 +107,79 @@ def test_refuses():
         F.smoothing_coefficient(1.0, sample_rate=RATE, time_convention="ms")
     with pytest.raises(ShapeError, match="scalar"):
         F.envelope_follower(torch.tensor(1.0), 1.0, 1.0, sample_rate=RATE)
+
+
+def test_stream_equals_whole(path, rng):
+    level = torch.from_numpy(rng.random((2, 400)))
+    whole = F.envelope_follower(level, 1.0, 20.0, sample_rate=RATE)
+    state, parts = None, []
+    for begin, end in ((0, 1), (1, 1), (1, 150), (150, 400)):
+        part, state = F.envelope_follower_stream(
+            level[:, begin:end], 1.0, 20.0, state, sample_rate=RATE
+        )
+        parts.append(part)
+    torch.testing.assert_close(torch.cat(parts, -1), whole, rtol=0, atol=1e-13)
+    with pytest.raises(ShapeError, match=r"state has shape \(3,\); expected \(2,\)"):
+        F.envelope_follower_stream(level, 1.0, 2.0, torch.zeros(3), sample_rate=RATE)
+    with pytest.raises(ShapeError, match="do not broadcast"):
+        F.envelope_follower(level, torch.ones(3), 2.0, sample_rate=RATE)
+
+
+def test_both_paths_have_the_same_numbers_and_gradients(rng, monkeypatch):
+    if not _kernels.has_fast_kernels():
+        pytest.skip("numba is not installed")
+    level = torch.from_numpy(rng.random((5, 3000)) * (np.arange(3000) % 700 < 300))
+    weights = torch.from_numpy(rng.standard_normal((5, 3000)))
+    times = torch.tensor([[0.3], [50.0]], dtype=torch.float64).expand(2, 5).clone()
+
+    def run():
+        leaves = [v.clone().requires_grad_(True) for v in (level, *times)]
+        follow = F.envelope_follower(*leaves, sample_rate=RATE)
+        return follow.detach(), torch.autograd.grad((follow * weights).sum(), leaves)
+
+    fast, fast_gradients = run()
+    monkeypatch.setattr(_kernels, "has_fast_kernels", lambda: False)
+    slow, slow_gradients = run()
+    torch.testing.assert_close(fast, slow, rtol=0, atol=1e-13)
+    torch.testing.assert_close(fast_gradients, slow_gradients, rtol=1e-9, atol=1e-11)
+
+
+def test_second_derivatives(path):
+    level = torch.rand(30, dtype=torch.float64, requires_grad=True)
+    times = torch.tensor([0.2, 0.7], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(
+        lambda level, times: F.envelope_follower(level, *times, sample_rate=RATE), (level, times)
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside of torch.compile
+def test_transforms_and_compilation():
+    level = torch.rand(2, 100, dtype=torch.float64)
+    times = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+
+    def run(time):
+        return F.envelope_follower(level, time, 20.0, sample_rate=8000)
+
+    mapped = torch.func.vmap(run)(times)
+    torch.testing.assert_close(mapped[2], run(times[2]))
+    forward = torch.func.jacfwd(run)(times[0])
+    torch.testing.assert_close(forward, torch.autograd.functional.jacobian(run, times[0]))
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(times[1]), run(times[1]))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 700, 2000])
+def test_latch_is_its_definition_on_both_paths(path, rng, cut):
+    level = torch.from_numpy(rng.random((3, 2000)))
+    upper = torch.tensor([0.9, 0.95, 0.99], dtype=torch.float64)
+    lower, hold = upper - 0.2, torch.tensor([0.0, 5.0, 20.0], dtype=torch.float64)
+    state = torch.tensor([[0.0, 0.0], [1.0, 3.0], [0.0, 7.0]], dtype=torch.float64)
+    head, after = _branching.latch(level[:, :cut], upper, lower, hold, state)
+    tail, _ = _branching.latch(level[:, cut:], upper, lower, hold, after)
+    actual = torch.cat([head, tail], -1)
+    for row in range(3):
+        is_open, age = bool(state[row, 0]), state[row, 1]
+        for n, now in enumerate(level[row]):
+            age = 0 if now >= lower[row] else age + 1
+            is_open = bool(now > upper[row]) or (is_open and bool(age <= hold[row]))
+            assert actual[row, n] == is_open

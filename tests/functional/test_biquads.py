@@ -102,3 +102,56 @@ def test_refuses_what_is_out_of_range():
         F.butterworth(2, 1000.0, sample_rate=RATE, kind="low")
     with pytest.raises(ShapeError, match=r"\(..., sections, 6\)"):
         F.frequency_response(torch.ones(6), 100.0, sample_rate=RATE)
+
+
+def test_group_delay_matches_scipy():
+    sos = torch.stack(
+        [
+            F.peak_biquad(1000.0, 6.0, 2.0, sample_rate=RATE),
+            F.low_pass_biquad(5000.0, sample_rate=RATE),
+        ]
+    )
+    grid = torch.linspace(50, 15_000, 60, dtype=torch.float64)
+    _, expected = signal.group_delay(signal.sos2tf(sos.numpy()), w=grid.numpy(), fs=RATE)
+    actual = F.group_delay(sos, grid, sample_rate=RATE)
+    np.testing.assert_allclose(actual, expected, rtol=1e-7, atol=1e-9)
+    one = F.group_delay(sos, 1000.0, sample_rate=RATE)
+    near = torch.tensor([999.9, 1000.1], dtype=torch.float64)
+    phases = F.frequency_response(sos, near, sample_rate=RATE).angle()
+    slope = (phases[0] - phases[1]) / 0.2 * RATE / (2 * np.pi)
+    assert one.shape == ()
+    np.testing.assert_allclose(one, slope, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["low_pass", "high_pass", "all_pass"])
+def test_first_order_sections(kind):
+    analog = {"low_pass": [0, 1], "high_pass": [1, 0], "all_pass": [-1, 1]}[kind]
+    warped = 2 * RATE * np.tan(np.pi * 700 / RATE)
+    zeros, poles = np.array(analog) * [1 / warped, 1], [1 / warped, 1]
+    b, a = signal.bilinear(zeros, poles, fs=RATE)
+    section = F.first_order(700.0, sample_rate=RATE, kind=kind)
+    np.testing.assert_allclose(section, [*b, 0, *a, 0], atol=1e-12)
+    with pytest.raises(ParameterError, match="kind is 'notch'"):
+        F.first_order(700.0, sample_rate=RATE, kind="notch")
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=2))
+def test_any_numbers_give_a_stable_section(raw):
+    section = F.stable_biquad(torch.ones(3), torch.tensor(raw, dtype=torch.float64))
+    assert np.abs(np.roots(section[3:].numpy())).max() < 1
+    assert F.sosfilt(torch.ones(2000), section[None]).isfinite().all()
+
+
+@given(st.lists(st.floats(-3, 3), max_size=8))
+def test_any_numbers_give_a_stable_polynomial(raw):
+    a = F.stable_polynomial(torch.tensor(raw, dtype=torch.float64))
+    assert a.shape == (len(raw) + 1,)
+    roots = np.roots(a.numpy())
+    assert (np.abs(roots) < 1).all()
+
+
+def test_stable_parameters_have_gradients():
+    raw = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(F.stable_polynomial, raw)
+    poles = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p: F.stable_biquad(torch.ones(3), p), poles)

@@ -63,3 +63,37 @@ def test_empty_and_wrong():
         F.fft_convolve(torch.ones(3), torch.ones(0))
     with pytest.raises(ParameterError, match="mode is 'valid'"):
         F.fft_convolve(torch.ones(3), torch.ones(2), "valid")
+
+
+@pytest.mark.parametrize(("taps", "size"), [(1, None), (5, 4), (64, 64), (1000, 64), (300, None)])
+@pytest.mark.parametrize("lead", [(2, 1), (1, 1), ()])
+def test_stream_in_blocks_of_any_length_equals_whole(taps, size, lead):
+    x = torch.randn(2, 3, 3000, dtype=torch.float64)
+    kernel = torch.randn(*lead, taps, dtype=torch.float64)
+    parts, state, begin = F.partition_kernel(kernel, size), None, 0
+    outputs = []
+    for block in (1, 7, 64, 0, 3, 500, 900, 1, 2000):
+        y, state = F.convolve_stream(x[..., begin : begin + block], parts, state)
+        outputs.append(y)
+        begin += block
+    expected = F.fft_convolve(x, kernel, "causal")
+    torch.testing.assert_close(torch.cat(outputs, -1), expected, rtol=0, atol=1e-10)
+
+
+def test_stream_has_gradients():
+    x = torch.randn(40, dtype=torch.float64, requires_grad=True)
+    kernel = torch.randn(9, dtype=torch.float64, requires_grad=True)
+
+    def run(x, kernel):
+        parts = F.partition_kernel(kernel, 4)
+        head, state = F.convolve_stream(x[:13], parts, None)
+        return torch.cat([head, F.convolve_stream(x[13:], parts, state)[0]])
+
+    assert torch.autograd.gradcheck(run, (x, kernel), fast_mode=True)
+
+
+def test_partitions_refuse():
+    with pytest.raises(ParameterError, match="size is 48; expected a power of two"):
+        F.partition_kernel(torch.ones(9), 48)
+    with pytest.raises(ShapeError, match=r"kernel has shape \(0,\)"):
+        F.partition_kernel(torch.ones(0))

@@ -4,6 +4,7 @@ import torch
 
 from sonograd import functional as F
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional import _kernels
 
 RATE = 44_100
 LEVELS = torch.linspace(-80, 20, 401, dtype=torch.float64)
@@ -100,3 +101,49 @@ def test_refuses():
         F.compressor_gain(torch.zeros(1, 4), sample_rate=RATE, link="stereo", **values)
     with pytest.raises(ShapeError, match=r"\(..., channels, samples\)"):
         F.compressor_gain(torch.zeros(4), sample_rate=RATE, **values)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("knee_db", [0.0, 6.0])
+def test_curve_gain_is_the_curve_in_db(fast, knee_db, monkeypatch):
+    if not fast:
+        monkeypatch.setattr(_kernels, "has_fast_kernels", lambda: False)
+    elif not _kernels.has_fast_kernels():
+        pytest.skip("numba is not installed")
+    levels = LEVELS[None] + torch.zeros(3, 1)
+    ratio = torch.tensor([[1.0], [2.0], [20.0]], dtype=torch.float64)
+    expected = F.compressor_gain_db(levels, threshold_db=-20.0, ratio=ratio, knee_db=knee_db)
+    level = torch.pow(10.0, levels / 20)
+    for dtype, bound in ((torch.float64, 1e-9), (torch.float32, 2e-5)):
+        gain = F.curve_gain(
+            level.to(dtype), threshold_db=-20.0, slope=1 / ratio - 1, knee_db=knee_db, makeup_db=3.0
+        )
+        assert gain.dtype == dtype
+        np.testing.assert_allclose(20 * gain.double().log10(), expected + 3.0, atol=bound)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_curve_gain_has_first_and_second_derivatives(fast, monkeypatch):
+    if not fast:
+        monkeypatch.setattr(_kernels, "has_fast_kernels", lambda: False)
+    level = torch.rand(2, 9, dtype=torch.float64).add_(0.05).requires_grad_(True)
+    values = [
+        torch.tensor([[v]], dtype=torch.float64, requires_grad=True)
+        for v in (-10.0, -0.7, 6.0, 2.0)
+    ]
+
+    def run(level, threshold, slope, knee, makeup):
+        return F.curve_gain(
+            level, threshold_db=threshold, slope=slope, knee_db=knee, makeup_db=makeup
+        )
+
+    assert torch.autograd.gradcheck(run, (level, *values))
+    assert torch.autograd.gradgradcheck(run, (level, *values))
+
+
+def test_gradients_at_the_edges_are_finite():
+    level = torch.tensor([[0.0, 1e-13, 0.1, 1.0]], requires_grad=True)
+    values = [torch.tensor([[v]], requires_grad=True) for v in (-20.0, 0.0, 0.0)]
+    gain = F.curve_gain(level, threshold_db=values[0], slope=values[1], knee_db=values[2])
+    found = torch.autograd.grad(gain.sum(), (level, *values))
+    assert all(v.isfinite().all() for v in found)

@@ -197,3 +197,74 @@ def test_refuses_wrong_layouts():
         F.lfilter(x, torch.ones(41), torch.ones(1))
     with pytest.raises(ShapeError, match="need taps"):
         F.lfilter(x, torch.ones(0), torch.ones(1))
+
+
+def test_cascades_of_any_length(rng):
+    x = torch.from_numpy(rng.standard_normal(300))
+    sos = F.peak_biquad(
+        torch.linspace(200, 9000, 40, dtype=torch.float64), 2.0, 1.0, sample_rate=RATE
+    )
+    expected = signal.sosfilt(sos.numpy(), x.numpy())
+    assert _error(F.sosfilt(x, sos), expected) < 1e-11
+    head, state = F.sosfilt_stream(x[:111], sos, None)
+    tail, _ = F.sosfilt_stream(x[111:], sos, state)
+    assert state.shape == (40, 2)
+    assert _error(torch.cat([head, tail]), expected) < 1e-11
+
+
+def test_vmap_and_forward_mode_equal_the_hand_written_form():
+    x = torch.randn(3, 2, 200, dtype=torch.float64)
+    sos = _equalizer(low_hz=800.0, q=1.0)
+    tilts = torch.stack([sos, sos.roll(1, 0)])
+    mapped = torch.func.vmap(lambda s: F.sosfilt(x[0], s))(tilts)
+    torch.testing.assert_close(mapped[1], F.sosfilt(x[0], tilts[1]))
+    streams = torch.func.vmap(lambda x: F.sosfilt_stream(x, sos, None)[1])(x)
+    torch.testing.assert_close(streams[2], F.sosfilt_stream(x[2], sos, None)[1])
+    a = torch.tensor([1.0, -0.5, 0.2], dtype=torch.float64)
+    taps = torch.randn(4, 2, dtype=torch.float64)
+    filtered = torch.func.vmap(lambda b: F.lfilter(x[0], b, a))(taps)
+    torch.testing.assert_close(filtered[3], F.lfilter(x[0], taps[3], a))
+    for run, start in (
+        (lambda s: F.sosfilt(x[0, :, :70], s), sos[:2]),
+        (lambda a: F.lfilter(x[0, :, :70], taps[0], a), a),
+    ):
+        forward = torch.func.jacfwd(run)(start)
+        torch.testing.assert_close(forward, torch.autograd.functional.jacobian(run, start))
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(start, torch.ones_like(start))
+            tangent = torch.autograd.forward_ad.unpack_dual(run(dual)).tangent
+        torch.testing.assert_close(tangent, forward.flatten(2).sum(-1))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside of torch.compile
+@pytest.mark.parametrize("name", ["sosfilt", "sosfilt_stream", "lfilter"])
+def test_compiles_without_a_graph_break(name):
+    x = torch.randn(2, 1000, requires_grad=True)
+    sos = _equalizer(low_hz=800.0, q=1.0).requires_grad_(True)
+    runs = {
+        "sosfilt": F.sosfilt,
+        "sosfilt_stream": lambda x, s: F.sosfilt_stream(x, s, None)[0],
+        "lfilter": lambda x, s: F.lfilter(x, s[1, :3], s[1, 3:]),
+    }
+    compiled = torch.compile(runs[name], fullgraph=True, backend="aot_eager")
+    y = compiled(x, sos)
+    torch.testing.assert_close(y, runs[name](x, sos))
+    weights = torch.randn_like(y)
+    expected = torch.autograd.grad((runs[name](x, sos) * weights).sum(), (x, sos))
+    actual = torch.autograd.grad((y * weights).sum(), (x, sos))
+    torch.testing.assert_close(actual, expected)
+
+
+def test_backward_keeps_the_signal_and_the_block_states_only():
+    x = torch.randn(2, 64_000, requires_grad=True)
+    sos = _equalizer().requires_grad_(True)
+    kept: dict[int, int] = {}
+
+    def pack(saved):
+        kept[saved.untyped_storage().data_ptr()] = saved.untyped_storage().nbytes()
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+        F.sosfilt(x, sos)
+    signal_bytes, state_bytes = 4 * x.numel(), 4 * x.numel() * 12 // 64
+    assert sum(kept.values()) < signal_bytes + state_bytes + 400_000  # and small matrices
