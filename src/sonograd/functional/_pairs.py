@@ -14,6 +14,8 @@ __all__ = [
     "center",
     "check_finite",
     "check_pair",
+    "item_lengths",
+    "lengths_tensor",
     "map_items",
     "prepare",
     "ratio_db",
@@ -119,6 +121,19 @@ def lengths_tensor(lengths: Lengths, shape: torch.Size, *, keep: int) -> Tensor:
     return counts
 
 
+def item_lengths(
+    lengths: Lengths | None, shape: torch.Size | tuple[int, ...], *, keep: int
+) -> list[int]:
+    """Return the length of every item of a batch, in the order of its flattened dimensions."""
+    lead = shape[: len(shape) - keep]
+    counts = torch.full(lead, shape[-1])
+    if lengths is not None:
+        given = lengths_tensor(lengths, torch.Size(shape), keep=keep)
+        counts = given.reshape(given.shape + (1,) * (len(lead) - given.ndim)).expand(lead)
+    cuts: list[int] = counts.flatten().tolist()
+    return cuts
+
+
 def prepare(
     estimate: Tensor, reference: Tensor, lengths: Lengths | None, *, dims: int = 1
 ) -> tuple[Tensor, Tensor, Tensor | int]:
@@ -172,7 +187,7 @@ def map_items(
         map_items(function, e[..., :count], r[..., :count], None, dims=dims)
         for (e, r), count in zip(pairs, counts.flatten().tolist(), strict=True)
     ]
-    return torch.stack(values).reshape(*counts.shape, *values[0].shape)
+    return torch.stack(values).reshape(counts.shape + values[0].shape)
 
 
 def center(x: Tensor, count: Tensor | int) -> Tensor:

@@ -13,7 +13,7 @@ from sonograd.functional._pairs import (
     Lengths,
     check_finite,
     check_pair,
-    lengths_tensor,
+    item_lengths,
     result_dtype,
 )
 from sonograd.functional._tracks import Track, frames_of
@@ -262,15 +262,9 @@ def _items(
 ) -> tuple[torch.Size, list[tuple[Tensor, Tensor]]]:
     """Split a batch into its tracks without their padding."""
     lead, rest = estimate.shape[:-3], estimate.shape[-3:]
-    cuts = torch.full(lead, rest[-1])
-    if lengths is not None:
-        counts = lengths_tensor(lengths, estimate.shape, keep=3)
-        cuts = counts.reshape(*counts.shape, *[1] * (len(lead) - counts.ndim)).expand(lead)
+    cuts = item_lengths(lengths, estimate.shape, keep=3)
     pairs = zip(estimate.reshape(-1, *rest), reference.reshape(-1, *rest), strict=True)
-    tracks = [
-        (ours[..., :cut], theirs[..., :cut])
-        for (ours, theirs), cut in zip(pairs, cuts.flatten().tolist(), strict=True)
-    ]
+    tracks = [(e[..., :cut], r[..., :cut]) for (e, r), cut in zip(pairs, cuts, strict=True)]
     return lead, tracks
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import AudioError, ParameterError, ShapeError
-from sonograd.functional._pairs import Lengths, check_finite, lengths_tensor, result_dtype, wide
+from sonograd.functional._pairs import Lengths, check_finite, item_lengths, result_dtype, wide
 from sonograd.functional.recursion import sosfilt_stream
 from sonograd.shapes import check_audio
 
@@ -205,18 +205,14 @@ def _items(x: Tensor, lengths: Lengths | None) -> list[Tensor]:
     check_audio(x)
     if not x.numel():
         raise ShapeError(f"x has shape {tuple(x.shape)}, which holds no samples")
-    lead, rest = x.shape[:-2], x.shape[-2:]
-    cuts = torch.full(lead, rest[-1])
-    if lengths is not None:
-        counts = lengths_tensor(lengths, x.shape, keep=2)
-        cuts = counts.reshape(*counts.shape, *[1] * (len(lead) - counts.ndim)).expand(lead)
-    flat = x.detach().reshape(-1, *rest)
-    return [item[..., :cut] for item, cut in zip(flat, cuts.flatten().tolist(), strict=True)]
+    flat = x.detach().reshape(-1, *x.shape[-2:])
+    cuts = item_lengths(lengths, x.shape, keep=2)
+    return [item[..., :cut] for item, cut in zip(flat, cuts, strict=True)]
 
 
 def _join(values: list[Tensor], x: Tensor) -> Tensor:
     whole = torch.stack(values)
-    return whole.reshape(*x.shape[:-2], *whole.shape[1:]).to(x.device, result_dtype(x))
+    return whole.reshape(x.shape[:-2] + whole.shape[1:]).to(x.device, result_dtype(x))
 
 
 def _windows(

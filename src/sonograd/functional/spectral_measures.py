@@ -162,7 +162,8 @@ def log_spectral_distance(
         magnitudes = [_magnitude(x, n_fft, hop_length) for x in (ours, theirs)]
         floor = magnitudes[1].amax((-2, -1), keepdim=True) * 10 ** (-range_db / 20)
         ours_db, theirs_db = (20 * torch.log10(torch.maximum(m, floor)) for m in magnitudes)
-        return (ours_db - theirs_db).square().mean(-2).sqrt().mean(-1)
+        distance = (ours_db - theirs_db).square().mean(-2).sqrt().mean(-1)
+        return distance.masked_fill(~(theirs != 0).any(-1), torch.nan)
 
     value = map_items(score, estimate, reference, lengths, dims=1)
     return value.to(result_dtype(estimate))

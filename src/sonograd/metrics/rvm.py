@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sonograd.errors import AudioError, ParameterError, ShapeError
-from sonograd.functional._pairs import Lengths, check_finite, lengths_tensor
+from sonograd.functional._pairs import Lengths, check_finite, item_lengths
 from sonograd.functional.rvm import db_to_scale, relative_volume_mel, volume_mel_filters
 from sonograd.metrics.base import Accumulator
 
@@ -132,20 +132,22 @@ class RelativeVolumeMel(nn.Module):
         """
         estimate, ground_truth = self._check(estimate, ground_truth)
         keep = min(estimate.ndim, 2) if self.per_item else 1
-        lead = estimate.shape[: estimate.ndim - keep]
-        if lengths is None:
-            counts = torch.full((), estimate.shape[-1])
-        else:
-            counts = lengths_tensor(lengths, estimate.shape, keep=keep)
-        if bool((counts <= self.n_fft // 2).any()):
+        cuts = item_lengths(lengths, estimate.shape, keep=keep)
+        if min(cuts) <= self.n_fft // 2:
             raise RelativeVolumeInputError(
-                f"a signal has {int(counts.min())} samples; expected more than n_fft // 2 = "
+                f"a signal has {min(cuts)} samples; expected more than n_fft // 2 = "
                 f"{self.n_fft // 2}"
             )
+        rest = estimate.shape[estimate.ndim - keep :]
+        pairs = zip(estimate.reshape(-1, *rest), ground_truth.reshape(-1, *rest), strict=True)
+        items = [(e[..., :cut], t[..., :cut]) for (e, t), cut in zip(pairs, cuts, strict=True)]
         if self.per_item:
-            bands = self._bands_of_items(estimate, ground_truth, counts, lead)
+            bands = torch.stack([self._bands([item]) for item in items])
+            bands = bands.reshape(*estimate.shape[: estimate.ndim - keep], -1)
+        elif lengths is None:
+            bands = self._bands([(estimate, ground_truth)])
         else:
-            bands = self._bands_of_batch(estimate, ground_truth, counts)
+            bands = self._bands(items)
         groups = bands.chunk(self.num_aggregated_bands, dim=-1)
         metrics = {f"rvm_{index}": group.mean(-1) for index, group in enumerate(groups)}
         metrics["rvm"] = bands.mean(-1)
@@ -187,52 +189,19 @@ class RelativeVolumeMel(nn.Module):
         )
         return values.mean(-1)
 
-    def _bands_of_batch(self, estimate: Tensor, ground_truth: Tensor, counts: Tensor) -> Tensor:
-        """One level for everything; all frames count alike. Returns ``(n_mels,)``."""
-        if not counts.ndim:
-            count = int(counts)
-            estimate, ground_truth = estimate[..., :count], ground_truth[..., :count]
-            level = self._level(ground_truth.square().mean())
-            values = self._relative(estimate / level, ground_truth / level)
-            return values.reshape(-1, values.shape[-1]).mean(0)
-        pairs = self._cut(estimate, ground_truth, counts)
-        power = torch.stack([theirs.square().sum() for _, theirs in pairs]).sum()
-        level = self._level(power / sum(theirs.numel() for _, theirs in pairs))
+    def _bands(self, items: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Compare items with one level for all; every frame counts alike. Returns ``(n_mels,)``."""
+        energy = torch.stack([truth.square().mean() * truth.numel() for _, truth in items])
+        level = self._level(energy.sum() / sum(truth.numel() for _, truth in items))
         bands, frames = [], []
-        for ours, theirs in pairs:
-            values = self._relative(ours / level, theirs / level)
+        for estimate, truth in items:
+            values = self._relative(estimate / level, truth / level)
             bands.append(values.reshape(-1, values.shape[-1]).mean(0))
-            frames.append(ours.shape[:-1].numel() * (1 + ours.shape[-1] // self.hop_length))
+            frames.append(truth.shape[:-1].numel() * (1 + truth.shape[-1] // self.hop_length))
+        if len(items) == 1:
+            return bands[0]
         weights = torch.tensor(frames, dtype=bands[0].dtype, device=bands[0].device)
         return (torch.stack(bands) * weights[:, None]).sum(0) / weights.sum()
-
-    def _bands_of_items(
-        self, estimate: Tensor, ground_truth: Tensor, counts: Tensor, lead: torch.Size
-    ) -> Tensor:
-        """A level for each item. Returns ``(..., n_mels)``."""
-        rest = estimate.shape[len(lead) :]
-        pairs = self._cut(
-            estimate.reshape(-1, *rest), ground_truth.reshape(-1, *rest), self._spread(counts, lead)
-        )
-        bands = []
-        for ours, theirs in pairs:
-            level = self._level(theirs.square().mean())
-            values = self._relative(ours / level, theirs / level)
-            bands.append(values.reshape(-1, values.shape[-1]).mean(0))
-        return torch.stack(bands).reshape(*lead, -1)
-
-    @staticmethod
-    def _spread(counts: Tensor, lead: torch.Size) -> Tensor:
-        counts = counts.reshape(*counts.shape, *[1] * (len(lead) - counts.ndim))
-        return counts.expand(lead).flatten()
-
-    @staticmethod
-    def _cut(estimate: Tensor, truth: Tensor, counts: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Take each item without its padding."""
-        rest = estimate.shape[counts.ndim :]
-        pairs = zip(estimate.reshape(-1, *rest), truth.reshape(-1, *rest), strict=True)
-        cuts = counts.flatten().tolist()
-        return [(e[..., :n], t[..., :n]) for (e, t), n in zip(pairs, cuts, strict=True)]
 
 
 class RVM(Accumulator):
