@@ -169,6 +169,7 @@ def test_long_sounds_are_made_in_segments(synth, monkeypatch):
     values = _values(synth, moving=True)
     whole = synth(700, generator=_generator(), **values)
     monkeypatch.setattr("sonograd.synths.base._SEGMENT", 97)
+    monkeypatch.setattr("sonograd.synths.voice._AT_ONCE", 1)
     pieces = synth(700, generator=_generator(), **values)
     torch.testing.assert_close(pieces, whole, rtol=1e-9, atol=1e-10)
 
@@ -236,11 +237,27 @@ def test_dtype_follows(synth):
     assert synth(20, amplitude=torch.tensor(0.5, dtype=torch.float64)).dtype == torch.float64
     wide = type(synth)(RATE, **synth.options()).double()
     assert wide(20).dtype == torch.float64
+    half = type(synth)(RATE, **synth.options()).to(torch.bfloat16)
+    assert half(20).dtype == torch.bfloat16
+    assert half(0).dtype == torch.bfloat16
     single = synth(300, generator=_generator(), **_values(synth, torch.float32))
     double = synth(
         300, generator=_generator(), **{n: v.double() for n, v in _values(synth).items()}
     )
     torch.testing.assert_close(single.double(), double, rtol=1e-3, atol=3e-4)
+
+
+def test_autocast_changes_nothing(synth):
+    y = synth(300, generator=7)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(synth(300, generator=7), y)
+
+
+@pytest.mark.parametrize("rate", [60, 192_000])
+def test_any_sample_rate(synth, rate):
+    y = type(synth)(rate, **synth.options())(200, generator=7)
+    assert y.isfinite().all()
+    assert y.abs().max() > 1e-3
 
 
 @pytest.mark.gpu

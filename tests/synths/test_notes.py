@@ -103,10 +103,29 @@ def test_an_unpitched_instrument_plays_too():
     assert y.abs().max() > 0.1
 
 
+def test_many_notes_take_time_by_their_length_not_by_that_of_the_song():
+    """Adding ten thousand short notes must not copy the song ten thousand times."""
+    notes = [Note(0.5 * k, 0.001) for k in range(2000)]
+    y = render_notes(synths.Oscillator(RATE), notes, tail_s=0.001)
+    assert y.shape[-1] == round(0.5 * 1999 * RATE) + 16
+    assert (y[0, ::4000] == 0).all()
+    assert (y[0, 1::4000] != 0).all()
+
+
+def test_envelope_values_may_be_tensors_with_gradients():
+    release = torch.tensor(0.01, requires_grad=True)
+    y = render_notes(synths.Oscillator(RATE), [Note(0, 0.01)], envelope={"release_s": release})
+    assert y.shape[-1] == round(0.08 * RATE)
+    y.square().sum().backward()
+    assert release.grad > 0
+
+
 def test_refuses():
     synth = synths.Oscillator(RATE)
     with pytest.raises(ParameterError, match="note 1 starts at -1 s"):
         render_notes(synth, [Note(0, 1), Note(-1, 1)])
+    with pytest.raises(ParameterError, match="starts at inf s"):
+        render_notes(synth, [Note(float("inf"), 1)])
     with pytest.raises(ParameterError, match="lasts 0 s"):
         render_notes(synth, [Note(0, 0)])
     with pytest.raises(ParameterError, match="tail_s is -1"):

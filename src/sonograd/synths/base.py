@@ -20,7 +20,8 @@ __all__ = ["Controls", "Synth", "SynthState", "check_option", "synth_types"]
 
 Generators: TypeAlias = torch.Generator | Sequence[torch.Generator] | int | None
 
-_SEGMENT = 1 << 14  # samples computed at once, which bounds the memory
+_SEGMENT = 1 << 14  # samples of all items computed at once, which bounds the memory
+_SHORTEST = 1 << 11  # samples below which the calls would cost more than the work
 
 
 @dataclass(frozen=True)
@@ -168,14 +169,15 @@ class Synth(nn.Module, ABC):
             )
         controls = self.controls(state.batch, values)
         parts = []
-        for begin in range(0, samples if state.batch else 0, _SEGMENT):
-            length = min(_SEGMENT, samples - begin)
+        segment = max(_SEGMENT // max(state.batch, 1), min(_SHORTEST, _SEGMENT))
+        for begin in range(0, samples if state.batch else 0, segment):
+            length = min(segment, samples - begin)
             y, memory = self.process(length, state, controls.block(state.position, length))
-            y = y.to(controls.dtype).expand(state.batch, length)
+            y = y.to(controls.result).expand(state.batch, length)
             parts.append(y)
             state = replace(state, position=state.position + length, memory=memory)
         if not parts:
-            return controls.zeros(state.batch, 1, samples), state
+            return controls.zeros(state.batch, 1, samples).to(controls.result), state
         return torch.cat(parts, dim=-1).unsqueeze(1), state
 
     def init_state(self, batch: int = 1, *, generator: Generators = None) -> SynthState:
@@ -293,7 +295,8 @@ class Controls:
     """The values of one call: each parameter, at any samples.
 
     Attributes:
-        dtype: Of the sound.
+        result: The dtype of the sound.
+        dtype: In which it is computed, at least single precision.
         device: Of the sound.
     """
 
@@ -309,12 +312,13 @@ class Controls:
         self._ready = ready
         self._params = params
         self._span = span
-        self.dtype = dtype
+        self.result = dtype
+        self.dtype = torch.promote_types(dtype, torch.float32)
         self.device = device
 
     def block(self, start: int, samples: int) -> "Controls":
         """Return the same values for the samples from ``start`` on."""
-        return Controls(self._ready, self._params, self.dtype, self.device, (start, samples))
+        return Controls(self._ready, self._params, self.result, self.device, (start, samples))
 
     def zeros(self, *shape: int) -> Tensor:
         """Return silence."""

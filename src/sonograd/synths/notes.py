@@ -1,5 +1,6 @@
 """Several notes at once: a list of notes becomes sound."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ class Note:
         start_s: When it begins, in seconds; rounded to a sample.
         duration_s: How long the key is held.
         frequency_hz: Its pitch: a number, a tensor of one value, for gradients, or a curve.
+            Instruments without pitch do not look at it.
         velocity: Its amplitude, 0 to 1, a number or a tensor of one value.
         values: Further values for the instrument, as when calling it. Curves have values
             ``(frames,)``, those of vectors ``(width, frames)``, and run from the beginning of the
@@ -83,8 +85,8 @@ def render_notes(
     rate = synth.sample_rate
     shape = dict(envelope or {})
     if tail_s is None:
-        release = float(shape.get("release_s", Envelope.params[3].default))
-        tail_s = 7 * release if envelope is not None else 0.05
+        release = torch.as_tensor(shape.get("release_s", Envelope.params[3].default)).detach()
+        tail_s = 7 * float(release.max()) if envelope is not None else 0.05
     if tail_s < 0:
         raise ParameterError(f"tail_s is {tail_s}; expected at least 0")
     spans = [_span(note, index, rate, tail_s) for index, note in enumerate(notes)]
@@ -103,14 +105,7 @@ def render_notes(
             )
             sound = sound * level[:, 0].to(sound)
         total = sound.new_zeros(samples) if total is None else total
-        for row, k in enumerate(group):
-            first, length = spans[k]
-            length = min(length, samples - first)
-            if length > 0:
-                piece = sound[row, :length] * _end_fade(spans[k][1], length, rate, sound)
-                total = total.index_add(
-                    0, torch.arange(first, first + length, device=sound.device), piece
-                )
+        total = _add(total, sound, [spans[k] for k in group], rate)
     if total is None:
         total = torch.zeros(samples)
     return total.unsqueeze(0)
@@ -118,10 +113,10 @@ def render_notes(
 
 def _span(note: Note, index: int, rate: float, tail_s: float) -> tuple[int, int]:
     """First sample and length."""
-    if not (note.start_s >= 0 and 0 < note.duration_s < float("inf")):
+    if not (0 <= note.start_s < math.inf and 0 < note.duration_s < math.inf):
         raise ParameterError(
             f"note {index} starts at {note.start_s} s and lasts {note.duration_s} s; "
-            "expected a start from 0 on and a positive duration"
+            "expected a start from 0 on and a positive duration, both finite"
         )
     return round(note.start_s * rate), max(round((note.duration_s + tail_s) * rate), 1)
 
@@ -195,7 +190,16 @@ def _hold(values: Tensor, frames: int) -> Tensor:
     return torch.cat([values, last], -1)
 
 
-def _end_fade(whole: int, length: int, rate: float, like: Tensor) -> Tensor:
-    """A straight line to 0 over the last 5 ms of a note."""
-    left = whole - torch.arange(length, dtype=like.dtype, device=like.device)
-    return (left / max(0.005 * rate, 1.0)).clamp(0, 1)
+def _add(total: Tensor, sound: Tensor, spans: Sequence[tuple[int, int]], rate: float) -> Tensor:
+    """Add each row of ``sound`` at its place, with a straight line to 0 over its last 5 ms."""
+    places, pieces = [], []
+    for row, (first, whole) in zip(sound, spans, strict=True):
+        length = min(whole, total.shape[-1] - first)
+        if length > 0:
+            n = torch.arange(length, device=sound.device)
+            fade = ((whole - n) / max(0.005 * rate, 1.0)).clamp(0, 1).to(sound.dtype)
+            places.append(first + n)
+            pieces.append(row[:length] * fade)
+    if places:
+        total.index_add_(0, torch.cat(places), torch.cat(pieces))
+    return total

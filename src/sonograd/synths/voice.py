@@ -21,6 +21,7 @@ __all__ = ["SourceFilter"]
 
 _STEP = 64  # samples for which the tract and the shape of the pulse are held or interpolated
 _MOST_HARMONICS = 1024
+_AT_ONCE = 1 << 21  # harmonics x samples computed at once, which bounds the memory
 _FORMANTS = (700.0, 1220.0, 2600.0, 3300.0, 4200.0)
 _BANDWIDTHS = (90.0, 100.0, 140.0, 200.0, 280.0)
 
@@ -113,34 +114,38 @@ class SourceFilter(Synth):
         count = min(count, _MOST_HARMONICS)
         if phase is None:
             phase = values.scalar("phase_turns")[:, 0]
-        amplitudes = self._pulse_spectrum(samples, state.position, values, count)
+        moved = (frequency / self.sample_rate).cumsum(-1)
+        turns = phase.unsqueeze(-1) + moved - frequency / self.sample_rate
+        parts = []
+        length = max(_AT_ONCE // (count * state.batch), _STEP)
         number = torch.arange(1, count + 1, dtype=frequency.dtype, device=frequency.device)
-        pulses, _ = additive_stream(
-            frequency,
-            amplitudes,
-            sample_rate=self.sample_rate,
-            phase=torch.remainder(phase.unsqueeze(-1) * number, 1.0),
-        )
-        step = frequency / self.sample_rate
-        moved = step.cumsum(-1)
-        turns = phase.unsqueeze(-1) + moved - step
+        for begin in range(0, samples, length):
+            piece = frequency[:, begin : begin + length]
+            position = state.position + begin
+            pulses, _ = additive_stream(
+                piece,
+                self._pulse_spectrum(piece.shape[-1], position, values, count),
+                sample_rate=self.sample_rate,
+                phase=torch.remainder(turns[:, begin, None] * number, 1.0),
+            )
+            parts.append(pulses)
         assert state.seed is not None
         noise = seeded_noise(
-            state.seed.to(values.device), samples, start=state.position, dtype=pulses.dtype
+            state.seed.to(values.device), samples, start=state.position, dtype=values.dtype
         )
-        opening = (torch.pi * turns).sin().square().to(pulses.dtype)
-        end = torch.remainder(phase + moved[:, -1], 1.0)
-        return pulses + values.scalar("breath") * opening * noise, end
+        opening = (torch.pi * turns).sin().square().to(values.dtype)
+        source = torch.cat(parts, -1) + values.scalar("breath") * opening * noise
+        return source, torch.remainder(phase + moved[:, -1], 1.0)
 
     def _pulse_spectrum(self, samples: int, position: int, values: Controls, count: int) -> Tensor:
-        """Complex amplitudes ``(1 or batch, harmonics, 1 or samples)``."""
+        """Complex amplitudes ``(1 or batch, harmonics, 1 or samples)`` from ``position`` on."""
         complex_dtype = torch.complex128 if values.dtype == torch.float64 else torch.complex64
-        if not values.moves("rd"):
-            return glottal_harmonics(values.scalar("rd"), count).mT.to(complex_dtype)
         first = position // _STEP
-        last = (position + samples) // _STEP + 1
+        last = (position + samples) // _STEP + 1 if values.moves("rd") else first
         places = torch.arange(first, last + 1, device=values.device) * _STEP
         points = glottal_harmonics(values.at("rd", places)[:, 0], count).mT.to(complex_dtype)
+        if not values.moves("rd"):
+            return points
         share = torch.arange(_STEP, device=values.device) / _STEP
         change = (points[..., 1:] - points[..., :-1]).unsqueeze(-1)
         lines = (points[..., :-1].unsqueeze(-1) + change * share).flatten(-2)
