@@ -140,11 +140,11 @@ class Gate(Detector):
             lookahead_ms=lookahead_ms,
         )
         params = [
-            Param("threshold_db", "dB", -100.0, 0.0, -50.0),
+            Param("threshold_db", "dB", -80.0, 0.0, -50.0),
             ratio_param(default=10.0),
             ms_param("attack_ms", 1.0),
             ms_param("release_ms", 100.0),
-            Param("hold_ms", "ms", 0.0, 2000.0, 0.0, smooth=False),
+            Param("hold_ms", "ms", 0.0, 1000.0, 0.0, smooth=False),
             Param("hysteresis_db", "dB", 0.0, 24.0, 0.0),
             Param("range_db", "dB", 0.0, 120.0, 120.0),
         ]
