@@ -66,7 +66,7 @@ draw_responses(
         ("LowShelf", E.LowShelf(RATE), [{"gain_db": g} for g in (-12.0, 6.0, 12.0)]),
         ("HighShelf", E.HighShelf(RATE), [{"gain_db": g} for g in (-12.0, 6.0, 12.0)]),
         ("Tilt", E.Tilt(RATE), [{"tilt_db": g} for g in (-12.0, 6.0, 12.0)]),
-        ("LowPass, order 1, 2", E.LowPass(RATE, order=1), [{"cutoff_hz": 500.0}]),
+        ("LowPass, order 1", E.LowPass(RATE, order=1), [{"cutoff_hz": 500.0}]),
         ("LowPass, order 8", E.LowPass(RATE, order=8), [{"cutoff_hz": 500.0}]),
         ("HighPass, order 2", E.HighPass(RATE), [{"cutoff_hz": 200.0}]),
         ("ResonantLowPass", E.ResonantLowPass(RATE), [{"q": q} for q in (0.5, 1.0, 4.0)]),
@@ -150,7 +150,7 @@ axes[7].plot(E.RateReduction(RATE)(slow, rate_hz=2000.0)[0])
 axes[7].set(title="RateReduction")
 plt.show()
 
-tone = torch.sin(2 * math.pi * 4999 * torch.arange(RATE) / RATE).double()[None]
+tone = torch.sin(2 * math.pi * 4999 * torch.arange(RATE).double() / RATE)[None]
 _, axes = plt.subplots(1, 2, figsize=(11, 2.6), layout="constrained", sharey=True)
 for ax, factor in zip(axes, (1, 8), strict=True):
     spectrum = torch.fft.rfft(E.Distortion(RATE, oversampling=factor)(tone)[0]).abs() / RATE * 2

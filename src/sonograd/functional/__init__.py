@@ -49,7 +49,7 @@ from sonograd.functional.convolution import (
     partition_kernel,
 )
 from sonograd.functional.crossovers import crossover_sections, linkwitz_riley
-from sonograd.functional.delays import echo, fractional_delay
+from sonograd.functional.delays import delay_line, echo, fractional_delay, moving_delay
 from sonograd.functional.dynamics import (
     compressor_gain,
     compressor_gain_db,
@@ -58,10 +58,19 @@ from sonograd.functional.dynamics import (
     limiter_gain_db,
 )
 from sonograd.functional.envelopes import adsr
+from sonograd.functional.feedback_delays import FeedbackDelayState, feedback_delay
+from sonograd.functional.feedback_networks import (
+    FeedbackNetworkState,
+    decay_filters,
+    feedback_network,
+    hadamard,
+    prime_delays,
+)
 from sonograd.functional.filterbanks import chroma_filterbank, mel_filterbank
 from sonograd.functional.fir import interpolate_response, linear_phase_fir, minimum_phase_fir
 from sonograd.functional.fm import feedback_sine
 from sonograd.functional.fourier_basis import fourier_frequencies, fourier_kernels
+from sonograd.functional.freeverb import FreeverbState, freeverb
 from sonograd.functional.frequency_estimation import (
     HarmonicFit,
     estimate_frequency,
@@ -102,10 +111,12 @@ from sonograd.functional.masking import (
     soft_mask,
 )
 from sonograd.functional.modal import modal_biquad, modal_decay, modal_filter
+from sonograd.functional.modulation import LFO_SHAPES, LfoShape, lfo, note_beats, sweeping_all_pass
 from sonograd.functional.moving_filters import BiquadKind, biquad_stream, first_order_stream
 from sonograd.functional.noise import draw_seeds, filtered_noise, seeded_noise
 from sonograd.functional.order_statistics import median, median_filter
 from sonograd.functional.oscillators import oscillator, running_phase
+from sonograd.functional.oversampling import oversample, oversampling_latency
 from sonograd.functional.pairwise import inner_products
 from sonograd.functional.partials import additive, additive_stream, inharmonic_ratios
 from sonograd.functional.pcen import exponential_average, pcen
@@ -124,6 +135,7 @@ from sonograd.functional.ratios import (
 from sonograd.functional.recursion import lfilter, sosfilt, sosfilt_stream
 from sonograd.functional.resampling import resample
 from sonograd.functional.reverbs import noise_reverb_impulse
+from sonograd.functional.rooms import band_noise, image_source_room
 from sonograd.functional.rvm import (
     db_to_scale,
     relative_volume_mel,
@@ -145,6 +157,15 @@ from sonograd.functional.scales import (
     power_to_db,
 )
 from sonograd.functional.scans import linear_scan
+from sonograd.functional.shaping import (
+    asymmetric_clip,
+    bit_crush,
+    cubic_clip,
+    hard_clip,
+    sample_and_hold,
+    soft_clip,
+    wave_fold,
+)
 from sonograd.functional.sliding import sliding_maximum, sliding_sum
 from sonograd.functional.spectral import istft, overlap_add, stft
 from sonograd.functional.spectral_measures import (
@@ -155,6 +176,7 @@ from sonograd.functional.spectral_measures import (
     multi_resolution_stft_distance,
 )
 from sonograd.functional.state_variable import state_variable_filter
+from sonograd.functional.stereo import mid_side, pan_gains, stereo_width
 from sonograd.functional.stft_distances import (
     Resolution,
     SpectralWeights,
@@ -194,15 +216,20 @@ from sonograd.functional.windows import (
 )
 
 __all__ = [
+    "LFO_SHAPES",
     "BSSEval",
     "BiquadKind",
     "BleedlessFullness",
     "ConstantQBins",
     "ConvolutionState",
     "EmphasisKind",
+    "FeedbackDelayState",
+    "FeedbackNetworkState",
+    "FreeverbState",
     "GaborFrame",
     "GaborSpectrum",
     "HarmonicFit",
+    "LfoShape",
     "PartitionedKernel",
     "PitchTrack",
     "Resolution",
@@ -216,11 +243,14 @@ __all__ = [
     "adsr",
     "all_pass_biquad",
     "amplitude_to_db",
+    "asymmetric_clip",
     "band_limited_tables",
     "band_limited_wavetable",
+    "band_noise",
     "band_pass_biquad",
     "best_permutation",
     "biquad_stream",
+    "bit_crush",
     "blackman",
     "blackman_harris",
     "bleedless_fullness",
@@ -238,9 +268,12 @@ __all__ = [
     "convolve_stream",
     "cosine_basis",
     "crossover_sections",
+    "cubic_clip",
     "curve_gain",
     "db_to_amplitude",
     "db_to_scale",
+    "decay_filters",
+    "delay_line",
     "delay_loop",
     "difference_function",
     "draw_seeds",
@@ -250,6 +283,8 @@ __all__ = [
     "estimate_frequency",
     "exponential_average",
     "fast_length",
+    "feedback_delay",
+    "feedback_network",
     "feedback_sine",
     "fft_convolve",
     "filtered_noise",
@@ -262,6 +297,7 @@ __all__ = [
     "fractional_delay",
     "framewise_sdr",
     "framewise_sdr_blocks",
+    "freeverb",
     "frequency_bound_hz",
     "frequency_response",
     "gabor_analysis",
@@ -281,14 +317,17 @@ __all__ = [
     "graphic_eq_sections",
     "griffin_lim",
     "group_delay",
+    "hadamard",
     "hamming",
     "hann",
+    "hard_clip",
     "harmonic_percussive_masks",
     "harmonic_table",
     "has_fast_kernels",
     "high_pass_biquad",
     "high_shelf_biquad",
     "hz_to_mel",
+    "image_source_room",
     "inharmonic_ratios",
     "inner_products",
     "interpolate_response",
@@ -300,6 +339,7 @@ __all__ = [
     "l1_frequency",
     "lattice_filter",
     "lfilter",
+    "lfo",
     "limiter_gain_db",
     "linear_phase_fir",
     "linear_prediction",
@@ -318,18 +358,24 @@ __all__ = [
     "mel_filterbank",
     "mel_frequencies",
     "mel_to_hz",
+    "mid_side",
     "minimum_phase_fir",
     "modal_biquad",
     "modal_decay",
     "modal_filter",
     "momentary_loudness_lufs",
+    "moving_delay",
     "msst_sdr",
     "multi_resolution_stft_distance",
     "noise_reverb_impulse",
     "notch_biquad",
+    "note_beats",
     "oscillator",
     "overlap_add",
+    "oversample",
+    "oversampling_latency",
     "pairwise_si_sdr",
+    "pan_gains",
     "partition_kernel",
     "pcen",
     "peak_biquad",
@@ -338,6 +384,7 @@ __all__ = [
     "polynomial_to_reflections",
     "power_to_db",
     "pre_emphasis",
+    "prime_delays",
     "pulse_train",
     "refine_frequency",
     "reflections_to_polynomial",
@@ -346,6 +393,7 @@ __all__ = [
     "resample",
     "running_phase",
     "sa_sdr",
+    "sample_and_hold",
     "scale_to_db",
     "sd_sdr",
     "sdr",
@@ -360,15 +408,18 @@ __all__ = [
     "sliding_sum",
     "smoothing_coefficient",
     "snr",
+    "soft_clip",
     "soft_mask",
     "sosfilt",
     "sosfilt_stream",
     "stable_biquad",
     "stable_polynomial",
     "state_variable_filter",
+    "stereo_width",
     "stft",
     "stft_distance",
     "string_loop",
+    "sweeping_all_pass",
     "thresholded_snr",
     "time_varying_filter",
     "track_pitch",
@@ -376,6 +427,7 @@ __all__ = [
     "usdr",
     "volume_mel",
     "volume_mel_filters",
+    "wave_fold",
     "wavetable_oscillator",
     "window_shape",
 ]
