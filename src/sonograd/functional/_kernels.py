@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "all_pass",
     "ballistics",
     "ballistics_adjoint",
     "bend",
     "bend_adjoint",
+    "freeverb",
     "has_fast_kernels",
     "latch",
     "state_variable",
@@ -94,6 +96,31 @@ def bend_adjoint(
     of silence; ``sums (rows, 4)`` are those of ``values``.
     """
     _compiled(_bend_adjoint, reorder=True)(total, level, log_level, values, sums)
+
+
+def freeverb(
+    x: np.ndarray,
+    delays: np.ndarray,
+    values: np.ndarray,
+    last: np.ndarray,
+    lines: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Run damped combs over ``x (samples,)`` and add ``delays (channels, combs)`` of them up.
+
+    ``values``: feedback and damping. ``last``, as ``delays``, is what the damping holds.
+    ``lines (channels, combs, longest + samples)`` begin with the last inputs of each comb and are
+    filled; ``out (channels, samples)``.
+    """
+    _compiled(_freeverb)(x, delays, values, last, lines, out)
+
+
+def all_pass(x: np.ndarray, delay: int, line: np.ndarray, out: np.ndarray) -> None:
+    """Run ``w[n] = x[n] + w[n - N] / 2, y[n] = w[n - N] - x[n]`` over ``x (rows, samples)``.
+
+    ``line (rows, delay + samples)`` begins with the last ``w`` and is filled.
+    """
+    _compiled(_all_pass)(x, delay, line, out)
 
 
 def latch(
@@ -222,6 +249,33 @@ def _bend_adjoint(total, level, log_level, values, sums):  # type: ignore[no-unt
             total[row, n] = moved / level[row, n] if level[row, n] > 1e-12 else 0.0
         sums[row, 0], sums[row, 1] = of_threshold, of_slope
         sums[row, 2], sums[row, 3] = of_knee, of_makeup
+
+
+def _freeverb(x, delays, values, last, lines, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    feedback, damping = values[0], values[1]
+    channels, combs = delays.shape
+    samples = x.shape[0]
+    longest = lines.shape[2] - samples
+    for channel in range(channels):
+        out[channel, :] = 0.0
+        for comb in range(combs):
+            line = lines[channel, comb]
+            start = longest - delays[channel, comb]
+            held = last[channel, comb]
+            for n in range(samples):
+                now = line[start + n]
+                held = now + damping * (held - now)
+                line[longest + n] = x[n] + feedback * held
+                out[channel, n] += now
+            last[channel, comb] = held
+
+
+def _all_pass(x, delay, line, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for row in range(x.shape[0]):
+        for n in range(x.shape[1]):
+            before = line[row, n]
+            line[row, delay + n] = x[row, n] + 0.5 * before
+            out[row, n] = before - x[row, n]
 
 
 def _latch(level, limits, state, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202

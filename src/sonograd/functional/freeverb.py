@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sonograd.errors import ShapeError
+from sonograd.functional import _kernels
+from sonograd.functional._transforms import plain_form_needed
 from sonograd.functional.recursion import sosfilt_stream
 
 __all__ = ["FreeverbState", "freeverb"]
@@ -15,6 +17,7 @@ _COMBS = (1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617)  # samples at 44.1 kHz
 _ALL_PASSES = (556, 441, 341, 225)
 _SPREAD = 23  # by which the right channel is longer
 _GAIN = 0.015
+_SEGMENT = 1 << 15  # samples that compiled combs run at once
 _FEW = 8  # turns of an all-pass that are cheaper one by one
 
 
@@ -73,16 +76,28 @@ def freeverb(
         )
     entering = _GAIN * x.sum(1, keepdim=True)
     room_size, damping = room_size.to(x.dtype), damping.to(x.dtype)
-    sums, line, heard = _combs(entering, 0.28 * room_size + 0.7, 0.4 * damping, delays, state)
+    values = (0.28 * room_size + 0.7, 0.4 * damping)
+    fast = _compiled(x, *values, state.combs, state.heard, *state.all_passes)
+    combs, all_pass = (_fast_combs, _fast_all_pass) if fast else (_combs, _all_pass)
+    sums, line, heard = combs(entering, *values, delays, state)
     signals, kept = [], []
     for channel in range(channels):
         signal = sums[:, channel]
         for k in range(len(_ALL_PASSES)):
             place = channel * len(_ALL_PASSES) + k
-            signal, memory = _all_pass(signal, state.all_passes[place])
+            signal, memory = all_pass(signal, state.all_passes[place])
             kept.append(memory)
         signals.append(signal)
     return torch.stack(signals, dim=1), FreeverbState(line, heard, tuple(kept))
+
+
+def _compiled(*tensors: Tensor) -> bool:
+    """Tell whether no derivative is asked for, and compiled kernels can run."""
+    recorded = torch.is_grad_enabled() and any(v.requires_grad for v in tensors)
+    if recorded or tensors[0].device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    single = tensors[0].dtype in {torch.float32, torch.float64}
+    return single and not plain_form_needed(*tensors) and _kernels.has_fast_kernels()
 
 
 def _delays(at_44100: tuple[int, ...], channels: int, sample_rate: float) -> list[int]:
@@ -118,6 +133,44 @@ def _combs(
         window = torch.cat([window, now + feedback * smooth], dim=-1)[..., length:]
         outputs.append(read.unflatten(1, (-1, len(_COMBS))).sum(2))
     return torch.cat(outputs, dim=-1), window, heard
+
+
+def _fast_combs(
+    x: Tensor, feedback: Tensor, damping: Tensor, delays: list[int], state: FreeverbState
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As :func:`_combs`, one sample after the other."""
+    batch, lines, longest = state.combs.shape
+    keep = _depth(x) - 1
+    shape = (lines // len(_COMBS), len(_COMBS))
+    values = torch.cat([feedback, damping], dim=-1).expand(batch, 1, 2)[:, 0].to(torch.float64)
+    # What the damping holds, from what it heard.
+    fading = values[:, 1:] ** torch.arange(keep - 1, -1, -1) * (1 - values[:, 1:])
+    last = (state.heard.to(torch.float64) @ fading[..., None])[..., 0]
+    last = last.reshape(batch, *shape).contiguous()
+    places = torch.tensor(delays).reshape(shape)
+    sums, window, heard = x.new_empty(batch, shape[0], x.shape[-1]), state.combs, state.heard
+    for begin in range(0, x.shape[-1], _SEGMENT):
+        now = x[:, 0, begin : begin + _SEGMENT].contiguous()
+        length = now.shape[-1]
+        line = torch.cat([window, window.new_empty(batch, lines, length)], dim=-1)
+        out = x.new_empty(batch, shape[0], length)
+        for k in range(batch):
+            arrays = (now[k], places, values[k], last[k], line[k].view(*shape, -1), out[k])
+            _kernels.freeverb(*(v.numpy() for v in arrays))
+        ends = [line[:, i, longest - n : longest - n + length] for i, n in enumerate(delays)]
+        heard = torch.cat([heard, torch.stack(ends, dim=1)[..., -keep:]], dim=-1)[..., -keep:]
+        window = line[..., length:]
+        sums[..., begin : begin + length] = out
+    return sums, window.clone(), heard
+
+
+def _fast_all_pass(x: Tensor, line: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`_all_pass`, one sample after the other."""
+    x, delay = x.contiguous(), line.shape[-1]
+    w = torch.cat([line, torch.empty_like(x)], dim=-1)
+    out = torch.empty_like(x)
+    _kernels.all_pass(x.numpy(), delay, w.numpy(), out.numpy())
+    return out, w[..., x.shape[-1] :].clone()
 
 
 def _depth(x: Tensor) -> int:
