@@ -78,8 +78,8 @@ def stft_distance(
 
     Magnitudes are :math:`\max(|X|, f)` with the floor :math:`f`, of a transform without scaling
     whose signal is mirrored at both ends. The gradient is computed along with the value, signal by
-    signal, and only it is kept: memory does not grow with the number of resolutions. Twice
-    differentiating is not possible.
+    signal, and only it is kept: memory does not grow with the number of resolutions, nor, unless
+    the batch is coupled, with that of signals. Differentiating twice is not possible.
 
     Args:
         estimate: ``(..., samples)``.
@@ -222,7 +222,13 @@ class _StftDistance(torch.autograd.Function):
 
 
 class _Block:
-    """Spectra of some frames of some items, and what distances need of them."""
+    """Spectra of some frames of some items, and what distances need of them.
+
+    Attributes:
+        error: Squared norm of the difference of magnitudes, ``(items,)``.
+        energy: That of the magnitudes of the reference.
+        rest: What the frames add to all distances but the convergence.
+    """
 
     def __init__(self, x: Tensor, y: Tensor, transform: FramedTransform, plan: _Plan) -> None:
         self.plan = plan
@@ -248,9 +254,10 @@ class _Block:
         if weights.magnitude:
             self.rest += weights.magnitude / bins * self.difference.abs().sum(dim=(1, 2))
 
-    def slope(self) -> Tensor:
-        """Derivative of :attr:`rest` by the magnitudes, in memory of the transform."""
-        weights, bins = self.plan.weights, self.transform.frames * self.transform.bins
+    def slope(self, share: float) -> Tensor:
+        """Derivative of ``share`` times :attr:`rest`, in memory of the transform."""
+        weights = self.plan.weights
+        bins = self.transform.frames * self.transform.bins / share
         memory = self.transform.memory("other", *self.spectra.shape)
         sign = torch.sign(self.difference, out=memory)
         if not weights.magnitude:
@@ -276,25 +283,14 @@ def _compare_items(
     weight = plan.weights.convergence
     bins = transform.frames * transform.bins
     quiet = plan.quiet * (transform.window.square().sum() * bins).sqrt()
-    groups, cuts = transform.cut(x)
-    for items in groups:
-        ours, theirs = transform.frame(x[items]), transform.frame(y[items])
-        blocks, sums = [], ours.new_zeros(3, ours.shape[0])
-        for cut in cuts:
-            block = _Block(ours[:, cut], theirs[:, cut], transform, plan)
-            sums += torch.stack([block.error, block.energy, block.rest])
-            if gradient is not None:
-                blocks.append((cut.start, block))
-        error, norm = sums[0].sqrt(), torch.maximum(sums[1].sqrt(), quiet)
-        values.append(weight * error / norm + sums[2])
+    for items in transform.cut(x)[0]:
+        (error, energy, rest), blocks = _analyze(x[items], y[items], plan, transform, gradient)
+        error, norm = error.sqrt(), torch.maximum(energy.sqrt(), quiet)
+        values.append(weight * error / norm + rest)
         if gradient is not None:
             # The factor of the convergence is known only now.
-            factor = (weight / (error.clamp(min=1e-30) * norm))[:, None, None]
-            total = transform.empty_sum(ours.shape[0])
-            for first, block in blocks:
-                slope = block.slope().addcmul_(block.difference, factor)
-                transform.add_frames(total, block.to_spectra(slope), first)
-            gradient[items] += transform.fold(total)
+            factor = weight / (error.clamp(min=1e-30) * norm)
+            gradient[items] += _derive(blocks, factor, 1.0)
     return torch.cat(values)
 
 
@@ -303,33 +299,52 @@ def _compare_coupled(
 ) -> Tensor:
     """Return one value for all items, and add its gradient to ``gradient``.
 
-    The factor of the convergence is known only at the end, so that its gradient is kept apart.
+    All spectra of one resolution are kept until the norms over all items are known.
     """
-    weights, count = plan.weights, x.shape[0]
-    convergence = None if gradient is None else torch.zeros_like(gradient)
-    error, energy, rest = x.new_zeros(3).unbind()
-    groups, cuts = transform.cut(x)
-    for items in groups:
-        ours, theirs = transform.frame(x[items]), transform.frame(y[items])
-        totals = [transform.empty_sum(ours.shape[0]) for _ in range(2)]
-        for cut in cuts:
-            block = _Block(ours[:, cut], theirs[:, cut], transform, plan)
-            error = error + block.error.sum()
-            energy = energy + block.energy.sum()
-            rest = rest + block.rest.sum() / count
-            if gradient is None:
-                continue
-            if weights.log_magnitude or weights.magnitude:
-                transform.add_frames(totals[0], block.to_spectra(block.slope()), cut.start)
-            if weights.convergence:
-                transform.add_frames(totals[1], block.to_spectra(block.difference), cut.start)
-        if gradient is not None and convergence is not None:
-            gradient[items] += transform.fold(totals[0]).div_(count)
-            convergence[items] += transform.fold(totals[1])
+    weight, count = plan.weights.convergence, x.shape[0]
+    groups = transform.cut(x)[0]
+    parts = [_analyze(x[items], y[items], plan, transform, gradient) for items in groups]
+    error, energy, rest = torch.cat([sums for sums, _ in parts], dim=1).sum(dim=1)
     error, norm = error.sqrt(), energy.sqrt()
-    if gradient is not None and convergence is not None:
-        gradient.addcmul_(convergence, weights.convergence / (error.clamp(min=1e-30) * norm))
-    return weights.convergence * error / norm + rest
+    if gradient is not None:
+        factor = weight / (error.clamp(min=1e-30) * norm)
+        for items, (_, blocks) in zip(groups, parts, strict=True):
+            gradient[items] += _derive(blocks, factor.reshape(1), 1 / count)
+    value: Tensor = weight * error / norm + rest / count
+    return value
+
+
+def _analyze(
+    x: Tensor, y: Tensor, plan: _Plan, transform: FramedTransform, gradient: Tensor | None
+) -> tuple[Tensor, list[tuple[int, _Block]]]:
+    """Return errors, energies and the rest, ``(3, items)``; for a gradient also all blocks.
+
+    Blocks come with the number of their first frame.
+    """
+    ours, theirs = transform.frame(x), transform.frame(y)
+    sums, blocks = ours.new_zeros(3, ours.shape[0]), []
+    for cut in transform.cut(x)[1]:
+        block = _Block(ours[:, cut], theirs[:, cut], transform, plan)
+        sums += torch.stack([block.error, block.energy, block.rest])
+        if gradient is not None:
+            blocks.append((cut.start, block))
+    return sums, blocks
+
+
+def _derive(blocks: list[tuple[int, _Block]], factor: Tensor, share: float) -> Tensor:
+    """Return the gradient of some items, ``(items, samples)``.
+
+    Args:
+        blocks: All of the items.
+        factor: Of the difference of magnitudes, ``(items,)`` or ``(1,)``.
+        share: Of the derivative of the rest.
+    """
+    transform, items = blocks[0][1].transform, len(blocks[0][1].spectra)
+    total = transform.empty_sum(items)
+    for first, block in blocks:
+        slope = block.slope(share).addcmul_(block.difference, factor[:, None, None])
+        transform.add_frames(total, block.to_spectra(slope), first)
+    return transform.fold(total)
 
 
 def _inner(x: Tensor) -> Tensor:
