@@ -401,3 +401,27 @@ def test_spread_moves_the_channels_apart():
     x = torch.ones(2, 800, dtype=torch.float64)
     y = Tremolo(RATE)(x, rate_hz=10.0, depth=1.0, spread_deg=180.0)
     assert torch.allclose(y.sum(0), torch.ones(800, dtype=torch.float64), atol=1e-9)
+
+
+def test_wrong_choices_are_refused():
+    for make, message in (
+        (lambda: RoomReverb(RATE, source=3), "source is 3; expected three fractions"),
+        (lambda: RoomReverb(RATE, listener=[0, 0, 0]), "from 0.06 to 0.94"),
+        (lambda: NoiseReverb(RATE, seed=-1), "seed is -1; expected a whole number"),
+        (lambda: Chorus(RATE, shape="sin"), "Did you mean 'sine'"),
+        (lambda: Chorus(RATE, phase="a"), "phase is 'a'; expected a number of turns"),
+        (lambda: FDNReverb(RATE, lines=4), "lines is 4; expected one of 8, 16"),
+        (lambda: MultitapDelay(RATE, taps=0), "taps is 0; expected a whole number from 1 to 16"),
+        (lambda: Delay(500), "sample_rate is 500: the delay would be below 3 samples"),
+        (lambda: Learnable(3), "effect is 3; expected an Effect"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            make()
+
+
+def test_half_precision_comes_back_as_it_went():
+    x = noise(2).half()
+    for effect in (NoiseReverb(RATE, duration_s=0.1), Freeverb(RATE), Delay(RATE, filtered=True)):
+        y = effect(x)
+        assert y.dtype == torch.float16
+        assert torch.allclose(y.double(), effect(x.double()), atol=4e-3)

@@ -36,6 +36,8 @@ class Learnable(nn.Module):
             batch: Number of items that get values of their own; None for one set for all.
         """
         super().__init__()
+        if not isinstance(effect, Effect):
+            raise ParameterError(f"effect is {effect!r}; expected an Effect, like Gain(44100)")
         self.effect = effect
         start = effect.to_unit(values)
         if batch is None and start.shape[0] != 1:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sonograd.effects.base import Effect, check_option
+from sonograd.errors import ParameterError
 from sonograd.functional.delays import moving_delay
 from sonograd.functional.feedback_delays import feedback_delay
 from sonograd.functional.modulation import (
@@ -53,6 +54,8 @@ class _Modulated(Effect):
         """
         super().__init__(sample_rate)
         check_option(shape, "shape", LFO_SHAPES)
+        if isinstance(phase, bool) or not isinstance(phase, int | float):
+            raise ParameterError(f"phase is {phase!r}; expected a number of turns")
         self.shape = shape
         self.phase = phase
         self.sync = sync

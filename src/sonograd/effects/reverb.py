@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -142,10 +143,13 @@ class _Convolving(Effect):
     def process(self, x: Tensor, memory: Any, values: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
         """Convolve and mix; the dry sound is as late as the response."""
         used = {name: value for name, value in values.items() if name != "mix"}
+        # FFTs know no half precision.
+        single = torch.promote_types(x.dtype, torch.float32)
         old, kernel, state, line = ({}, None, None, None) if memory is None else memory
         if kernel is None or not _unchanged(used, old):
-            kernel = partition_kernel(self.impulse_response(values, x.shape[1]).to(x.dtype))
-        wet, state = convolve_stream(x, kernel, state)
+            kernel = partition_kernel(self.impulse_response(values, x.shape[1]).to(single))
+        wet, state = convolve_stream(x.to(single), kernel, state)
+        wet = wet.to(x.dtype)
         dry, line = delay_line(x, self.latency, line)
         y = dry + values["mix"].to(x.dtype) * (wet - dry)
         return y, (used, kernel, state, line)
@@ -324,9 +328,10 @@ def _checked_duration(duration_s: float) -> float:
 
 
 def _checked_place(name: str, place: Sequence[float]) -> list[float]:
-    if len(place) != 3 or not all(0.06 <= coordinate <= 0.94 for coordinate in place):
+    numbers = isinstance(place, Sequence) and all(isinstance(item, Real) for item in place)
+    if not numbers or len(place) != 3 or not all(0.06 <= item <= 0.94 for item in place):
         raise ParameterError(
-            f"{name} is {list(place)}; expected three fractions of the room, from 0.06 to 0.94"
+            f"{name} is {place!r}; expected three fractions of the room, from 0.06 to 0.94"
         )
     return list(place)
 
