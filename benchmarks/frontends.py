@@ -111,7 +111,8 @@ def librosa(name: str, x: Tensor, **options: object) -> Call:
     for part in name.split("."):
         function = getattr(function, part)
     audio = x.numpy()
-    return lambda: function(audio, **options)
+    first = "S" if part == "griffinlim" else "y"
+    return lambda: function(**{first: audio}, **options)
 
 
 def plain_mel(size: Size, x: Tensor) -> Call:
