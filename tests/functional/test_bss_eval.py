@@ -97,6 +97,14 @@ def test_singular_cases_are_finite_and_equal_the_smallest_least_squares_solution
         np.testing.assert_allclose(getattr(result, name)[:, 0], value, rtol=0, atol=1e-4)
 
 
+def test_a_factor_is_used_in_blocks(rng, monkeypatch):
+    monkeypatch.setattr(bss_filters, "_ROWS", 7)
+    matrix = torch.from_numpy(np.cov(rng.standard_normal((30, 90))))
+    right = torch.from_numpy(rng.standard_normal((30, 2)))
+    solution = bss_filters._substitute(torch.linalg.cholesky(matrix), right)
+    torch.testing.assert_close(matrix @ solution, right)
+
+
 def test_quiet_sources_are_as_exact_as_loud_ones(stems):
     estimate, reference = stems
     loud = F.bss_eval(estimate, reference, filter_length=TAPS, window=300)

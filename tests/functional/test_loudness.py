@@ -125,7 +125,7 @@ def test_laws():
 
 def test_errors():
     sound = torch.randn(2, 3199)
-    with pytest.raises(AudioError, match="expected at least 0.4 s"):
+    with pytest.raises(AudioError, match=r"expected at least 0\.4 s"):
         F.loudness_lufs(sound, sample_rate=RATE)
     with pytest.raises(AudioError, match="at least 3 s"):
         F.loudness_range_lu(sound, sample_rate=RATE)

@@ -11,6 +11,7 @@ __all__ = ["Correlator", "projection_filters"]
 _BLOCKS = 16  # blocks whose spectra are held at once
 _RESIDUAL = 1e-11  # relative; filters this exact give energies far beyond 1e-4 dB
 _JITTER = 1e-12
+_ROWS = 512  # of a Cholesky factor that are used at once
 
 
 class Correlator:
@@ -194,11 +195,26 @@ def _cholesky_refined(blocks: Tensor, right: Tensor) -> Tensor:
         if factor is not None:
             break
         jitter *= 10
-    solution = torch.cholesky_solve(rows, factor)
+    solution = _substitute(factor, rows)
     for _ in range(2):
         residual = right - matrix @ solution.reshape(right.shape)
-        solution = solution + torch.cholesky_solve(residual.reshape(rows.shape), factor)
+        solution = solution + _substitute(factor, residual.reshape(rows.shape))
     return solution.reshape(right.shape)
+
+
+def _substitute(factor: Tensor, right: Tensor) -> Tensor:
+    """Solve with a Cholesky factor, in blocks: LAPACK would copy all of it."""
+    x = right.clone()
+    starts = range(0, len(x), _ROWS)
+    for start in starts:
+        rows = slice(start, start + _ROWS)
+        known = x[rows] - factor[rows, :start] @ x[:start]
+        x[rows] = torch.linalg.solve_triangular(factor[rows, rows], known, upper=False)
+    for start in reversed(starts):
+        rows = slice(start, start + _ROWS)
+        known = x[rows] - factor[start + _ROWS :, rows].mT @ x[start + _ROWS :]
+        x[rows] = torch.linalg.solve_triangular(factor[rows, rows].mT, known, upper=True)
+    return x
 
 
 def _factor(blocks: Tensor, jitter: float) -> Tensor | None:
