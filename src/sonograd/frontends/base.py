@@ -26,8 +26,8 @@ def check_signal(x: Tensor, *, name: str = "x") -> Tensor:
     """Return signals ``(..., samples)`` in the precision that they are transformed in.
 
     Half precision becomes float32. On the CPU values are looked at, and NaN or infinity is
-    refused; on other devices, where looking would stall the program, and in compiled or exported
-    graphs, they spread into the result instead.
+    refused; on other devices, where looking would stall the program, in compiled or exported
+    graphs and under ``torch.func``, they spread into the result instead.
 
     Raises:
         ShapeError: If ``x`` has no axis, or is not real and floating-point.
@@ -38,7 +38,8 @@ def check_signal(x: Tensor, *, name: str = "x") -> Tensor:
         raise ShapeError(f"{name} has no axes; expected (..., samples)")
     if x.dtype in {torch.float16, torch.bfloat16}:
         x = x.float()
-    if torch.compiler.is_compiling() or x.device.type != "cpu":
+    hidden = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    if hidden or x.device.type != "cpu":
         return x
     # A sum is finite wherever all of its terms are, up to overflow, and much cheaper to look at.
     if not math.isfinite(x.detach().sum()) and not bool(x.detach().isfinite().all()):
@@ -62,10 +63,11 @@ def present(spectrum: Tensor, output: Output) -> Tensor:
     tensor([25.])
     """
     check_choice(output, "output", ("complex", "magnitude", "power", "phase"))
-    if output == "magnitude":
+    if output == "magnitude" and (spectrum.requires_grad or torch.compiler.is_compiling()):
         return spectrum.abs()
-    if output == "power":
-        return spectrum.real.square() + spectrum.imag.square()
+    if output in {"magnitude", "power"}:
+        power = spectrum.real.square() + spectrum.imag.square()
+        return power if output == "power" else power.sqrt()  # Faster than abs.
     return spectrum if output == "complex" else spectrum.angle()
 
 

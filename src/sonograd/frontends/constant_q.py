@@ -13,6 +13,7 @@ from sonograd.functional.constant_q import (
     AtomLengths,
     AtomNormalization,
     ConstantQBins,
+    check_options,
     constant_q_atoms,
     constant_q_bins,
     constant_q_kernels,
@@ -120,9 +121,10 @@ class VariableQ(FrontEnd, Tables):
         """
         super().__init__(sample_rate=sample_rate, output=output)
         check_choice(method, "method", self.methods)
-        check_choice(lengths, "lengths", ("continuous", "librosa"))
         check_pad_mode(pad_mode)
-        _check_numbers(hop_length, reach_octaves, tolerance)
+        check_options(hop_length, lengths, tolerance)
+        if not 0 < reach_octaves <= 2:
+            raise ParameterError(f"reach_octaves is {reach_octaves}; expected a value in (0, 2]")
         self.hop_length = hop_length
         self.method: ConstantQMethod = method
         self.pad_mode: PadMode = pad_mode
@@ -132,7 +134,7 @@ class VariableQ(FrontEnd, Tables):
         if trainable and method == "fold":
             trainable, trainable_frequencies, trainable_bandwidths = False, True, True
         moves = trainable_frequencies or trainable_bandwidths
-        _check_options(method, lengths, trainable, moves)
+        _check_combination(method, lengths, trainable, moves)
         self._bins = constant_q_bins(
             sample_rate=sample_rate,
             fmin=fmin,
@@ -249,10 +251,10 @@ class VariableQ(FrontEnd, Tables):
         lengths = self.table("first_lengths", like)
         reach = self.reach_octaves
         if self.frequency_octaves is not None:
-            octaves = reach * torch.tanh(self.table("frequency_octaves", like) / reach)
+            octaves = reach * torch.tanh(self.frequency_octaves.to(like) / reach)
             frequencies = (frequencies * torch.exp2(octaves)).clamp(max=self.sample_rate / 2)
         if self.bandwidth_octaves is not None:
-            octaves = reach * torch.tanh(self.table("bandwidth_octaves", like) / reach)
+            octaves = reach * torch.tanh(self.bandwidth_octaves.to(like) / reach)
             lengths = lengths * torch.exp2(-octaves)
         return self._bins._replace(frequencies=frequencies, lengths=lengths)
 
@@ -366,16 +368,7 @@ class ConstantQ(VariableQ):
         )
 
 
-def _check_numbers(hop_length: int, reach_octaves: float, tolerance: float) -> None:
-    if hop_length != int(hop_length) or hop_length < 1:
-        raise ParameterError(f"hop_length is {hop_length}; expected a whole number, at least 1")
-    if not 0 < reach_octaves <= 2:
-        raise ParameterError(f"reach_octaves is {reach_octaves}; expected a value in (0, 2]")
-    if not 1e-9 <= tolerance <= 0.1:
-        raise ParameterError(f"tolerance is {tolerance}; expected a value in [1e-9, 0.1]")
-
-
-def _check_options(
+def _check_combination(
     method: ConstantQMethod, lengths: AtomLengths, trainable: bool, moves: bool
 ) -> None:
     if lengths == "librosa" and (method != "fold" or moves):

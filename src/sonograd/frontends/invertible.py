@@ -322,7 +322,8 @@ class AnalysisStream:
         self._check_open()
         self._finished = True
         overlap = self.layer.overlap
-        rest = torch.zeros(overlap) if self._rest is None else self._rest
+        nothing = self.layer.slice_window.new_zeros(overlap)
+        rest = nothing if self._rest is None else self._rest
         left = slice_count(self._received, size=self.size, overlap=overlap) - self._taken
         missing = (left - 1) * (self.size - overlap) + self.size - rest.shape[-1]
         return self._take(torch.nn.functional.pad(rest, (0, missing)) if left else rest)

@@ -46,6 +46,7 @@ AtomLengths: TypeAlias = Literal["continuous", "librosa"]
 AtomNormalization: TypeAlias = Literal["librosa", "convolutional", "wrap"]
 
 C1_HZ = 32.70319566257483
+_LONGEST = 1 << 22
 
 
 class ConstantQBins(NamedTuple):
@@ -125,6 +126,11 @@ def constant_q_bins(
     index = torch.arange(n_bins, dtype=torch.float64, device="cpu")
     frequencies = fmin * 2.0 ** (index / bins_per_octave)
     lengths = filter_scale * sample_rate / (alpha * frequencies + gamma)
+    if float(lengths[0]) > _LONGEST:
+        raise ParameterError(
+            f"fmin is {fmin} Hz, for which an atom has {float(lengths[0]):.3g} samples, "
+            f"longer than {_LONGEST}; expected a higher fmin or gamma, or a smaller filter_scale"
+        )
     return ConstantQBins(frequencies, lengths, bins_per_octave, filter_scale, gamma)
 
 
@@ -154,6 +160,16 @@ def _count_bins(
             f"half the sample rate; expected at most {most}"
         )
     return n_bins
+
+
+def check_options(hop_length: int, lengths: str, tolerance: float) -> None:
+    """Raise :class:`~sonograd.errors.ParameterError` if one of them is out of range."""
+    if hop_length < 1 or hop_length != int(hop_length):
+        raise ParameterError(f"hop_length is {hop_length}; expected a whole number, at least 1")
+    if lengths not in {"continuous", "librosa"}:
+        raise ParameterError(f"lengths is {lengths!r}; expected 'continuous' or 'librosa'")
+    if not 1e-9 <= tolerance <= 0.1:
+        raise ParameterError(f"tolerance is {tolerance}; expected a value in [1e-9, 0.1]")
 
 
 def constant_q_atoms(
@@ -367,6 +383,7 @@ def constant_q(
     if x.ndim < 1:
         raise ShapeError("x has no axes; expected (..., samples)")
     check_pad_mode(pad_mode)
+    check_options(hop_length, lengths, tolerance)
     if x.dtype in {torch.float16, torch.bfloat16}:
         x = x.float()
     bins = constant_q_bins(
