@@ -236,6 +236,7 @@ def test_vmap_and_forward_mode_equal_the_hand_written_form():
         torch.testing.assert_close(tangent, forward.flatten(2).sum(-1))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside of torch.compile
 @pytest.mark.parametrize("name", ["sosfilt", "sosfilt_stream", "lfilter"])
 def test_compiles_without_a_graph_break(name):
