@@ -44,6 +44,8 @@ def _inside(synth, param, share, dtype=torch.float64, batch=None):
     """A value of a parameter in the middle of its range; vectors are different everywhere."""
     width = synth.widths.get(param.name)
     place = torch.tensor(share, dtype=torch.float64)
+    if param.name == "frequency_hz":
+        place = param.to_unit(torch.tensor(311.0, dtype=torch.float64))
     if width:
         place = place + (0.02 * torch.arange(width)) % 0.3
     value = param.from_unit(place).to(dtype)
@@ -52,7 +54,6 @@ def _inside(synth, param, share, dtype=torch.float64, batch=None):
 
 # Where no corner lies near: of waves, of envelopes, of partials that come and go.
 SHARES = {
-    "frequency_hz": 0.45,
     "phase_turns": 0.13,
     "gate_s": 1e-6,
     "attack_s": 0.01,

@@ -50,11 +50,13 @@ def delay_loop(x: Tensor, taps: Tensor, delay: Tensor, *, past: Tensor | None = 
         raise ParameterError(f"delay is {int(delay.min())}; expected at least 1 sample")
     if not x.numel():
         return x
+    plain = plain_form_needed(x, taps)
     if past is not None and past.shape[-1]:
-        x = x + _echo_of_past(past, taps, delay, x.shape[-1])
-    if plain_form_needed(x, taps):
+        # What the loop still carries, as it comes out.
+        x = x + _windows(past, taps, past.shape[-1] - delay, x.shape[-1], plain=plain)
+    if plain:
         return _plain_loop(x, taps, delay)
-    y: Tensor = _DelayLoop.apply(x, taps, delay)
+    y: Tensor = _DelayLoop.apply(x, taps, delay)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -180,18 +182,18 @@ def _convolve(a: Tensor, b: Tensor) -> Tensor:
     return total
 
 
-def _windows(x: Tensor, taps: Tensor, first: Tensor, length: int) -> Tensor:
+def _windows(x: Tensor, taps: Tensor, first: Tensor, length: int, *, plain: bool = False) -> Tensor:
     """Return ``sum_k taps[k] x[first + n - k]`` for ``n`` below ``length``, zero outside ``x``."""
     count = taps.shape[-1]
     index = first.unsqueeze(-1) - (count - 1) + torch.arange(length + count - 1, device=x.device)
     inside = (index >= 0) & (index < x.shape[-1])
     window = torch.where(inside, x.gather(-1, index.clamp(0, x.shape[-1] - 1)), 0.0)
-    return (window.unfold(-1, count, 1) @ taps.flip(-1).unsqueeze(-1)).squeeze(-1)
-
-
-def _echo_of_past(past: Tensor, taps: Tensor, delay: Tensor, samples: int) -> Tensor:
-    """What the loop still carries, as it comes out into the next ``samples``."""
-    return _windows(past, taps, past.shape[-1] - delay, samples)
+    if not plain:
+        return (window.unfold(-1, count, 1) @ taps.flip(-1).unsqueeze(-1)).squeeze(-1)
+    total = torch.zeros_like(window[:, :length])
+    for k in range(count):
+        total = total + taps[:, k, None] * window[:, count - 1 - k : count - 1 - k + length]
+    return total
 
 
 def _plain_loop(x: Tensor, taps: Tensor, delay: Tensor) -> Tensor:
@@ -200,7 +202,7 @@ def _plain_loop(x: Tensor, taps: Tensor, delay: Tensor) -> Tensor:
     heard, parts = torch.zeros_like(x[:, :1]).expand(-1, reach), []
     for begin in range(0, x.shape[-1], step):
         now = x[:, begin : begin + step]
-        now = now + _windows(heard, taps, reach - delay, now.shape[-1])
+        now = now + _windows(heard, taps, reach - delay, now.shape[-1], plain=True)
         heard = torch.cat([heard, now], -1)[:, -reach:]
         parts.append(now)
     return torch.cat(parts, -1)
@@ -218,7 +220,7 @@ class _DelayLoop(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         taps, delay, y = ctx.saved_tensors
-        back: Tensor = _DelayLoop.apply(grads[0].flip(-1), taps, delay)
+        back: Tensor = _DelayLoop.apply(grads[0].flip(-1), taps, delay)  # type: ignore[no-untyped-call]
         back = back.flip(-1)
         grad_taps = None
         if ctx.needs_input_grad[1]:

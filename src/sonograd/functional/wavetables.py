@@ -135,9 +135,9 @@ def band_limited_wavetable(
     count, levels, size = versions.shape
     turns = running_phase(frequency_hz, sample_rate=sample_rate, phase=phase)
     most = _most_harmonics(size // oversampling)
-    share = (2 * most / sample_rate * frequency_hz.detach().abs()).clamp_min(1e-9).to(turns)
+    share = (2 * most / sample_rate * frequency_hz.abs()).clamp_min(1e-9).to(turns)
     level = (_PER_OCTAVE * share.log2()).clamp(-1, levels - 1)
-    upper = level.ceil()
+    upper = level.detach().ceil()
     blend = (upper - level).to(versions.dtype)
     place = torch.as_tensor(position, dtype=versions.dtype, device=versions.device)
     place = place.clamp(0, 1) * (count - 1)
