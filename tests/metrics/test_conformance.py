@@ -105,7 +105,7 @@ def test_padding_does_not_count(metric, song):
     reference[..., length:] = 7.0
     padded = metric.update(estimate, reference, lengths=[length])
     cut = metric.update(estimate[..., :length], reference[..., :length])
-    torch.testing.assert_close(values(padded), values(cut), rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(values(padded), values(cut), rtol=0, atol=1e-12, equal_nan=True)
 
 
 def test_the_order_of_targets_and_tracks_does_not_matter(metric, song):
@@ -145,7 +145,11 @@ def test_two_halves_merge_to_the_whole_through_json(metric, song):
     halves[0].merge(restored)
     assert len(halves[0].scores) == len(metric.scores)
     for name, statistic in metric.compute().items():
-        assert repr(halves[0].compute()[name]) == repr(statistic)
+        merged = halves[0].compute()[name]
+        assert (merged.count, merged.missing) == (statistic.count, statistic.missing)
+        np.testing.assert_allclose(
+            [merged.mean, merged.median], [statistic.mean, statistic.median], rtol=1e-12
+        )
     halves[0].reset()
     assert halves[0].scores == ()
     assert halves[0].compute()[metric.value_names[0]].count == 0
@@ -157,8 +161,10 @@ def test_one_bad_track_does_not_spoil_the_others(metric, song):
     reference[2, :, 1, 55] = math.inf
     scores = metric.update(estimate, reference, track=list("abcd"))
     good = make(type(metric)).update(*song, track=list("abcd"))
-    for index in (0, 1, 6, 7):
-        assert repr(scores[index]) == repr(good[index])
+    kept = [0, 1, 6, 7]
+    torch.testing.assert_close(
+        values(scores)[kept], values(good)[kept], rtol=0, atol=1e-12, equal_nan=True
+    )
     for score in scores[2:6]:
         bad = metric.name != "true_peak" or score.track == "b"
         assert all(math.isnan(value) for value in score.values.values()) == bad
