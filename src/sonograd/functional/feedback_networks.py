@@ -114,9 +114,8 @@ def _shelf(level: Tensor, gain: Tensor, warped: Tensor, *, high: bool) -> Tensor
 def hadamard(size: int) -> Tensor:
     """Return the orthogonal matrix with entries of one magnitude, float64; a power of two.
 
-    >>> hadamard(2) * 2**0.5
-    tensor([[ 1.0000,  1.0000],
-            [ 1.0000, -1.0000]], dtype=torch.float64)
+    >>> hadamard(2).sign().tolist()
+    [[1.0, 1.0], [1.0, -1.0]]
     """
     if size < 1 or size & (size - 1):
         raise ParameterError(f"size is {size}; expected a power of two")
