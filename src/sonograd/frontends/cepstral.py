@@ -8,7 +8,7 @@ from torch import Tensor
 from sonograd.errors import ParameterError
 from sonograd.frontends.base import FrontEnd
 from sonograd.frontends.mel import MelSpectrogram
-from sonograd.frontends.short_time import squared_modulus
+from sonograd.frontends.short_time import root, squared_modulus
 from sonograd.frontends.tables import Tables
 from sonograd.functional.cepstral import (
     cosine_basis,
@@ -245,8 +245,7 @@ class CombinedFrequencyPeriodicity(FrontEnd, Tables):
 
         def then(spectrum: Tensor, out: Tensor | None) -> Tensor:
             power = squared_modulus(spectrum)
-            silent = power == 0
-            magnitude = power.masked_fill(silent, 1.0).sqrt().masked_fill(silent, 0.0)
+            magnitude = power.sqrt_() if out is not None else root(power, 0.5)
             last, cepstrum = generalized_cepstra(
                 magnitude, exponents=self.exponents, cutoffs=self.cutoffs
             )

@@ -271,7 +271,7 @@ class LearnedFilterbank(FrontEnd):
                 f"{self.filters} filters of {self.taps} taps every {self.hop_length} samples "
                 f"cannot be inverted: {error}. Use more filters or a shorter hop."
             ) from None
-        return found.to(spectrum.dtype.to_real())
+        return found.to(spectrum.real.dtype)
 
     def extra_repr(self) -> str:
         """Return what is printed between the parentheses."""

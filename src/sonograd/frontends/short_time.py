@@ -127,7 +127,7 @@ class ShortTime(FrontEnd, Tables):
         Returns:
             ``(..., frames, features)``, of the precision of ``x`` if ``real``, else complex.
         """
-        dtype = x.dtype if real else x.dtype.to_complex()
+        dtype = x.dtype if real else torch.promote_types(x.dtype, torch.complex32)
         window = self.table("window", x)
         if self.kernels is not None:
             return self._map_trained(x, then, window, features, dtype, parameters)

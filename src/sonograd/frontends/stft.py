@@ -179,7 +179,7 @@ class STFT(ShortTime):
             pad_mode=self.pad_mode,
             n_fft=2 * self.n_fft,
             features=self.bins,
-            dtype=x.dtype if real else x.dtype.to_complex(),
+            dtype=x.dtype if real else None,
         )
 
     def inverse(self, spectrum: Tensor, length: int | None = None) -> Tensor:
@@ -236,7 +236,7 @@ class STFT(ShortTime):
         self._ratio = condition_number(system) if known is None else known
         try:
             found = least_squares_inverse(system, like, length, ratio=self._ratio)
-            return found.to(spectrum.dtype.to_real())
+            return found.to(spectrum.real.dtype)
         except ParameterError as error:
             span = f"{float(self.frequencies.min()):g} to {float(self.frequencies.max()):g} Hz"
             raise ParameterError(

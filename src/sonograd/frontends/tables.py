@@ -21,7 +21,7 @@ class Tables(nn.Module):
     def table(self, name: str, like: Tensor) -> Tensor:
         """Return the table in the precision of ``like``, which may be complex, on its device."""
         value = getattr(self, name)
-        dtype = like.dtype.to_real() if like.is_complex() else like.dtype
+        dtype = like.real.dtype
         if isinstance(value, nn.Parameter):
             return value.to(dtype=dtype, device=like.device)
         if dtype == value.dtype == torch.float32 and value.device == like.device:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
+from sonograd.functional.framing import may_work_in_pieces
 
 __all__ = ["cosine_basis", "generalized_cepstra", "lifter_weights", "log_frequency_maps"]
 
@@ -100,6 +101,8 @@ def _compressed(x: Tensor, exponent: float) -> Tensor:
     """Return ``max(x, 0) ** exponent`` with finite gradients; the logarithm for 0."""
     if exponent == 1:
         return x.relu()
+    if exponent and may_work_in_pieces(x):
+        return x.clamp(min=0.0).pow_(exponent)
     positive = x > 0
     safe = x.where(positive, 1.0)
     if exponent == 0:

@@ -111,4 +111,6 @@ def _first_phases(magnitude: Tensor, seed: int | None) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         phase = 2 * math.pi * torch.rand(phase.shape, generator=generator, dtype=torch.float64)
     phasors = torch.polar(torch.ones_like(phase), phase)
-    return phasors.to(dtype=magnitude.dtype.to_complex(), device=magnitude.device)
+    return phasors.to(
+        dtype=torch.promote_types(magnitude.dtype, torch.complex32), device=magnitude.device
+    )
