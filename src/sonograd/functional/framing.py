@@ -23,7 +23,7 @@ __all__ = [
 
 PadMode: TypeAlias = Literal["reflect", "constant", "replicate", "circular"]
 
-_CHUNK = 1 << 17  # values of frames that are worked on together: they stay in the cache
+_CHUNK = 1 << 18  # values of frames that are worked on together: they stay in the cache
 
 
 def check_pad_mode(pad_mode: str) -> None:
