@@ -36,7 +36,7 @@ class Case:
 
     def error(self) -> float:
         """Return the relative error in the Euclidean norm."""
-        x = test_signal()
+        x = probe_signal()
         with torch.no_grad():
             y = self.effect()(torch.from_numpy(x), **{**self.values, **self.curves})
             ours = y.double().numpy()
@@ -44,14 +44,11 @@ class Case:
         return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
-def test_signal() -> np.ndarray:
+def probe_signal() -> np.ndarray:
     """Return two seconds of stereo noise that is soft, loud, soft and middling."""
     rng = np.random.default_rng(0)
     level = np.repeat([0.05, 0.9, 0.1, 0.6], RATE // 2)
     return (0.3 * rng.standard_normal((2, 2 * RATE)) * level).astype(np.float32)
-
-
-test_signal.__test__ = False  # type: ignore[attr-defined]
 
 
 def _pedal(name: str, **values: float) -> Callable[[np.ndarray], np.ndarray]:

@@ -39,7 +39,8 @@ def cubic_clip(x: Tensor) -> Tensor:
 def asymmetric_clip(x: Tensor, bias: float | Tensor) -> Tensor:
     r"""Bend one side earlier: :math:`(\tanh(x + b) - \tanh b) / (1 - \tanh^2 b)`.
 
-    Even harmonics grow with ``bias``, and so does the side away from it; silence stays silence and the slope at 0 stays 1.
+    Even harmonics grow with ``bias``, and so does the side away from it; silence stays silence
+    and the slope at 0 stays 1.
 
     Args:
         x: Any shape.

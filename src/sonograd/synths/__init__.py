@@ -1,7 +1,8 @@
 """Instruments that can be differentiated: their values are found from sound by gradient."""
 
 from sonograd.synths.additive import Harmonic
-from sonograd.synths.base import Controls, Synth, SynthState, synth_types
+from sonograd.synths.base import Synth, SynthState, synth_types
+from sonograd.synths.controls import Controls
 from sonograd.synths.envelope import Envelope
 from sonograd.synths.fm import ALGORITHMS, FM
 from sonograd.synths.modal import MODES, Modal

@@ -7,7 +7,8 @@ from torch import Tensor
 from sonograd.errors import ParameterError
 from sonograd.functional.partials import additive_stream, inharmonic_ratios
 from sonograd.params import Param
-from sonograd.synths.base import Controls, Synth, SynthState
+from sonograd.synths.base import Synth, SynthState
+from sonograd.synths.controls import Controls
 
 __all__ = ["Harmonic"]
 

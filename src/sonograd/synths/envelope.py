@@ -6,7 +6,8 @@ from torch import Tensor
 
 from sonograd.functional.envelopes import adsr
 from sonograd.params import Param
-from sonograd.synths.base import Controls, Synth, SynthState
+from sonograd.synths.base import Synth, SynthState
+from sonograd.synths.controls import Controls
 
 __all__ = ["Envelope"]
 

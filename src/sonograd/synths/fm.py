@@ -8,7 +8,8 @@ from torch import Tensor
 from sonograd.errors import ParameterError
 from sonograd.functional.fm import feedback_sine
 from sonograd.params import Param
-from sonograd.synths.base import Controls, Synth, SynthState, check_option
+from sonograd.synths.base import Synth, SynthState, check_option
+from sonograd.synths.controls import Controls
 
 __all__ = ["ALGORITHMS", "FM"]
 

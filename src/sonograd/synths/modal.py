@@ -8,7 +8,8 @@ from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional.modal import modal_decay, modal_filter
 from sonograd.params import Param
 from sonograd.shapes import check_audio
-from sonograd.synths.base import Controls, Synth, SynthState, check_option
+from sonograd.synths.base import Synth, SynthState, check_option
+from sonograd.synths.controls import Controls
 
 __all__ = ["MODES", "Modal"]
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from sonograd.errors import ParameterError
 from sonograd.functional.noise import filtered_noise
 from sonograd.params import Param
-from sonograd.synths.base import Controls, Synth, SynthState
+from sonograd.synths.base import Synth, SynthState
+from sonograd.synths.controls import Controls
 
 __all__ = ["FilteredNoise"]
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from sonograd.functional.oscillators import oscillator
 from sonograd.params import Param
-from sonograd.synths.base import Controls, Synth, SynthState, check_option
+from sonograd.synths.base import Synth, SynthState, check_option
+from sonograd.synths.controls import Controls
 
 __all__ = ["Oscillator"]
 

@@ -9,7 +9,8 @@ from torch.nn.functional import pad
 from sonograd.functional.noise import seeded_noise
 from sonograd.functional.waveguides import delay_loop, plucked_shape, string_loop
 from sonograd.params import Param
-from sonograd.synths.base import Controls, Synth, SynthState
+from sonograd.synths.base import Synth, SynthState
+from sonograd.synths.controls import Controls
 
 __all__ = ["KarplusStrong"]
 

@@ -15,7 +15,8 @@ from sonograd.functional.lattice import (
 from sonograd.functional.noise import seeded_noise
 from sonograd.functional.partials import additive_stream
 from sonograd.params import Param
-from sonograd.synths.base import Controls, Synth, SynthState, check_option
+from sonograd.synths.base import Synth, SynthState, check_option
+from sonograd.synths.controls import Controls
 
 __all__ = ["SourceFilter"]
 

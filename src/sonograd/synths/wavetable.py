@@ -12,7 +12,8 @@ from sonograd.functional.wavetables import (
     harmonic_table,
 )
 from sonograd.params import Param
-from sonograd.synths.base import Controls, Synth, SynthState
+from sonograd.synths.base import Synth, SynthState
+from sonograd.synths.controls import Controls
 
 __all__ = ["Wavetable"]
 

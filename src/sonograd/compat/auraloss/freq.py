@@ -6,11 +6,17 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from sonograd.compat.auraloss._checks import (
+    Scale,
+    check_batch,
+    needed,
+    scale_bank,
+    window_by_name,
+)
 from sonograd.compat.auraloss.perceptual import FIRFilter, SumAndDifference
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional.filterbanks import chroma_filterbank, mel_filterbank
 from sonograd.functional.stft_distances import Resolution, SpectralWeights, stft_distance
-from sonograd.losses.base import Reduction, check_signals
+from sonograd.losses.base import Reduction
 from sonograd.losses.resolutions import draw_resolutions
 
 __all__ = [
@@ -26,7 +32,6 @@ __all__ = [
 
 Output: TypeAlias = Literal["loss", "full"]
 Distance: TypeAlias = Literal["L1", "L2"]
-Scale: TypeAlias = Literal["mel", "chroma"]
 
 
 class SpectralConvergenceLoss(nn.Module):
@@ -108,13 +113,13 @@ class STFTLoss(nn.Module):
         self.spectralconv = SpectralConvergenceLoss()
         self.logstft = STFTMagnitudeLoss(True, mag_distance, reduction)
         self.linstft = STFTMagnitudeLoss(False, mag_distance, reduction)
-        made: Tensor = _window(window, win_length)
+        made: Tensor = window_by_name(window, win_length)
         self.register_buffer("window", made.to(device), persistent=False)
         if scale is not None:
-            bank = _bank(scale, sample_rate, fft_size, n_bins)
+            bank = scale_bank(scale, sample_rate, fft_size, n_bins)
             self.register_buffer("fb", bank.to(device), persistent=False)
         if perceptual_weighting:
-            self.prefilter = FIRFilter("aw", fs=_needed(sample_rate, "perceptual_weighting"))
+            self.prefilter = FIRFilter("aw", fs=needed(sample_rate, "perceptual_weighting"))
 
     def stft(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return magnitudes and phases ``(signals, bins, frames)`` of ``(signals, samples)``."""
@@ -145,7 +150,7 @@ class STFTLoss(nn.Module):
 
     def forward(self, input: Tensor, target: Tensor) -> Any:
         """Compare ``(batch, channels, samples)``; a tensor, or five with ``output="full"``."""
-        _check(input, target)
+        check_batch(input, target)
         if self.perceptual_weighting:
             input, target = self.prefilter(input, target)
         if self.closed_form and not target.requires_grad:
@@ -289,7 +294,7 @@ class MultiResolutionSTFTLoss(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Any:
         """Compare; with ``output="full"`` the loss and a list of each term."""
-        _check(x, y)
+        check_batch(x, y)
         first = self.losses[0]
         if first.closed_form and not y.requires_grad:
             if first.perceptual_weighting:
@@ -370,7 +375,7 @@ class RandomResolutionSTFTLoss(nn.Module):
 
     def forward(self, input: Tensor, target: Tensor) -> Any:
         """Compare signals longer than the longest transform."""
-        _check(input, target)
+        check_batch(input, target)
         if input.shape[-1] <= self.max_fft_size:
             raise ShapeError(
                 f"input has {input.shape[-1]} samples; expected more than max_fft_size, "
@@ -407,7 +412,7 @@ class SumAndDifferenceSTFTLoss(nn.Module):
 
     def forward(self, input: Tensor, target: Tensor) -> Any:
         """Compare ``(batch, 2, samples)``; with ``output="full"`` also both parts."""
-        _check(input, target)
+        check_batch(input, target)
         ours, theirs = self.sd(input), self.sd(target)
         total, difference = (self.mrstft(x, y) for x, y in zip(ours, theirs, strict=True))
         loss = (self.w_sum * total + self.w_diff * difference) / 2
@@ -426,37 +431,3 @@ def _fused(losses: Sequence[STFTLoss], x: Tensor, y: Tensor) -> Tensor:
         floor=first.eps**0.5,
         batch_coupled=True,
     )
-
-
-def _check(input: Tensor, target: Tensor) -> None:
-    check_signals(input, target)
-    if input.ndim != 3:
-        raise ShapeError(
-            f"input has shape {tuple(input.shape)}; expected (batch, channels, samples)"
-        )
-
-
-def _window(name: str, length: int) -> Tensor:
-    if not name.endswith("_window") or not hasattr(torch, name):
-        raise ParameterError(
-            f"window is {name!r}; expected a function of torch, such as 'hann_window'"
-        )
-    window: Tensor = getattr(torch, name)(length)
-    return window
-
-
-def _needed(sample_rate: float | None, what: str) -> float:
-    if sample_rate is None:
-        raise ParameterError(f"{what} needs sample_rate, which is None")
-    return sample_rate
-
-
-def _bank(scale: Scale, sample_rate: float | None, n_fft: int, n_bins: int | None) -> Tensor:
-    rate = _needed(sample_rate, f"scale {scale!r}")
-    if n_bins is None or not 1 <= n_bins <= n_fft:
-        raise ParameterError(f"n_bins is {n_bins}; expected a number in [1, {n_fft}]")
-    if scale == "mel":
-        return mel_filterbank(sample_rate=rate, n_fft=n_fft, n_mels=n_bins)
-    if scale == "chroma":
-        return chroma_filterbank(sample_rate=rate, n_fft=n_fft, n_chroma=n_bins)
-    raise ParameterError(f"scale is {scale!r}; expected 'mel' or 'chroma'")
