@@ -129,5 +129,6 @@ def test_what_has_no_such_form():
 def test_compiles(name):
     layer = LAYERS[name]() if name in LAYERS else STFT(**SMALL)
     x = torch.randn(2, 1000)
+    torch.compiler.reset()  # all layers share the code of one method
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), layer(x), rtol=1e-4, atol=1e-5)

@@ -113,12 +113,12 @@ class LargestTensor(TorchDispatchMode):
 def test_long_signals_need_no_more_scratch():
     layer = MelSpectrogram(sample_rate=RATE, n_fft=512, hop_length=128, n_mels=16)
     largest = []
-    for seconds in (10, 100):
+    for seconds in (40, 400):
         x = torch.zeros(seconds * RATE)
         with torch.no_grad(), LargestTensor(x) as watch:
             y = layer(x)
         largest.append(watch.besides(y))
-    assert largest[1] < 1.5 * largest[0]
+    assert largest[1] < 1.2 * largest[0]
 
 
 def test_frequencies_are_peaks():
