@@ -120,10 +120,10 @@ def plan_fold(
     for stop in range(len(lows), 0, -_GROUP):
         bins = slice(max(0, stop - _GROUP), stop)
         low, high = float(lows[bins].min()), float(highs[bins].max())
-        if high - low >= hop_length:
-            low = math.floor((float(atoms.frequencies[bins].mean()) - 0.5) * hop_length)
-            high = low + hop_length
         aliases = 2 if float(shortest[bins].min()) < 2 * reach else 0
+        if high - low >= hop_length:  # The whole circle, at most a row away from its middle.
+            low = math.floor((float(atoms.frequencies[bins].mean()) - 0.5) * hop_length)
+            high, aliases = low + hop_length, max(aliases, 1)
         groups.append(FoldGroup(bins.start, stop, int(low), int(high - low), aliases))
     return FoldPlan(hop_length, frames, margin, tuple(reversed(groups)), decimated)
 
@@ -292,12 +292,14 @@ def fold(
     frames = 1 + samples // hop
     step = plan.frames - 2 * plan.margin
     blocks = (frames + step - 1) // step
+    if torch.compiler.is_exporting():
+        blocks = blocks + 1  # A graph made with one block would take no more than one.
     before = plan.margin * hop
     after = (blocks - 1) * step * hop + size - before - samples
     if 0 in x.shape[:-1]:  # There is no FFT of nothing.
         dtype = torch.promote_types(x.dtype, torch.complex64)
         return x.new_zeros(*x.shape[:-1], plan.groups[-1].stop, frames, dtype=dtype)
-    flat = x.reshape(x.shape[:-1].numel(), samples)
+    flat = x.reshape(math.prod(x.shape[:-1]), samples)
 
     def cut(signals: Tensor) -> Tensor:
         extended = extend(signals, -before, samples + after, pad_mode=pad_mode)
