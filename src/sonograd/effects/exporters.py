@@ -7,6 +7,7 @@ the name of the effect and what stands in the way. Silent approximations would d
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
@@ -88,11 +89,13 @@ def to_ffmpeg(effect: Effect, values: Values | None = None) -> str:
 
 
 #: The languages, and what writes them.
-TARGETS: dict[str, Callable[[Effect, Values | None], str]] = {
-    "pedalboard": to_pedalboard,
-    "equalizer-apo": to_equalizer_apo,
-    "ffmpeg": to_ffmpeg,
-}
+TARGETS: Mapping[str, Callable[[Effect, Values | None], str]] = MappingProxyType(
+    {
+        "pedalboard": to_pedalboard,
+        "equalizer-apo": to_equalizer_apo,
+        "ffmpeg": to_ffmpeg,
+    }
+)
 
 
 def _stages(effect: Effect, values: Values | None, path: str = "") -> Iterator[_Stage]:

@@ -1,5 +1,7 @@
 """Operators that modulate each other's phase."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -14,15 +16,17 @@ from sonograd.synths.controls import Controls
 __all__ = ["ALGORITHMS", "FM"]
 
 #: Who modulates whom: for each operator its modulators, which have higher numbers (from 0).
-ALGORITHMS: dict[str, tuple[tuple[int, ...], ...]] = {
-    "pair": ((1,), ()),
-    "stack": ((1,), (2,), (3,), ()),
-    "pairs": ((1,), (), (3,), ()),
-    "branch": ((1, 2, 3), (), (), ()),
-    "shared": ((3,), (3,), (3,), ()),
-    "parallel": ((), (), (), ()),
-    "six": ((1,), (), (3,), (), (5,), ()),
-}
+ALGORITHMS: Mapping[str, tuple[tuple[int, ...], ...]] = MappingProxyType(
+    {
+        "pair": ((1,), ()),
+        "stack": ((1,), (2,), (3,), ()),
+        "pairs": ((1,), (), (3,), ()),
+        "branch": ((1, 2, 3), (), (), ()),
+        "shared": ((3,), (3,), (3,), ()),
+        "parallel": ((), (), (), ()),
+        "six": ((1,), (), (3,), (), (5,), ()),
+    }
+)
 _FADE = 0.025  # of the sample rate: where operators fade out below half of it
 
 

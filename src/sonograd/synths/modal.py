@@ -1,5 +1,7 @@
 """Bars, bells, plates and bodies: what rings in modes."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from torch import Tensor
@@ -14,15 +16,17 @@ from sonograd.synths.controls import Controls
 __all__ = ["MODES", "Modal"]
 
 #: Frequencies of the modes of some bodies, relative to the first.
-MODES: dict[str, tuple[float, ...]] = {
-    # Free bar: ((2 k + 1) / 3.0112) ** 2, k > 1 (N. Fletcher and T. Rossing, *The Physics of
-    # Musical Instruments*, section 2.14); membrane: zeros of Bessel functions, section 3.3.
-    "bar": (1.0, 2.7565, 5.4039, 8.9330, 13.3443, 18.6379, 24.8137, 31.8717),
-    "marimba": (1.0, 3.93, 9.54, 16.7, 25.0),
-    "membrane": (1.0, 1.5934, 2.1356, 2.2954, 2.6531, 2.9173, 3.1555, 3.5002, 3.5985, 3.6475),
-    "bell": (0.5, 1.0, 1.2, 1.5, 2.0, 2.5, 2.667, 3.0, 4.0, 5.333),
-    "harmonic": tuple(float(k) for k in range(1, 17)),
-}
+MODES: Mapping[str, tuple[float, ...]] = MappingProxyType(
+    {
+        # Free bar: ((2 k + 1) / 3.0112) ** 2, k > 1 (N. Fletcher and T. Rossing, *The Physics of
+        # Musical Instruments*, section 2.14); membrane: zeros of Bessel functions, section 3.3.
+        "bar": (1.0, 2.7565, 5.4039, 8.9330, 13.3443, 18.6379, 24.8137, 31.8717),
+        "marimba": (1.0, 3.93, 9.54, 16.7, 25.0),
+        "membrane": (1.0, 1.5934, 2.1356, 2.2954, 2.6531, 2.9173, 3.1555, 3.5002, 3.5985, 3.6475),
+        "bell": (0.5, 1.0, 1.2, 1.5, 2.0, 2.5, 2.667, 3.0, 4.0, 5.333),
+        "harmonic": tuple(float(k) for k in range(1, 17)),
+    }
+)
 
 
 class Modal(Synth):
