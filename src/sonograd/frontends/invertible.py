@@ -240,13 +240,17 @@ class InvertibleConstantQ(FrontEnd, Tables):
         dtype = like.dtype.to_real() if like.is_complex() else like.dtype
         key = (size, dtype, like.device)
         if key not in self._frames:
-            frame = gabor_frame(
-                self._edges, sample_rate=self.sample_rate, size=size, group=self.bins_per_octave
-            )
-            while len(self._frames) >= _KEPT_FRAMES:
-                del self._frames[next(iter(self._frames))]
-            self._frames[key] = frame.to(like)
+            self._design_frame(key, like)
         return self._frames[key]
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _design_frame(self, key: tuple[int, torch.dtype, torch.device], like: Tensor) -> None:
+        frame = gabor_frame(
+            self._edges, sample_rate=self.sample_rate, size=key[0], group=self.bins_per_octave
+        )
+        while len(self._frames) >= _KEPT_FRAMES:
+            del self._frames[next(iter(self._frames))]
+        self._frames[key] = frame.to(like)
 
     def _check(self, spectrum: GaborSpectrum, frame: GaborFrame) -> None:
         got = [tuple(octave.shape[-2:]) for octave in spectrum.octaves]
