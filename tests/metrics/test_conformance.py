@@ -9,7 +9,7 @@ import torch
 
 from sonograd import metrics
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.metrics import ACCUMULATORS, Accumulator, make_accumulators
+from sonograd.metrics import ACCUMULATORS, Accumulator, accumulator_classes, make_accumulators
 
 RATE = 8000
 OPTIONS = {
@@ -72,8 +72,41 @@ def test_the_catalog_is_complete():
 def test_choosing_by_name():
     made = make_accumulators(["csdr", "bss_v4_sir", "bss-v4-sar"], sample_rate=RATE)
     assert [metric.name for metric in made] == ["csdr", "bss_v4"]
-    with pytest.raises(ParameterError, match=r"no metric 'usd'.*Did you mean 'usdr'"):
+    with pytest.raises(
+        ParameterError, match=r"no metric 'usd'\. Did you mean 'usdr'\? Choose from usdr, "
+    ):
         make_accumulators(["usd"], sample_rate=RATE)
+    with pytest.raises(ParameterError, match=r"no metric 'zzz'\. Choose from usdr, "):
+        accumulator_classes(["zzz"])
+    assert accumulator_classes(["pesq", "estoi", "stoi"]) == [metrics.PESQ, metrics.STOI]
+
+
+def test_every_value_has_a_direction_and_an_improvement(metric):
+    for name in metric.value_names:
+        direction = metric.direction(name)
+        gain = metric.improvement(name, 3.0, 1.0)
+        assert direction in {-1, 0, 1}
+        assert math.isnan(gain) or gain == (2.0 * direction if direction else -2.0)
+        assert math.isnan(metric.improvement(name, math.nan, 1.0))
+    assert (metric.improvable or set()) <= set(metric.value_names)
+    for method in (metric.direction, lambda name: metric.improvement(name, 1.0, 2.0)):
+        with pytest.raises(ParameterError, match=f"{metric.name} has no value 'loud'"):
+            method("loud")
+
+
+def test_what_an_improvement_is():
+    loudness = metrics.LoudnessDifference
+    assert loudness.improvement("loudness_difference_lu", -1.0, 5.0) == 4.0
+    assert metrics.RVM.improvement("rvm_1", -12.0, -5.0) == 7.0
+    for cls, prefix in ((metrics.BSSEvalV4, "bss_v4"), (metrics.BSSEvalV3, "bss_v3")):
+        gains = {name: cls.improvement(name, 3.0, 1.0) for name in cls.value_names}
+        kept = {name for name, gain in gains.items() if not math.isnan(gain)}
+        assert kept == {f"{prefix}_sdr", f"{prefix}_sir"}
+        assert cls.direction(f"{prefix}_residual_dbfs") == -1
+        assert cls.direction(f"{prefix}_silent_frames") == 0
+    assert math.isnan(metrics.TruePeak.improvement("true_peak_dbtp", -1.0, -2.0))
+    assert metrics.SIBSS.improvement("si_sir", 3.0, 1.0) == 2.0
+    assert math.isnan(metrics.SIBSS.improvement("si_sar_target", 3.0, 200.0))
 
 
 def test_a_score_has_every_value_and_says_whose_it_is(metric, song):

@@ -17,6 +17,7 @@ from sonograd.metrics.bss import (
 )
 from sonograd.metrics.catalog import (
     ACCUMULATORS,
+    accumulator_classes,
     make_accumulators,
 )
 from sonograd.metrics.loudness import (
@@ -77,5 +78,6 @@ __all__ = [
     "Statistic",
     "ThresholdedSNR",
     "TruePeak",
+    "accumulator_classes",
     "make_accumulators",
 ]

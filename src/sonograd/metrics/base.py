@@ -24,7 +24,7 @@ import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import torch
 from torch import Tensor
@@ -90,6 +90,11 @@ class Accumulator(ABC):
     """Names of the values of a score; each names its definition."""
     unit: ClassVar[str] = "dB"
     higher_is_better: ClassVar[bool | None] = True
+    """Order of the values; None if they have none. :meth:`direction` knows exceptions."""
+    improvable: ClassVar[frozenset[str] | None] = None
+    """Values of which a difference from those of the mix says something; None for all of them."""
+    best: ClassVar[float | None] = None
+    """The best value if neither the highest nor the lowest is."""
     joint: ClassVar[bool] = False
     """Whether all targets of a track are needed at once."""
     streams: ClassVar[bool] = False
@@ -126,6 +131,56 @@ class Accumulator(ABC):
     def measure_blocks(self, blocks: Blocks) -> Mapping[str, Tensor]:
         """Measure all targets of one track that comes in blocks; only if ``streams``."""
         raise NotImplementedError(f"{self.name} needs the whole track")
+
+    @classmethod
+    def direction(cls, name: str) -> Literal[-1, 0, 1]:
+        """Return 1 if higher values of ``name`` are better, -1 if lower ones are, 0 if neither.
+
+        Raises:
+            ParameterError: The metric has no such value.
+        """
+        cls._check_name(name)
+        if cls.higher_is_better is None:
+            return 0
+        return 1 if cls.higher_is_better else -1
+
+    @classmethod
+    def improvement(cls, name: str, value: float, mixture: float) -> float:
+        """Return how much better an estimate is than the mix in its place.
+
+        Args:
+            name: One of ``value_names``.
+            value: Of the estimate.
+            mixture: Of the mix as the estimate.
+
+        Returns:
+            Positive if the estimate is better; NaN if the difference says nothing, as of values
+            that have no order, or that a mix has by construction (its artifacts).
+
+        Raises:
+            ParameterError: The metric has no such value.
+
+        >>> from sonograd.metrics import BSSEvalV4, LogSpectralDistance
+        >>> BSSEvalV4.improvement("bss_v4_sdr", 6.0, 1.5)
+        4.5
+        >>> LogSpectralDistance.improvement("log_spectral_distance", 6.0, 8.0)
+        2.0
+        >>> BSSEvalV4.improvement("bss_v4_sar", 6.0, 280.0)
+        nan
+        """
+        direction = cls.direction(name)
+        if cls.improvable is not None and name not in cls.improvable:
+            return math.nan
+        if cls.best is not None:
+            return abs(mixture - cls.best) - abs(value - cls.best)
+        return direction * (value - mixture) if direction else math.nan
+
+    @classmethod
+    def _check_name(cls, name: str) -> None:
+        if name not in cls.value_names:
+            raise ParameterError(
+                f"{cls.name} has no value {name!r}; expected one of {', '.join(cls.value_names)}"
+            )
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -86,6 +86,7 @@ class BSSEvalV4(_Framewise):
         "bss_v4_silent_frames",
         "bss_v4_residual_dbfs",
     )
+    improvable: ClassVar[frozenset[str] | None] = frozenset({"bss_v4_sdr", "bss_v4_sir"})
     filters: ClassVar[Literal["v4", "v3"]] = "v4"
 
     def __init__(
@@ -123,6 +124,14 @@ class BSSEvalV4(_Framewise):
         values = (*ratios, silent_frames, result.residual_dbfs)
         return dict(zip(self.value_names, values, strict=True))
 
+    @classmethod
+    def direction(cls, name: str) -> Literal[-1, 0, 1]:
+        """Lower is better for the residual; a number of silent frames has no order."""
+        cls._check_name(name)
+        if name.endswith("_residual_dbfs"):
+            return -1
+        return 0 if name.endswith("_silent_frames") else super().direction(name)
+
     def explain(self, names: Sequence[str]) -> str:
         """Say why there is no value; that no frame is silent needs no explanation."""
         lost = [name for name in names if not name.endswith("residual_dbfs")]
@@ -136,4 +145,5 @@ class BSSEvalV3(BSSEvalV4):
     value_names: ClassVar[tuple[str, ...]] = tuple(
         name.replace("v4", "v3") for name in BSSEvalV4.value_names
     )
+    improvable: ClassVar[frozenset[str] | None] = frozenset({"bss_v3_sdr", "bss_v3_sir"})
     filters: ClassVar[Literal["v4", "v3"]] = "v3"

@@ -27,7 +27,7 @@ from sonograd.metrics.spectral import (
 )
 from sonograd.metrics.speech import PESQ, STOI
 
-__all__ = ["ACCUMULATORS", "make_accumulators"]
+__all__ = ["ACCUMULATORS", "accumulator_classes", "make_accumulators"]
 
 ACCUMULATORS: tuple[type[Accumulator], ...] = (
     USDR,
@@ -55,6 +55,34 @@ ACCUMULATORS: tuple[type[Accumulator], ...] = (
 """Every accumulator, those that most papers report first."""
 
 
+def accumulator_classes(names: Iterable[str]) -> list[type[Accumulator]]:
+    """Return the classes of metrics by name, without a sample rate: for names and versions.
+
+    Args:
+        names: As in :func:`make_accumulators`.
+
+    Returns:
+        One class for each metric, in the order of the names.
+
+    Raises:
+        ParameterError: No metric has such a name.
+
+    >>> [cls.version for cls in accumulator_classes(["pesq", "bss-v4-sir"])]
+    ['1', '1']
+    """
+    known = {value: cls for cls in ACCUMULATORS for value in (*cls.value_names, cls.name)}
+    chosen: dict[type[Accumulator], None] = {}
+    for name in names:
+        cls = known.get(name.replace("-", "_").lower())
+        if cls is None:
+            raise ParameterError(
+                f"there is no metric {name!r}.{suggest(name, known)} "
+                f"Choose from {', '.join(cls.name for cls in ACCUMULATORS)}."
+            )
+        chosen[cls] = None
+    return list(chosen)
+
+
 def make_accumulators(names: Iterable[str], *, sample_rate: int) -> list[Accumulator]:
     """Make accumulators by name.
 
@@ -72,15 +100,4 @@ def make_accumulators(names: Iterable[str], *, sample_rate: int) -> list[Accumul
     >>> [metric.name for metric in make_accumulators(["usdr", "bss-v4-sir"], sample_rate=44100)]
     ['usdr', 'bss_v4']
     """
-    known = {value: cls for cls in ACCUMULATORS for value in (*cls.value_names, cls.name)}
-    chosen: dict[type[Accumulator], None] = {}
-    for name in names:
-        cls = known.get(name.replace("-", "_").lower())
-        if cls is None:
-            hint = suggest(name, known)
-            raise ParameterError(
-                f"there is no metric {name!r}{hint}; "
-                f"choose from {', '.join(cls.name for cls in ACCUMULATORS)}"
-            )
-        chosen[cls] = None
-    return [cls(sample_rate=sample_rate) for cls in chosen]
+    return [cls(sample_rate=sample_rate) for cls in accumulator_classes(names)]

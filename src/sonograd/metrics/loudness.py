@@ -23,6 +23,7 @@ class LoudnessDifference(Accumulator):
     value_names: ClassVar[tuple[str, ...]] = ("loudness_difference_lu",)
     unit: ClassVar[str] = "LU"
     higher_is_better: ClassVar[bool | None] = None
+    best: ClassVar[float | None] = 0.0
 
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
         """Return ``loudness_difference_lu``."""

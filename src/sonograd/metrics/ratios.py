@@ -131,6 +131,7 @@ class SIBSS(Accumulator):
 
     name: ClassVar[str] = "si_bss"
     value_names: ClassVar[tuple[str, ...]] = ("si_sir", "si_sar_target", "si_sar_projection")
+    improvable: ClassVar[frozenset[str] | None] = frozenset({"si_sir"})
     joint: ClassVar[bool] = True
 
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:

@@ -21,6 +21,7 @@ class BleedlessFullnessScore(Accumulator):
 
     name: ClassVar[str] = "bleedless_fullness"
     value_names: ClassVar[tuple[str, ...]] = ("bleedless", "fullness")
+    improvable: ClassVar[frozenset[str] | None] = frozenset({"bleedless"})
     unit: ClassVar[str] = "%"
 
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
