@@ -17,6 +17,7 @@ from sonograd.jobs.evaluate import evaluate
 from sonograd.jobs.scoring import TrackScores
 from sonograd.jobs.summary import summarize, to_csv
 from sonograd.jobs.test import test as run_test
+from sonograd.metrics import USDR
 
 RATE = 8000
 CHEAP = ("si_sdr", "usdr")
@@ -135,7 +136,10 @@ def test_one_bad_track_does_not_stop_the_others(folders):
     assert sorted(report.failed) == ["song 1", "song 2"]
     assert "samples: " in report.failed["song 2"]
     assert told["song 0"] == ""
-    assert {row["track"] for row in _rows(report.csv)} == {"song 0", "mean", "median"}
+    rows = _rows(report.csv)
+    assert {row["track"] for row in rows if row["usdr"]} == {"song 0", "mean", "median"}
+    assert "song 1" in {row["track"] for row in rows}
+    assert json.loads(report.json.read_text())["tracks"]["song 2"]["error"]
 
 
 def test_silence_has_no_value_but_a_reason(folders):
@@ -165,6 +169,64 @@ def test_files_of_equal_names(tmp_path, rng):
     report = evaluate(tmp_path / "b", tmp_path / "a", save=tmp_path / "s.csv", metrics=CHEAP)
     assert [row["track"] for row in _rows(report.csv)] == ["deep/y", "x", "mean", "median"]
     assert "si_sdr_mixture" not in _rows(report.csv)[0]
+
+
+def test_changed_files_are_scored_again(folders):
+    before = _evaluate(folders)
+    _write(
+        folders / "estimates" / "song 1" / "rough.wav",
+        soundfile.read(folders / "references" / "song 1" / "rough.wav")[0].T,
+    )
+    after = _evaluate(folders)
+    assert (before.kept, after.kept) == (0, 2)
+    assert after.tracks[1].values["rough"]["usdr"] > before.tracks[1].values["rough"]["usdr"] + 20
+
+
+def test_missing_estimates_are_named(folders):
+    (folders / "estimates" / "song 1" / "rough.wav").unlink()
+    for path in (folders / "estimates" / "song 2").iterdir():
+        path.unlink()
+    report = _evaluate(folders)
+    assert report.status == 1
+    assert report.failed == {
+        "song 1": "no estimate of rough",
+        "song 2": "no estimate of quiet, rough, smooth",
+    }
+    assert set(report.tracks[1].values) == {"quiet", "smooth"}
+
+
+def test_samples_that_are_no_numbers_fail_the_track(folders):
+    path = folders / "estimates" / "song 1" / "rough.wav"
+    audio = soundfile.read(path)[0].T
+    audio[1, RATE] = np.nan
+    _write(path, audio)
+    report = _evaluate(folders)
+    assert "estimate of rough holds samples that are NaN" in report.failed["song 1"]
+    assert "1.000 s" in report.failed["song 1"]
+
+
+def test_improvement_is_positive_where_it_is_better(folders):
+    report = _evaluate(folders, metrics=["usdr", "log_spectral_distance", "bss_v4"])
+    gains = {entry.name: entry.improvement for entry in report.summaries}
+    assert gains["usdr"] > 0
+    assert [gain > 0 for name, gain in gains.items() if "log_spectral" in name] == [True]
+    assert math.isnan(gains["bss_v4_sar"])
+
+
+def test_damaged_scores_are_one_line(folders):
+    report = _evaluate(folders)
+    data = json.loads(report.json.read_text())
+    data["tracks"] = {"a": {}}
+    report.json.write_text(json.dumps(data))
+    with pytest.raises(OutputError, match="is damaged, and is kept"):
+        _evaluate(folders)
+
+
+def test_refused_numbers_leave_nothing_behind(folders):
+    for options in ({"max_tracks": 0}, {"workers": 0}):
+        with pytest.raises(ParameterError, match="expected at least 1"):
+            _evaluate(folders, **options)
+    assert not (folders / "out").exists()
 
 
 def test_nothing_in_common_is_one_line(tmp_path, folders):
@@ -213,12 +275,13 @@ def test_summary_has_an_interval_and_the_gain():
         for k in range(10)
     ]
     tracks.append(TrackScores("bad", error="broken"))
-    (entry,) = summarize(tracks, ["usdr"])
+    kinds = {"usdr": USDR}
+    (entry,) = summarize(tracks, kinds)
     assert (entry.median, entry.mean, entry.improvement) == (4.5, 4.5, 5.5)
     assert 2.4 < entry.low < 3.2
     assert 5.8 < entry.high < 6.6
     assert entry.tracks == 10
-    assert to_csv(tracks, ["usdr"]).splitlines()[-1] == "median,,4.5,-1,5.5"
+    assert to_csv(tracks, kinds).splitlines()[-1] == "median,,4.5,-1,5.5"
 
 
 def test_commands_print_a_table(folders, capsys, use_model, filters):

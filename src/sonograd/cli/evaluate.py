@@ -83,6 +83,8 @@ def show_report(report: "EvaluationReport", console: Console) -> int:
     """Print the table and where it is; return the exit status."""
     from sonograd.jobs.summary import format_table
 
+    if report.kept:
+        console.message(f"{report.kept} tracks are scored already, by an earlier run")
     if report.summaries:
         print(format_table(report.summaries, report.versions))
         print(report.csv)

@@ -1,5 +1,7 @@
 """Score estimates that are there as files against their references."""
 
+import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,7 +25,7 @@ from sonograd.jobs.scoring import (
     write_text,
 )
 from sonograd.jobs.summary import Summary, summarize, to_csv
-from sonograd.metrics import make_accumulators
+from sonograd.metrics import accumulator_classes
 
 __all__ = ["EvaluationReport", "evaluate"]
 
@@ -42,7 +44,8 @@ class EvaluationReport:
         tracks: Scores of the tracks, also of those that an earlier run had scored.
         summaries: Statistics by target and value.
         versions: Version of the definition of every value.
-        failed: What is wrong with the tracks that could not be scored, by name.
+        failed: What is wrong with the tracks that could not be scored, or not all of it, by name.
+        kept: Tracks whose scores an earlier run had written.
     """
 
     csv: Path
@@ -52,6 +55,7 @@ class EvaluationReport:
     summaries: tuple[Summary, ...]
     versions: Mapping[str, str]
     failed: Mapping[str, str]
+    kept: int = 0
 
     @property
     def status(self) -> int:
@@ -68,7 +72,14 @@ class _Pair:
     name: str
     estimates: Mapping[str, StemFile]
     references: Mapping[str, StemFile]
-    mixture: StemFile | None
+    mixture: StemFile | None = None
+    missing: str = ""
+
+    @property
+    def stamp(self) -> str:
+        """What the files are recognized by."""
+        mixture = [] if self.mixture is None else [self.mixture]
+        return stamp([*self.estimates.values(), *self.references.values(), *mixture])
 
 
 def evaluate(
@@ -110,7 +121,8 @@ def evaluate(
         DatasetError: If nothing fits together.
         OutputError: If results cannot be written, or others are there.
     """
-    pairs = _pairs(Path(estimates), Path(references))
+    check_counts(max_tracks=max_tracks, workers=workers)
+    pairs = _pairs(Path(estimates), Path(references))[:max_tracks]
     settings = {
         "estimates": str(Path(estimates).resolve()),
         "references": str(Path(references).resolve()),
@@ -118,9 +130,12 @@ def evaluate(
     report = Evaluation(
         settings, save, metrics=metrics, duration=duration, baseline=baseline, overwrite=overwrite
     )
-    pairs = report.left([pair.name for pair in pairs], max_tracks, pairs)
+    for pair in pairs:
+        if pair.missing:
+            report.fail(pair.name, pair.missing, on_track)
+    pairs = report.left([(pair.name, pair.stamp, pair) for pair in pairs if pair.references])
     score = partial(_score_pair, metrics=tuple(metrics), duration=duration, baseline=baseline)
-    with report.running(workers) as run:
+    with _Runner(workers) as run:
         report.collect(run(score, pairs), len(pairs), on_progress, on_track)
     return report.finish(plot=plot)
 
@@ -148,11 +163,11 @@ class Evaluation:
             raise ParameterError(f"duration is {duration}; expected a positive number of seconds")
         if not metrics:
             raise ParameterError("got no metrics; expected at least one")
-        known = make_accumulators(metrics, sample_rate=44100)
-        self.versions = {name: acc.version for acc in known for name in acc.value_names}
+        known = accumulator_classes(metrics)
+        self.kinds = {name: kind for kind in known for name in kind.value_names}
         path = Path(save)
         self.csv = path if path.suffix == ".csv" else path / "eval.csv"
-        if self.csv.is_dir() or (path.suffix == "" and path.is_file()):
+        if self.csv.is_dir() or (path.suffix != ".csv" and path.is_file()):
             raise OutputError(f"{save}: expected a file ending in .csv, or a folder.")
         try:
             self.csv.parent.mkdir(parents=True, exist_ok=True)
@@ -166,24 +181,21 @@ class Evaluation:
                 f"{self.csv}: exists and is kept; choose another --save, or --overwrite."
             )
         self.failed: dict[str, str] = {}
+        self.kept = 0
         self._names: list[str] = []
 
-    def left(self, names: Sequence[str], max_tracks: int | None, items: Sequence[Any]) -> list[Any]:
-        """Return the ``items`` whose tracks are still to be scored."""
-        if max_tracks is not None and max_tracks < 1:
-            raise ParameterError(f"max_tracks is {max_tracks}; expected at least 1")
-        self._names = list(names[:max_tracks])
-        return [
-            item
-            for name, item in zip(self._names, items, strict=False)
-            if name not in self.sheet.tracks
-        ]
+    def left(self, items: Sequence[tuple[str, str, Any]]) -> list[Any]:
+        """Return what is still to be scored of ``(track, stamp of its files, anything)``."""
+        self._names = [name for name, _, _ in items]
+        done = {name for name, seal, _ in items if self.sheet.has(name, seal)}
+        self.kept = len(done)
+        return [item for name, _, item in items if name not in done]
 
-    def running(self, workers: int) -> "_Runner":
-        """Return what maps a function over tracks, in so many processes."""
-        if workers < 1:
-            raise ParameterError(f"workers is {workers}; expected at least 1")
-        return _Runner(workers)
+    def fail(self, name: str, reason: str, on_track: Callable[[str, str], None] | None) -> None:
+        """Remember what is wrong with a track, and tell it."""
+        self.failed[name] = f"{self.failed[name]}; {reason}" if name in self.failed else reason
+        if on_track is not None:
+            on_track(name, reason)
 
     def collect(
         self,
@@ -193,38 +205,37 @@ class Evaluation:
         on_track: Callable[[str, str], None] | None,
     ) -> None:
         """Keep scores as they come."""
-        known = len(self._names) - count
         for done, scores in enumerate(results, 1):
+            self.sheet.add(scores)
             if scores.error:
-                self.failed[scores.track] = scores.error
-            else:
-                self.sheet.add(scores)
-            if on_track is not None:
-                on_track(scores.track, scores.error)
+                self.fail(scores.track, scores.error, on_track)
+            elif on_track is not None:
+                on_track(scores.track, "")
             if on_progress is not None:
-                on_progress(known + done, len(self._names))
+                on_progress(self.kept + done, self.kept + count)
 
     def finish(self, *, plot: bool) -> EvaluationReport:
         """Write the table, and the picture if it is wanted."""
         tracks = [self.sheet.tracks[name] for name in self._names if name in self.sheet.tracks]
-        names = list(self.versions)
+        scored = [track for track in tracks if not track.error]
         if tracks:
-            write_text(self.csv, to_csv(tracks, names))
+            write_text(self.csv, to_csv(tracks, self.kinds))
         picture = None
-        if plot and tracks:
+        if plot and scored:
             from sonograd.plotting import score_boxes
 
             picture = self.csv.with_suffix(".png")
-            score_boxes([(t.values, t.track) for t in tracks], names).savefig(picture)
-        lost = [TrackScores(name, error=reason) for name, reason in self.failed.items()]
+            values = [(track.values, track.track) for track in scored]
+            score_boxes(values, list(self.kinds)).savefig(picture)
         return EvaluationReport(
             self.csv,
             self.sheet.path,
             picture,
-            (*tracks, *lost),
-            tuple(summarize(tracks, names)),
-            self.versions,
+            tuple(tracks),
+            tuple(summarize(scored, self.kinds)),
+            {name: kind.version for name, kind in self.kinds.items()},
             self.failed,
+            self.kept,
         )
 
 
@@ -275,13 +286,21 @@ def _song_pairs(estimates: Path, references: Path) -> list[_Pair]:
         songs = find_songs(references, split)
     except DatasetError:
         return []
+    found = [estimated_stems(estimates / song.name) for song in songs]
+    if not any(found):
+        return []
+    expected = {name for song, ours in zip(songs, found, strict=True) for name in ours} & {
+        name for song in songs for name in song.stems
+    }
     pairs = []
-    for song in songs:
-        ours = estimated_stems(estimates / song.name)
+    for song, ours in zip(songs, found, strict=True):
         both = {name: file for name, file in song.stems.items() if name in ours}
-        if both:
-            pairs.append(_Pair(song.name, {name: ours[name] for name in both}, both, song.mixture))
-    return pairs
+        lacking = sorted((expected & song.stems.keys()) - both.keys())
+        missing = f"no estimate of {', '.join(lacking)}" if lacking else ""
+        pairs.append(
+            _Pair(song.name, {name: ours[name] for name in both}, both, song.mixture, missing)
+        )
+    return pairs if any(pair.references for pair in pairs) else []
 
 
 def estimated_stems(folder: Path) -> dict[str, StemFile]:
@@ -294,10 +313,15 @@ def _file_pairs(estimates: Path, references: Path) -> list[_Pair]:
         {str(path.relative_to(root).with_suffix("")): StemFile(path) for path in find_audio(root)}
         for root in (estimates, references)
     )
-    return [
-        _Pair(name, {"": ours[name]}, {"": theirs[name]}, None)
+    if not ours.keys() & theirs.keys():
+        return []
+    pairs = [
+        _Pair(name, {"": ours[name]}, {"": theirs[name]})
         for name in sorted(ours.keys() & theirs.keys())
     ]
+    pairs += [_Pair(n, {}, {}, missing="no estimate") for n in sorted(theirs.keys() - ours.keys())]
+    pairs += [_Pair(n, {}, {}, missing="no reference") for n in sorted(ours.keys() - theirs.keys())]
+    return pairs
 
 
 def _score_pair(
@@ -307,7 +331,7 @@ def _score_pair(
         track = _open(pair, duration, baseline=baseline)
     except (AudioError, OSError) as error:
         return TrackScores(pair.name, error=str(error))
-    return score_track(track, metrics)
+    return dataclasses.replace(score_track(track, metrics), stamp=pair.stamp)
 
 
 def _open(pair: _Pair, duration: float | None, *, baseline: bool) -> Track:
@@ -321,6 +345,31 @@ def _open(pair: _Pair, duration: float | None, *, baseline: bool) -> Track:
         same_format([pair.mixture, *pair.references.values()])
         mixture = stack_blocks([file_blocks(pair.mixture, stop)] * len(targets), references)
     return Track(pair.name, targets, rate, stack_blocks(estimates, references), mixture)
+
+
+def stamp(files: Sequence[StemFile]) -> str:
+    """Return a short text that changes when one of the files does."""
+    facts = [(str(f.path), f.stream, *_size_and_time(f.path)) for f in files]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
+
+
+def check_counts(*, max_tracks: int | None, workers: int | None) -> None:
+    """Refuse numbers below 1.
+
+    Raises:
+        ParameterError: If one is.
+    """
+    for name, value in (("max_tracks", max_tracks), ("workers", workers)):
+        if value is not None and value < 1:
+            raise ParameterError(f"{name} is {value}; expected at least 1")
 
 
 def same_format(files: Sequence[StemFile]) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from sonograd import __version__
 from sonograd.atomic import AtomicFile
 from sonograd.config.io import read_json
-from sonograd.errors import ConfigError, OutputError, SonogradError
+from sonograd.errors import AudioError, ConfigError, OutputError, SonogradError
 from sonograd.metrics import Blocks, Score, make_accumulators
 
 __all__ = [
@@ -69,6 +69,7 @@ class TrackScores:
         frames: Values of single frames, by name, by target.
         reasons: Why values are NaN, by target.
         error: Why the track could not be scored at all, or ``""``.
+        stamp: What its files were recognized by.
     """
 
     track: str
@@ -78,6 +79,7 @@ class TrackScores:
     frames: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
+    stamp: str = ""
 
 
 def score_track(track: Track, metrics: Sequence[str]) -> TrackScores:
@@ -88,23 +90,43 @@ def score_track(track: Track, metrics: Sequence[str]) -> TrackScores:
         metrics: Names, see :func:`sonograd.metrics.make_accumulators`.
     """
     try:
+        _check_samples(track)
         ours = _measure(track, track.blocks, metrics)
         theirs = [] if track.mixture is None else _measure(track, track.mixture, metrics)
     except (SonogradError, OSError) as error:
         return TrackScores(track.name, error=str(error))
-    reasons: dict[str, str] = {}
+    reasons: dict[str, list[str]] = {}
     for score in ours:
-        if score.reason:
-            known = reasons.get(score.target)
-            reasons[score.target] = f"{known}; {score.reason}" if known else score.reason
+        told = reasons.setdefault(score.target, [])
+        if score.reason and score.reason not in told:
+            told.append(score.reason)
     return TrackScores(
         track.name,
         track.sample_rate,
         values=_by_target(ours),
         mixture=_by_target(theirs),
         frames=_frames(ours),
-        reasons=reasons,
+        reasons={target: "; ".join(told) for target, told in reasons.items() if told},
     )
+
+
+def _check_samples(track: Track) -> None:
+    """Refuse a track without samples, or with some that are no finite numbers."""
+    position = 0
+    for pair in track.blocks():
+        for side, block in zip(("estimate", "reference"), pair, strict=True):
+            wrong = ~block.isfinite()
+            if wrong.any():
+                row, _, sample = wrong.nonzero()[0].tolist()
+                what = f"{side} of {track.targets[row]}" if track.targets[row] else side
+                second = (position + sample) / track.sample_rate
+                raise AudioError(
+                    f"the {what} holds samples that are NaN or infinite, the first at "
+                    f"{second:.3f} s; write the file anew, or leave it out"
+                )
+        position += pair[0].shape[-1]
+    if position == 0:
+        raise AudioError("has no samples; there is nothing to score")
 
 
 def _measure(track: Track, blocks: Blocks, metrics: Sequence[str]) -> list[Score]:
@@ -169,10 +191,17 @@ class Sheet:
                 f"{self.path}: holds scores of another {', '.join(different)}, and is kept; "
                 "choose another --save, or --overwrite."
             )
-        for name, entry in data["tracks"].items():
-            scores = _parse_track(name, entry)
-            if not scores.error:
-                self.tracks[name] = scores
+        try:
+            tracks = [_parse_track(name, entry) for name, entry in data["tracks"].items()]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise OutputError(
+                f"{self.path}: is damaged, and is kept; choose another --save, or --overwrite."
+            ) from None
+        self.tracks = {scores.track: scores for scores in tracks if not scores.error}
+
+    def has(self, track: str, stamp: str) -> bool:
+        """Tell whether the scores of a track are there, and of these files."""
+        return track in self.tracks and self.tracks[track].stamp == stamp
 
     def add(self, scores: TrackScores) -> None:
         """Keep the scores of a track, and write the file."""
@@ -227,7 +256,12 @@ def _track_entry(scores: TrackScores) -> dict[str, Any]:
                 "reason": scores.reasons.get(target, ""),
             }
         )
-    return {"targets": targets, "sample_rate": scores.sample_rate, "error": scores.error}
+    return {
+        "targets": targets,
+        "sample_rate": scores.sample_rate,
+        "error": scores.error,
+        "stamp": scores.stamp,
+    }
 
 
 def _museval_frames(frames: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
@@ -265,6 +299,7 @@ def _parse_track(name: str, entry: Mapping[str, Any]) -> TrackScores:
         },
         reasons={t["name"]: t["reason"] for t in targets if t["reason"]},
         error=entry["error"],
+        stamp=entry["stamp"],
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sonograd.jobs.scoring import TrackScores
+from sonograd.metrics import Accumulator
 
 __all__ = ["Summary", "format_table", "summarize", "to_csv"]
 
@@ -31,7 +32,8 @@ class Summary:
         low: Lower end of the 95 % confidence interval of the mean by bootstrap over tracks.
         high: Upper end.
         mixture: Median of the mix taken as the estimate; NaN where there is none.
-        improvement: Median of the differences from the mix.
+        improvement: Median of how much better than the mix it is; positive is better, whatever the
+            direction of the value, and NaN where the mix says nothing about it.
         tracks: How many tracks have it.
         missing: How many do not.
     """
@@ -48,18 +50,30 @@ class Summary:
     missing: int
 
 
-def summarize(tracks: Iterable[TrackScores], names: Sequence[str]) -> list[Summary]:
-    """Return a summary for each target and value, the targets in the order in which they came."""
+def summarize(
+    tracks: Iterable[TrackScores], kinds: Mapping[str, type[Accumulator]]
+) -> list[Summary]:
+    """Return a summary for each target and value, the targets in the order in which they came.
+
+    Args:
+        tracks: What was scored.
+        kinds: The metric behind the name of every value.
+    """
     scored = [track for track in tracks if not track.error]
     targets = list(dict.fromkeys(target for track in scored for target in track.values))
-    return [_summary(scored, target, name) for target in targets for name in names]
+    return [
+        _summary(scored, target, name, kind) for target in targets for name, kind in kinds.items()
+    ]
 
 
-def _summary(tracks: Sequence[TrackScores], target: str, name: str) -> Summary:
+def _summary(
+    tracks: Sequence[TrackScores], target: str, name: str, kind: type[Accumulator]
+) -> Summary:
     rows = [track for track in tracks if target in track.values]
     values = [track.values[target].get(name, math.nan) for track in rows]
     mixture = [track.mixture.get(target, {}).get(name, math.nan) for track in rows]
-    gains = [ours - theirs for ours, theirs in zip(values, mixture, strict=True)]
+    pairs = zip(values, mixture, strict=True)
+    gains = [kind.improvement(name, ours, theirs) for ours, theirs in pairs]
     low, high = _confidence(_kept(values))
     return Summary(
         target,
@@ -68,7 +82,7 @@ def _summary(tracks: Sequence[TrackScores], target: str, name: str) -> Summary:
         mean=_mean(values),
         low=low,
         high=high,
-        mixture=_median(mixture),
+        mixture=_median(mixture) if _kept(gains) else math.nan,
         improvement=_median(gains),
         tracks=len(_kept(values)),
         missing=len(values) - len(_kept(values)),
@@ -100,23 +114,29 @@ def _confidence(values: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def to_csv(tracks: Iterable[TrackScores], names: Sequence[str]) -> str:
+def to_csv(tracks: Iterable[TrackScores], kinds: Mapping[str, type[Accumulator]]) -> str:
     """Return a table: track, target, every value, the same of the mix, and the improvement.
 
-    The last two rows are mean and median over everything above.
+    Tracks that could not be scored have an empty row. The last two rows are mean and median over
+    everything above.
+
+    Args:
+        tracks: What was scored.
+        kinds: The metric behind the name of every value.
     """
-    scored = [track for track in tracks if not track.error]
-    has_mix = any(track.mixture for track in scored)
-    kinds = ("", "_mixture", "_improvement") if has_mix else ("",)
-    columns = [f"{name}{kind}" for kind in kinds for name in names]
     rows: list[tuple[str, str, dict[str, float]]] = []
-    for track in scored:
+    for track in tracks:
         for target, values in track.values.items():
             row = dict(values)
             for name, theirs in track.mixture.get(target, {}).items():
-                row[f"{name}_mixture"] = theirs
-                row[f"{name}_improvement"] = values.get(name, math.nan) - theirs
+                gain = kinds[name].improvement(name, values.get(name, math.nan), theirs)
+                row |= {f"{name}_mixture": theirs, f"{name}_improvement": gain}
             rows.append((track.track, target, row))
+        if track.error:
+            rows.append((track.track, "", {}))
+    known = {name for _, _, row in rows for name in row if not math.isnan(row[name])}
+    extra = [f"{name}{kind}" for kind in ("_mixture", "_improvement") for name in kinds]
+    columns = [*kinds, *(name for name in extra if name in known)]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["track", "target", *columns])

@@ -1,5 +1,6 @@
 """Separate the test songs of a data set, and score what came out."""
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +17,11 @@ from sonograd.jobs.evaluate import (
     Evaluation,
     EvaluationReport,
     Progress,
+    check_counts,
     file_blocks,
     same_format,
     song_mix,
+    stamp,
 )
 from sonograd.jobs.pipeline import separate_blocks
 from sonograd.jobs.resources import check_space, choose_device
@@ -77,6 +80,7 @@ def test(
         DatasetError: If the data set has no song, or none of the model's stems.
         OutputError: If results cannot be written, or others are there.
     """
+    check_counts(max_tracks=max_tracks, workers=workers)
     found = resolve(model)
     root = Path(dataset)
     songs = find_songs(root, split if (root / split).is_dir() else None)
@@ -101,7 +105,13 @@ def test(
         baseline=baseline,
         overwrite=overwrite,
     )
-    songs = evaluation.left([song.name for song in songs], max_tracks, songs)
+    songs = songs[:max_tracks]
+    expected = set(known) & set().union(*(song.stems for song in songs))
+    for song in songs:
+        if lacking := sorted(expected - song.stems.keys()):
+            evaluation.fail(song.name, f"the data set has no {', '.join(lacking)}", on_track)
+    usable = [song for song in songs if expected & song.stems.keys()]
+    songs = evaluation.left([(song.name, _stamp(song), song) for song in usable])
     if songs:
         with ChunkRunner(choose_device(device), workers=workers) as runner:
             score = partial(
@@ -109,6 +119,10 @@ def test(
             )
             evaluation.collect(map(score, songs), len(songs), on_progress, on_track)
     return evaluation.finish(plot=plot)
+
+
+def _stamp(song: SongFiles) -> str:
+    return stamp([*song.stems.values(), *([song.mixture] if song.mixture else [])])
 
 
 def _place(model: ResolvedModel) -> Path:
@@ -133,7 +147,7 @@ class _Tester:
         try:
             with tempfile.TemporaryDirectory(prefix="sonograd-test-") as folder:
                 track = self._separate(song, Path(folder), duration, baseline=baseline)
-                return score_track(track, metrics)
+                return dataclasses.replace(score_track(track, metrics), stamp=_stamp(song))
         except (SonogradError, OSError) as error:
             return TrackScores(song.name, error=str(error))
 
