@@ -4,16 +4,23 @@ A control network, an optimizer and a slider all see a parameter as a number in 
 formulas see it in its unit. :class:`Param` goes between the two, exactly and differentiably.
 """
 
+import functools
+import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from numbers import Integral
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._values import any_true
 
-__all__ = ["Curve", "Param", "Scale", "straight_clamp"]
+__all__ = ["Curve", "Param", "Scale", "needs_sample_rate", "straight_clamp"]
+
+Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
 Scale: TypeAlias = Literal["linear", "log", "slope"]
 _SCALES = ("linear", "log", "slope")
@@ -144,8 +151,15 @@ class Curve:
             )
         if not self.values.shape[-1]:
             raise ShapeError("values of a curve have 0 frames; expected at least one")
-        if self.hop_length < 1:
-            raise ParameterError(f"hop_length is {self.hop_length}; expected at least 1")
+        if self.values.is_complex() or self.values.dtype == torch.bool:
+            raise ShapeError(f"values of a curve are {self.values.dtype}; expected real numbers")
+        hop = self.hop_length
+        if isinstance(hop, bool) or not isinstance(hop, Integral) or hop < 1:
+            raise ParameterError(
+                f"hop_length is {hop!r}; expected a whole number of samples, at least 1"
+            )
+        if any_true(~self.values.isfinite()):
+            raise ParameterError("values of a curve are not all finite numbers")
 
     def sample(self, start: int, samples: int) -> Tensor:
         """Return the values at ``samples`` samples from ``start``.
@@ -164,3 +178,27 @@ class Curve:
         rest = ((place - left * self.hop_length).to(wide) / self.hop_length).clamp_max(1.0)
         first = values[..., left]
         return first + (values[..., right] - first) * rest
+
+
+class _MissingRateError(ParameterError, TypeError):
+    """A constructor was called without a sample rate."""
+
+
+def needs_sample_rate(init: Constructor) -> Constructor:
+    """Decorate an ``__init__`` whose first argument is ``sample_rate``: say so if it is missing.
+
+    Constructors without such an argument are returned as they are.
+    """
+    if "sample_rate" not in inspect.signature(init).parameters:
+        return init
+
+    @functools.wraps(init)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        if not args and "sample_rate" not in kwargs:
+            name = type(self).__name__
+            raise _MissingRateError(
+                f"{name} needs the sample_rate of the audio, in Hz, first: {name}(44100)"
+            )
+        init(self, *args, **kwargs)
+
+    return checked  # type: ignore[return-value]

@@ -1,28 +1,35 @@
 """The laws that every effect and every structure obeys; both are found by themselves."""
 
+import inspect
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from sonograd.effects import (
     Bypass,
     Chain,
+    Compressor,
     ConvolutionReverb,
     Curve,
     Delay,
     Distortion,
     Effect,
     FDNReverb,
+    FirEQ,
     Flanger,
     Gain,
     Graph,
+    GraphicEQ,
+    LowPass,
     Mix,
     MultitapDelay,
     NoiseReverb,
     Pan,
     Parallel,
+    ParametricEQ,
     Phaser,
     RoomReverb,
     Send,
@@ -367,8 +374,111 @@ def test_a_missing_sample_rate_is_named():
             kind(None)
         with pytest.raises(ParameterError, match="sample_rate is -1"):
             kind(-1)
-        with pytest.raises(TypeError, match="sample_rate"):
+        with pytest.raises(TypeError, match=f"{kind.__name__} needs the sample_rate") as caught:
             kind()
+        assert isinstance(caught.value, ParameterError)
+
+
+def test_every_option_refuses_what_it_does_not_take():
+    for name, kind in effect_types().items():
+        if issubclass(kind, Structure) or not kind.__module__.startswith("sonograd."):
+            continue
+        for option in set(inspect.signature(kind).parameters) - {"sample_rate"}:
+            for wrong in (object(), "nothing like it", math.nan, -math.inf, [object()], {}):
+                with pytest.raises((ParameterError, ShapeError)) as caught:
+                    kind(RATE, **{option: wrong})
+                assert "expected" in str(caught.value), (name, option, wrong)
+                assert "\n" not in str(caught.value), (name, option, wrong)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Compressor(RATE, lookahead_ms="5"), "lookahead_ms is '5'; expected a number of"),
+        (lambda: Compressor(RATE, lookahead_ms=math.nan), "lookahead_ms is nan"),
+        (lambda: ParametricEQ(RATE, bands=2.5), "bands is 2.5; expected a whole number from 1"),
+        (lambda: Distortion(RATE, oversampling=2.0), "oversampling is 2.0; expected a whole"),
+        (lambda: Tremolo(RATE, phase=math.nan), "phase is nan; expected a number of turns"),
+        (lambda: Gain(RATE, invert="yes"), "invert is 'yes'; expected True or False"),
+        (lambda: Delay(RATE, filtered="no"), "filtered is 'no'; expected True or False"),
+        (lambda: LowPass(RATE, order="4"), r"order is '4'; expected one of 1, 2, 4, 8\.$"),
+        (lambda: LowPass(RATE, order=True), "order is True"),
+        (lambda: LowPass(RATE, order=4.0), "order is 4.0"),
+        (lambda: Curve(torch.tensor([1.0, 2.0]), 1.5), "hop_length is 1.5; expected a whole"),
+        (lambda: Bypass(Gain(RATE), bypassed=1), "bypassed is 1; expected True or False"),
+        (lambda: Graph({"a": Gain(RATE)}, 3), "sources is 3; expected a mapping"),
+        (lambda: Graph({"a": Gain(RATE)}, {"a": [3]}), "expected names of nodes"),
+        (lambda: Chain(training=Gain(RATE)), "'training' cannot be the name of a stage"),
+        (lambda: GraphicEQ(1), "sample_rate is 1; expected at least 66 Hz"),
+        (lambda: FirEQ(1), "sample_rate is 1; expected at least 66 Hz"),
+    ],
+)
+def test_wrong_choices_say_what_is_expected(make, message):
+    with pytest.raises(ParameterError, match=message):
+        make()
+
+
+def test_numbers_of_numpy_become_plain_ones():
+    effect = LowPass(np.int64(RATE), order=np.int32(4))
+    assert type(effect.sample_rate) is int
+    assert json.dumps(preset(effect))
+    assert Pan(RATE, law_db=6).law_db == 6.0
+
+
+def test_half_precision_stays_near(effect):
+    x = 0.5 * signal(effect, batch=1)
+    expected = effect(x)
+    for dtype, near in ((torch.float16, 0.02), (torch.bfloat16, 0.1)):
+        y = effect(x.to(dtype))
+        assert y.dtype == dtype
+        assert torch.allclose(y.double(), expected, atol=near)
+
+
+def test_low_sample_rates_work(effect):
+    slow = type(effect)(1000) if not isinstance(effect, Structure) else effect
+    y = slow(signal(slow, batch=1, samples=200))
+    assert bool(y.isfinite().all())
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_values_that_are_no_finite_numbers_are_refused(effect, wrong):
+    if isinstance(effect, Structure) or not effect.params:
+        pytest.skip("tested stage by stage")
+    x, name = signal(effect, samples=20), effect.params[0].name
+    for value in (wrong, torch.tensor([1.0, wrong])):
+        with pytest.raises(ParameterError, match=f"{name} (is|holds values).*finite|is (nan|inf)"):
+            effect(x, **{name: value})
+    with pytest.raises(ParameterError, match="not all finite"):
+        Curve(torch.tensor([0.0, wrong]))
+
+
+def test_values_over_time_without_a_curve_are_refused_with_the_remedy():
+    with pytest.raises(ShapeError, match=r"moves over time is a Curve\(gain_db, hop_length\)"):
+        Gain(RATE)(torch.zeros(2, 5), gain_db=torch.zeros(1, 2, 5))
+
+
+SIDE_CHAINS = sorted(
+    name for name, kind in effect_types().items() if "side_chain" in kind.audio_inputs
+)
+
+
+@pytest.mark.parametrize("name", SIDE_CHAINS)
+def test_side_chains_are_checked_like_the_signal(name):
+    effect = effect_types()[name](RATE)
+    x = signal(effect, batch=1).float()
+    y = effect(x, side_chain=x)
+    assert torch.equal(effect(x, side_chain=None), effect(x))
+    assert effect(x, side_chain=x.double()).dtype == torch.float32
+    assert torch.allclose(effect(x, side_chain=x.double()), y)
+    chain = Chain(Distortion(RATE, oversampling=2), last=effect)
+    for run, around in ((effect, lambda v: v), (chain, lambda v: {"last": v})):
+        for wrong in (x.numpy(), x.tolist(), 0.5):
+            with pytest.raises(ShapeError, match=r"side_chain is a .*torch.from_numpy"):
+                run(x, **around({"side_chain": wrong}))
+        bad = x.clone()
+        bad[0, 1, 9] = math.nan
+        with pytest.raises(AudioError, match="side_chain is nan at channel 1, sample 9"):
+            run(x, **around({"side_chain": bad}))
 
 
 def test_options_are_attributes(effect):

@@ -10,6 +10,7 @@ from sonograd.effects import (
     Chain,
     Clipping,
     Compressor,
+    DeEsser,
     Delay,
     Distortion,
     Freeverb,
@@ -87,6 +88,23 @@ def test_learned_values_become_a_preset():
         Learnable(Gain(RATE), batch=3).preset()
 
 
+def test_what_is_written_can_be_read():
+    for values in ({"gain_db": 90.0}, {"gain_db": torch.tensor([[-90.0, 3.0]])}):
+        data = preset(Peak(RATE), values)
+        chain, again = from_preset(data)
+        assert preset(chain, again) == data
+        x = torch.randn(2, 300, dtype=torch.float64)
+        assert torch.equal(chain(x, **again), Peak(RATE)(x, **values))
+    for wrong in (float("nan"), float("inf"), torch.tensor([[0.0, float("nan")]])):
+        with pytest.raises(ParameterError, match="expected finite numbers from -24 to 24"):
+            preset(Peak(RATE), {"gain_db": wrong})
+    with pytest.raises(ParameterError, match=r"a preset holds one number$"):
+        preset(Pan(RATE), {"pan": torch.zeros(1, 2)})
+    slow = preset(DeEsser(1000))  # below half of the rate, below the range elsewhere
+    assert preset(*from_preset(slow)) == slow
+    from_preset(slow, 44100)
+
+
 GOOD = {"format": "sonograd-preset", "version": 1, "sample_rate": RATE, "chain": [{"type": "gain"}]}
 
 
@@ -117,6 +135,28 @@ GOOD = {"format": "sonograd-preset", "version": 1, "sample_rate": RATE, "chain":
         ({"chain": [{"type": "pan", "options": {"law_db": 5}}]}, "law_db is 5; expected one of"),
         ({"chain": [{"type": "gain", "stages": []}]}, "gain has no stages"),
         ({"chain": [{"type": "mix"}]}, "stages: expected a list"),
+        ({"chain": [{"type": "gain", "name": "training"}]}, "'training' cannot be the name"),
+        ({"chain": [{"type": "gain", "name": "self"}]}, "'self' cannot be the name"),
+        (
+            {"chain": [{"type": "compressor", "options": {"lookahead_ms": "5"}}]},
+            r"chain\[0\].options: lookahead_ms is '5'; expected a number of ms from 0 to 1000",
+        ),
+        (
+            {"chain": [{"type": "graph", "options": {"sources": 3}, "stages": [{"type": "gain"}]}]},
+            r"chain\[0\].options: graph: sources is 3; expected a mapping",
+        ),
+        (
+            {"chain": [{"type": "graph", "stages": [{"type": "gain"}]}]},
+            "node 'gain' listens to nothing",
+        ),
+        (
+            {"chain": [{"type": "mix", "stages": [{"type": "gain"}]}]},
+            "mix has the stages gain; expected one, with the name 'effect'",
+        ),
+        (
+            {"chain": [{"type": "chain", "options": {"a": 1}, "stages": [{"type": "gain"}]}]},
+            r"options\.a: no such key",
+        ),
         (
             {"chain": [{"type": "gain", "name": "a"}, {"type": "gain", "name": "a"}]},
             "expected a name of its own",

@@ -155,3 +155,28 @@ def test_stable_parameters_have_gradients():
     assert torch.autograd.gradcheck(F.stable_polynomial, raw)
     poles = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda p: F.stable_biquad(torch.ones(3), p), poles)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rate", "message"),
+    [
+        ((500.0, 3.0, 1.0), None, "sample_rate is None; expected a number of Hz, like 44100"),
+        ((500.0, 3.0, 1.0), "44100", "sample_rate is '44100'; expected a number of Hz"),
+        ((500.0, math.inf, 1.0), RATE, "gain_db is inf"),
+        ((500.0, math.nan, 1.0), RATE, "gain_db is nan"),
+        ((500.0, 3.0, math.nan), RATE, "q is nan"),
+        ((None, 3.0, 1.0), RATE, "frequency_hz is None; expected a number or a tensor"),
+    ],
+)
+def test_what_is_no_number_is_named(arguments, rate, message):
+    with pytest.raises(ParameterError, match=message):
+        F.peak_biquad(*arguments, sample_rate=rate)
+
+
+def test_a_response_takes_one_section_as_designed():
+    section = F.peak_biquad(500.0, 6.0, 1.0, sample_rate=RATE)
+    at = F.frequency_response(section, 500.0, sample_rate=RATE)
+    assert float(at.abs()) == pytest.approx(10 ** (6 / 20))
+    assert F.group_delay(section, 500.0, sample_rate=RATE).isfinite()
+    with pytest.raises(ParameterError, match="sample_rate is None"):
+        F.frequency_response(section, 500.0, sample_rate=None)

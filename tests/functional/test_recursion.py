@@ -269,3 +269,36 @@ def test_backward_keeps_the_signal_and_the_block_states_only():
         F.sosfilt(x, sos)
     signal_bytes, state_bytes = 4 * x.numel(), 4 * x.numel() * 12 // 64
     assert sum(kept.values()) < signal_bytes + state_bytes + 400_000  # and small matrices
+
+
+def test_what_a_design_of_one_section_gives_is_one_section():
+    x = torch.randn(2, 300, dtype=torch.float64)
+    section = F.peak_biquad(500.0, 3.0, 1.0, sample_rate=8000)
+    assert torch.equal(F.sosfilt(x, section), F.sosfilt(x, section[None]))
+    y, state = F.sosfilt_stream(x, section, None)
+    assert torch.allclose(y, F.sosfilt(x, section))
+    assert state.shape == (2, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda x: F.sosfilt(x.numpy(), torch.ones(1, 6)),
+            ShapeError,
+            r"x is a ndarray.*from_numpy",
+        ),
+        (
+            lambda x: F.sosfilt(x, [[1.0, 0, 0, 1, 0, 0]]),
+            ShapeError,
+            r"sos is a list.*torch.tensor",
+        ),
+        (lambda x: F.lfilter(x, [1.0], torch.ones(1)), ShapeError, "b is a list"),
+        (lambda x: F.sosfilt(x, torch.zeros(2, 6)), ParameterError, "coefficient a0 .* is 0"),
+        (lambda x: F.sosfilt_stream(x, torch.zeros(6), None), ParameterError, "a0 .* is 0"),
+        (lambda x: F.lfilter(x, torch.ones(2), torch.zeros(2)), ParameterError, r"a\[0\] is 0"),
+    ],
+)
+def test_what_is_no_filter_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call(torch.zeros(2, 9))

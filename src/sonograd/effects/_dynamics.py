@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonograd.effects.base import Effect, check_option
-from sonograd.errors import ParameterError
+from sonograd.effects._options import check_number, check_option
+from sonograd.effects.base import Effect
 from sonograd.functional.ballistics import TimeConvention, envelope_follower_stream
 from sonograd.params import Param
 
@@ -46,13 +46,11 @@ class Detector(Effect):
     def _choose(
         self, *, detector: str, link: str, time_convention: str, lookahead_ms: float
     ) -> None:
-        check_option(detector, "detector", ("peak", "rms"))
-        check_option(link, "link", ("none", "max", "mean"))
-        check_option(time_convention, "time_convention", ("juce", "tau", "10-90"))
-        if not 0 <= lookahead_ms <= 1000:
-            raise ParameterError(f"lookahead_ms is {lookahead_ms}; expected 0 to 1000")
-        self.detector, self.link, self.lookahead_ms = detector, link, lookahead_ms
-        self.time_convention = time_convention  # type: ignore[assignment]
+        self.detector = check_option(detector, "detector", ("peak", "rms"))
+        self.link = check_option(link, "link", ("none", "max", "mean"))
+        conventions: tuple[TimeConvention, ...] = ("juce", "tau", "10-90")
+        self.time_convention = check_option(time_convention, "time_convention", conventions)
+        self.lookahead_ms = check_number(lookahead_ms, "lookahead_ms", 0, 1000, unit="ms")
         self.mixes_channels = link != "none"
 
     @property
@@ -77,6 +75,7 @@ class Detector(Effect):
     ) -> tuple[Tensor, Tensor | None]:
         """Detect the level of the side chain, or of ``x``, with linked channels."""
         x = values.get("side_chain", x)
+        x = x.to(torch.promote_types(x.dtype, torch.float32))  # squares need more than half
         if self.detector == "peak":
             return link_channels(x.abs(), self.link), None
         times = values["rms_ms"]

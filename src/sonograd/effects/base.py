@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from sonograd.config.io import suggest
-from sonograd.errors import AudioError, ParameterError, ShapeError
-from sonograd.params import Curve, Param
+from sonograd.effects._inputs import Value, check_finite, flatten, further_audio, resolve, wide
+from sonograd.errors import ParameterError, ShapeError
+from sonograd.params import Curve, Param, needs_sample_rate
 from sonograd.shapes import check_audio
 
-__all__ = ["Effect", "State", "Value", "Values", "check_option", "effect_types"]
+__all__ = ["Effect", "State", "Value", "Values", "effect_types"]
 
-#: A parameter's value: a number, ``(batch,)``, ``(batch, channels)``, or a curve over time.
-Value: TypeAlias = float | Tensor | Curve
 #: Values by name; a structure takes one mapping per stage.
 Values: TypeAlias = Mapping[str, Any]
 
@@ -67,6 +66,13 @@ class Effect(nn.Module, ABC):
     audio_inputs: tuple[str, ...] = ()
     sample_rate: float
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let constructors say what is missing where there is no sample rate."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            type.__setattr__(cls, "__init__", needs_sample_rate(cls.__init__))
+
+    @needs_sample_rate
     def __init__(self, sample_rate: float) -> None:
         """Take the rate of the audio, in Hz; frequencies stay below half of it."""
         super().__init__()
@@ -76,7 +82,10 @@ class Effect(nn.Module, ABC):
             )
         if not (sample_rate > 0 and math.isfinite(sample_rate)):
             raise ParameterError(f"sample_rate is {sample_rate}; expected a positive number of Hz")
-        self.sample_rate = sample_rate
+        # Plain numbers, so that presets can be written.
+        self.sample_rate = (
+            int(sample_rate) if isinstance(sample_rate, Integral) else float(sample_rate)
+        )
         self.declare(type(self).params)
 
     @abstractmethod
@@ -145,11 +154,11 @@ class Effect(nn.Module, ABC):
         Raises:
             ShapeError: If audio or values have a wrong layout.
             ParameterError: If there is no such parameter, or it cannot move.
-            AudioError: If a sample is no finite number.
+            AudioError: If a sample of ``x`` or of further audio is no finite number.
         """
         values = self._flatten_inputs(x, values)
         self._check_input(x)
-        flat = _flatten(x)
+        flat = flatten(x)
         late = self.latency
         if late and flat.shape[-1]:
             flat = pad(flat, (0, late))
@@ -171,7 +180,7 @@ class Effect(nn.Module, ABC):
         """
         values = self._flatten_inputs(x, values)
         self._check_input(x)
-        flat = _flatten(x)
+        flat = flatten(x)
         if not isinstance(state, State):
             raise ParameterError(
                 f"state is {type(state).__name__}; expected what init_state or stream returned"
@@ -207,11 +216,11 @@ class Effect(nn.Module, ABC):
     def resolve(self, x: Tensor, position: int, values: Values) -> dict[str, Tensor]:
         """Return what :meth:`process` is given for the block ``x`` at ``position``."""
         ready = {
-            param.name: _resolve(param, values.get(param.name, param.default), x, position)
+            param.name: resolve(param, values.get(param.name, param.default), x, position)
             for param in self.params
         }
         for name in self.audio_inputs:
-            if isinstance(values.get(name), Tensor):
+            if values.get(name) is not None:
                 ready[name] = values[name]
         return ready
 
@@ -245,7 +254,7 @@ class Effect(nn.Module, ABC):
                     f"{param.name}: a unit vector holds one value per item; expected a number or "
                     "(batch,)"
                 )
-            columns.append(param.to_unit(_wide(value)).reshape(-1))
+            columns.append(param.to_unit(wide(value)).reshape(-1))
         if not columns:
             return torch.zeros(1, 0, dtype=torch.float64)
         return torch.stack(torch.broadcast_tensors(*columns), dim=-1)
@@ -261,8 +270,8 @@ class Effect(nn.Module, ABC):
             Values by name, each ``(batch,)`` or ``()``, float64.
         """
         check_vector(vector, tuple(param.name for param in self.params))
-        wide = _wide(vector)
-        return {p.name: p.from_unit(wide[..., k]) for k, p in enumerate(self.params)}
+        columns = wide(vector)
+        return {p.name: p.from_unit(columns[..., k]) for k, p in enumerate(self.params)}
 
     # -- checks -------------------------------------------------------------------------------
 
@@ -285,8 +294,7 @@ class Effect(nn.Module, ABC):
             )
 
     def _check_input(self, x: Tensor) -> None:
-        if not torch.compiler.is_compiling():
-            _check_finite(x, sample_rate=self.sample_rate)
+        check_finite(x, "x", sample_rate=self.sample_rate)
 
     def _flatten_inputs(self, x: Tensor, values: Values) -> dict[str, Any]:
         """Check the audio, bring further audio inputs to three dimensions."""
@@ -298,15 +306,8 @@ class Effect(nn.Module, ABC):
         check_audio(x)
         flat = dict(values)
         for name, value in values.items():
-            if name in self.audio_inputs and isinstance(value, Tensor):
-                check_audio(value, name=name)
-                fits = value.shape[:-2] == x.shape[:-2] and value.shape[-1] == x.shape[-1]
-                if not fits or value.shape[-2] not in {1, x.shape[-2]}:
-                    raise ShapeError(
-                        f"{name} has shape {tuple(value.shape)}; expected that of x, "
-                        f"{tuple(x.shape)}, or the same with one channel"
-                    )
-                flat[name] = _flatten(value)
+            if name in self.audio_inputs:
+                flat[name] = further_audio(value, name, x, sample_rate=self.sample_rate)
             elif name in self._stage_names() and isinstance(value, Mapping):
                 flat[name] = self._stage(name)._flatten_inputs(x, value)
         return flat
@@ -347,82 +348,3 @@ def check_vector(vector: Tensor, names: Sequence[str]) -> None:
             f"vector has shape {tuple(vector.shape)}; expected (batch, {len(names)}): "
             f"{', '.join(names)}"
         )
-
-
-def check_option(value: Any, name: str, allowed: Sequence[Any]) -> None:
-    """Raise :class:`~sonograd.errors.ParameterError` unless ``value`` is one of ``allowed``."""
-    if value not in allowed:
-        listed = ", ".join(map(repr, allowed))
-        raise ParameterError(
-            f"{name} is {value!r}; expected one of {listed}."
-            f"{suggest(str(value), [str(item) for item in allowed])}"
-        )
-
-
-def _flatten(x: Tensor) -> Tensor:
-    return x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
-
-
-def _wide(value: float | Tensor) -> Tensor:
-    if isinstance(value, Tensor):
-        return value.to(torch.float32 if value.device.type == "mps" else torch.float64)
-    return torch.tensor(float(value), dtype=torch.float64)
-
-
-def _resolve(param: Param, value: Any, x: Tensor, position: int) -> Tensor:
-    """Bring one value to ``(1 or batch, 1 or channels, 1 or samples)``, clamped."""
-    batch, channels, samples = x.shape
-    if isinstance(value, Curve):
-        if not param.moves:
-            raise ParameterError(
-                f"{param.name} cannot move over time; expected a number, (batch,) or "
-                "(batch, channels)"
-            )
-        ready = value.sample(position, samples)
-    elif isinstance(value, Tensor):
-        if value.ndim > 2 or value.is_complex() or value.dtype == torch.bool:
-            raise ShapeError(_shape_message(param, value, x))
-        ready = _wide(value)
-        ready = ready.reshape(*ready.shape, *(1,) * (3 - ready.ndim)) if ready.ndim else ready
-        ready = ready.reshape(1, 1, 1) if not ready.ndim else ready
-    elif isinstance(value, Real) and not isinstance(value, bool):
-        wide = torch.float32 if x.device.type == "mps" else torch.float64
-        clamped = min(max(float(value), param.low), param.high)
-        return torch.full((1, 1, 1), clamped, dtype=wide, device=x.device)
-    else:
-        raise ParameterError(
-            f"{param.name} is {value!r}; expected a number, a tensor"
-            f"{' or a Curve' if param.moves else ''}"
-        )
-    if ready.shape[0] not in {1, batch} or ready.shape[1] not in {1, channels}:
-        raise ShapeError(_shape_message(param, value, x))
-    if ready.shape[1] != 1 and not param.per_channel:
-        raise ShapeError(f"{param.name} is shared by all channels; expected a number or (batch,)")
-    return param.clamp(ready.to(x.device))
-
-
-def _shape_message(param: Param, value: Value, x: Tensor) -> str:
-    shape = tuple(value.values.shape if isinstance(value, Curve) else torch.as_tensor(value).shape)
-    return (
-        f"{param.name} has shape {shape}; for {x.shape[0]} items of {x.shape[1]} channels expected "
-        f"a number, ({x.shape[0]},) or ({x.shape[0]}, {x.shape[1]})"
-    )
-
-
-def _check_finite(x: Tensor, *, sample_rate: float) -> None:
-    """Raise if a sample is no finite number, naming the first one."""
-    try:
-        if not x.numel() or bool(x.detach().sum().isfinite()):
-            return
-        wrong = ~x.detach().isfinite()
-        if not bool(wrong.any()):
-            return
-    except RuntimeError:  # under vmap, values cannot be looked at
-        return
-    place = torch.nonzero(wrong)[0].tolist()
-    raise AudioError(
-        f"x is {x[tuple(place)].item()} at channel {place[-2]}, sample {place[-1]} "
-        f"({place[-1] / sample_rate:.3f} s)"
-        f"{f', item {place[:-2]}' if len(place) > 2 else ''}; expected finite numbers. "
-        "Repair it first: x.nan_to_num()"
-    )

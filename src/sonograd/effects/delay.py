@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sonograd.effects._options import check_flag, check_whole
 from sonograd.effects.base import Effect
-from sonograd.errors import ParameterError
 from sonograd.functional import butterworth, db_to_amplitude
 from sonograd.functional.delays import moving_delay
 from sonograd.functional.feedback_delays import feedback_delay
@@ -33,7 +33,7 @@ class Delay(Effect):
     ``D`` may lie between samples (third-order Lagrange, which darkens high tones a little) and
     moves continuously. In a ``filtered`` delay, ``h`` takes away 6 dB per octave below
     ``low_cut_hz`` and above ``high_cut_hz`` at each repetition; otherwise it is 1. With ``sync``,
-    the time is that of a note at ``tempo_bpm``.
+    the time is that of a note at ``tempo_bpm``. It is at least three samples.
     """
 
     params: tuple[Param, ...] = (_TIME, _FEEDBACK, _MIX)
@@ -49,19 +49,15 @@ class Delay(Effect):
             sync: A note, like ``"1/8."``; the parameter is ``tempo_bpm`` then, not ``delay_ms``.
         """
         super().__init__(sample_rate)
-        self.filtered = filtered
+        self.filtered = check_flag(filtered, "filtered")
         self.sync = sync
         self._beats = None if sync is None else note_beats(sync)
         time = _TIME if sync is None else _TEMPO
         self.declare([time, *type(self).params[1:], *(_LOOP if filtered else ())])
         longest = _TIME.high / 1000 if self._beats is None else self._beats * 60 / _TEMPO.low
         shortest = _TIME.low / 1000 if self._beats is None else self._beats * 60 / _TEMPO.high
-        self._limit = longest * sample_rate
-        self._least = shortest * sample_rate
-        if self._least < 3:
-            name = "sample_rate" if sync is None else "sync"
-            value = sample_rate if sync is None else sync
-            raise ParameterError(f"{name} is {value!r}: the delay would be below 3 samples")
+        self._least = max(shortest * self.sample_rate, 3.0)
+        self._limit = max(longest * self.sample_rate, self._least + 1)
 
     def process(self, x: Tensor, memory: Any, values: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
         """Add the echoes, see :func:`~sonograd.functional.feedback_delay`."""
@@ -88,7 +84,7 @@ class Delay(Effect):
             seconds = self._beats * 60 / values["tempo_bpm"]
         return feedback_delay(
             x,
-            seconds * self.sample_rate,
+            (seconds * self.sample_rate).clamp_min(self._least),
             values["feedback"],
             least=self._least,
             limit=self._limit,
@@ -130,9 +126,7 @@ class MultitapDelay(Effect):
     def __init__(self, sample_rate: float, *, taps: int = 4) -> None:
         """Choose the number of taps, 1 to 16; they start 150 ms apart, 3 dB quieter each."""
         super().__init__(sample_rate)
-        if isinstance(taps, bool) or taps not in range(1, 17):
-            raise ParameterError(f"taps is {taps!r}; expected a whole number from 1 to 16")
-        self.taps = taps
+        self.taps = taps = check_whole(taps, "taps", 1, 16)
         params = [_MIX]
         for k in range(1, taps + 1):
             time = min(150.0 * k, 2000.0)

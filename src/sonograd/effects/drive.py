@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from sonograd.effects._options import check_whole
 from sonograd.effects.base import Effect
-from sonograd.errors import ParameterError
 from sonograd.functional import db_to_amplitude
 from sonograd.functional.oversampling import oversample, oversampling_latency
 from sonograd.functional.shaping import (
@@ -48,11 +48,7 @@ class _Shaper(Effect):
                 above 1, the output is 64 samples late.
         """
         super().__init__(sample_rate)
-        if isinstance(oversampling, bool) or oversampling not in range(1, 9):
-            raise ParameterError(
-                f"oversampling is {oversampling!r}; expected a whole number from 1 to 8"
-            )
-        self.oversampling = oversampling
+        self.oversampling = check_whole(oversampling, "oversampling", 1, 8)
 
     @property
     def latency(self) -> int:

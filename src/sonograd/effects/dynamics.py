@@ -13,7 +13,8 @@ from sonograd.effects._dynamics import (
     ms_param,
     ratio_param,
 )
-from sonograd.effects.base import Effect, check_option
+from sonograd.effects._options import check_option
+from sonograd.effects.base import Effect
 from sonograd.effects.equalizers import split_bands, split_param
 from sonograd.functional._branching import latch
 from sonograd.functional.ballistics import envelope_follower_stream
@@ -64,8 +65,7 @@ class Compressor(Detector):
             lookahead_ms: How much earlier the gain moves; the latency.
         """
         super().__init__(sample_rate)
-        check_option(smoothing, "smoothing", ("level", "gain"))
-        self.smoothing = smoothing
+        self.smoothing = check_option(smoothing, "smoothing", ("level", "gain"))
         self._choose(
             detector=detector,
             link=link,
@@ -82,7 +82,7 @@ class Compressor(Detector):
         level, mean = self._level(x, mean, values)
         gain, follow = self.gain(level, follow, values)
         x, late = delay_stream(x, self.latency, late)
-        return x * gain, (mean, follow, late)
+        return x * gain.to(x.dtype), (mean, follow, late)
 
     def gain(
         self, level: Tensor, state: Tensor | None, values: Mapping[str, Tensor]
@@ -131,8 +131,7 @@ class Gate(Detector):
         level, which makes closing after a hold smooth.
         """
         super().__init__(sample_rate)
-        check_option(smoothing, "smoothing", ("level", "gain"))
-        self.smoothing = smoothing
+        self.smoothing = check_option(smoothing, "smoothing", ("level", "gain"))
         self._choose(
             detector=detector,
             link=link,
@@ -206,9 +205,8 @@ class MultibandCompressor(Effect):
     ) -> None:
         """Choose the ``bands``, the ``order`` of the crossover, and the rest as a compressor's."""
         super().__init__(sample_rate)
-        check_option(bands, "bands", (2, 3, 4, 5))
-        check_option(order, "order", (2, 4, 8))
-        self.bands, self.order = bands, order
+        self.bands = bands = check_option(bands, "bands", (2, 3, 4, 5))
+        self.order = check_option(order, "order", (2, 4, 8))
         self.detector, self.smoothing, self.link = detector, smoothing, link
         self.time_convention = time_convention
         self.mixes_channels = link != "none"
@@ -258,8 +256,7 @@ class TransientShaper(Effect):
     def __init__(self, sample_rate: float, *, link: str = "max") -> None:
         """Choose whether channels share their gain: ``"max"``, ``"mean"`` or ``"none"``."""
         super().__init__(sample_rate)
-        check_option(link, "link", ("none", "max", "mean"))
-        self.link = link
+        self.link = check_option(link, "link", ("none", "max", "mean"))
         self.mixes_channels = link != "none"
 
     def process(self, x: Tensor, memory: Any, values: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
@@ -298,8 +295,7 @@ class DeEsser(Effect):
     def __init__(self, sample_rate: float, *, mode: str = "split", link: str = "max") -> None:
         """Choose what is turned down, and whether channels share their gain."""
         super().__init__(sample_rate)
-        check_option(mode, "mode", ("split", "wide"))
-        self.mode, self.link = mode, link
+        self.mode, self.link = check_option(mode, "mode", ("split", "wide")), link
         self.mixes_channels = link != "none"
         self.compressor = Compressor(sample_rate, link=link)
         self.declare(

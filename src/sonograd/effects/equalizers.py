@@ -1,12 +1,14 @@
 """Equalizers with fixed bands, and crossovers."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sonograd.effects.base import Effect, check_option
+from sonograd.effects._options import check_option, check_whole
+from sonograd.effects.base import Effect
 from sonograd.errors import ParameterError
 from sonograd.functional.convolution import convolve_stream, partition_kernel
 from sonograd.functional.crossovers import crossover_sections
@@ -18,6 +20,7 @@ from sonograd.params import Param
 
 __all__ = ["Crossover", "FirEQ", "GraphicEQ", "split_param"]
 
+_MOST_TAPS = (1 << 20) - 1
 _QUALITY = {10: 2**0.5, 31: 4.318}
 # As they are written on the front: ISO 266 rounds 1000 * 10^(k / 10).
 _NOMINAL = (
@@ -30,10 +33,15 @@ class _Bands(Effect):
     """Gains at fixed frequencies: ``gain_1000hz_db`` and so on."""
 
     def _declare_bands(self, bands: int, limit_db: float) -> None:
-        check_option(bands, "bands", (10, 31))
-        self.bands = bands
-        self.centers_hz = graphic_eq_centers(bands, sample_rate=self.sample_rate)
-        names = _NOMINAL if bands == 31 else _NOMINAL[2::3]
+        self.bands = check_option(bands, "bands", (10, 31))
+        self.centers_hz = graphic_eq_centers(self.bands, sample_rate=self.sample_rate)
+        if not len(self.centers_hz):
+            lowest = float(graphic_eq_centers(self.bands, sample_rate=math.inf)[0])
+            raise ParameterError(
+                f"sample_rate is {self.sample_rate}; expected at least {lowest / 0.48:.0f} Hz: "
+                f"the lowest band lies at {lowest:.1f} Hz"
+            )
+        names = _NOMINAL if self.bands == 31 else _NOMINAL[2::3]
         self.declare(
             [
                 Param(f"gain_{name}hz_db", "dB", -limit_db, limit_db, 0.0)
@@ -83,10 +91,8 @@ class FirEQ(_Bands):
     ) -> None:
         """Choose 10 or 31 ``bands``, an odd number of ``taps``, ``"linear"`` or ``"minimum"``."""
         super().__init__(sample_rate)
-        check_option(phase, "phase", ("linear", "minimum"))
-        if isinstance(taps, bool) or not isinstance(taps, int) or taps < 3 or taps % 2 == 0:
-            raise ParameterError(f"taps is {taps}; expected an odd number from 3")
-        self.taps, self.phase = taps, phase
+        self.phase = check_option(phase, "phase", ("linear", "minimum"))
+        self.taps = check_whole(taps, "taps", 3, _MOST_TAPS, odd=True)
         self._declare_bands(bands, 24.0)
 
     @property
@@ -105,8 +111,10 @@ class FirEQ(_Bands):
 
     def process(self, x: Tensor, memory: Any, values: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
         """Convolve."""
-        kernel = self.kernel(values).to(x.dtype)
-        return convolve_stream(x, partition_kernel(kernel), memory)
+        single = torch.promote_types(x.dtype, torch.float32)  # FFTs know no half precision
+        kernel = self.kernel(values).to(single)
+        y, memory = convolve_stream(x.to(single), partition_kernel(kernel), memory)
+        return y.to(x.dtype), memory
 
 
 class Crossover(Effect):
@@ -120,9 +128,8 @@ class Crossover(Effect):
     def __init__(self, sample_rate: float, *, bands: int = 2, order: int = 4) -> None:
         """Choose 2 to 5 ``bands`` and the ``order`` 2, 4 or 8: 12, 24 or 48 dB per octave."""
         super().__init__(sample_rate)
-        check_option(bands, "bands", (2, 3, 4, 5))
-        check_option(order, "order", (2, 4, 8))
-        self.bands, self.order = bands, order
+        self.bands = bands = check_option(bands, "bands", (2, 3, 4, 5))
+        self.order = check_option(order, "order", (2, 4, 8))
         splits = [split_param(k, bands) for k in range(bands - 1)]
         gains = [Param(f"band{k + 1}_gain_db", "dB", -60.0, 12.0, 0.0) for k in range(bands)]
         self.declare([*splits, *gains])

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from sonograd.effects.base import Effect, check_option
+from sonograd.effects._options import check_option
+from sonograd.effects.base import Effect
 from sonograd.errors import ParameterError
 from sonograd.functional.biquads import (
     high_pass_biquad,
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _FLAT = math.sqrt(0.5)
+_MOST_BANDS = 256
 _DESIGNS: dict[str, Callable[..., Tensor]] = {
     "low_shelf": low_shelf_biquad,
     "peak": peak_biquad,
@@ -137,8 +140,7 @@ class _Pass(Effect):
     def __init__(self, sample_rate: float, *, order: int = 2) -> None:
         """Choose the ``order``: 1, 2, 4 or 8, at 6 dB per octave each."""
         super().__init__(sample_rate)
-        check_option(order, "order", (1, 2, 4, 8))
-        self.order = order
+        self.order = check_option(order, "order", (1, 2, 4, 8))
 
     def process(self, x: Tensor, memory: Any, values: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
         """Filter; see :func:`~sonograd.functional.butterworth`."""
@@ -196,8 +198,6 @@ class ParametricEQ(Effect):
         """
         super().__init__(sample_rate)
         self.bands = _band_kinds(bands)
-        for kind in self.bands:
-            check_option(kind, "the kind of a band", tuple(_DESIGNS))
         count = len(self.bands)
         params: list[Param] = []
         for k, kind in enumerate(self.bands):
@@ -261,11 +261,16 @@ class Tilt(Effect):
 
 def _band_kinds(bands: int | Sequence[str]) -> tuple[str, ...]:
     if isinstance(bands, str):
-        return (bands,)
-    if not isinstance(bands, int):
-        return tuple(bands)
-    if isinstance(bands, bool) or bands < 1:
-        raise ParameterError(f"bands is {bands}; expected at least 1, or the kind of each band")
+        bands = (bands,)
+    if isinstance(bands, Sequence):
+        kinds = tuple(_DESIGNS)
+        return tuple(check_option(kind, "the kind of a band", kinds) for kind in bands)
+    if isinstance(bands, bool) or not isinstance(bands, Integral) or not 1 <= bands <= _MOST_BANDS:
+        raise ParameterError(
+            f"bands is {bands!r}; expected a whole number from 1 to {_MOST_BANDS}, or the kind of "
+            f"each band: {', '.join(_DESIGNS)}"
+        )
+    bands = int(bands)
     if bands < 3:
         return ("peak",) * bands
     return ("low_shelf", *("peak",) * (bands - 2), "high_shelf")

@@ -1,6 +1,6 @@
 """Effects as a directed graph without cycles."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 from itertools import groupby
@@ -51,13 +51,22 @@ class Graph(Structure):
             ParameterError: If a name is unknown, a node listens to nothing, or there is a cycle.
         """
         super().__init__(nodes)
-        self.sources = {name: tuple(names) for name, names in sources.items()}
+        if not isinstance(sources, Mapping):
+            raise ParameterError(
+                f"graph: sources is {sources!r}; expected a mapping from each node to the names "
+                "it listens to"
+            )
+        self.sources = {
+            name: _names(names, f"sources of {name!r}") for name, names in sources.items()
+        }
         self._check_sources()
         heard = {name for names in self.sources.values() for name in names}
         if output is None:
             ends: tuple[str, ...] = tuple(name for name in nodes if name not in heard)
         else:
-            ends = (output,) if isinstance(output, str) else tuple(output)
+            ends = _names(output, "output")
+            if not ends:
+                raise ParameterError("graph: output names no node; expected at least one")
         for name in ends:
             self._check_known(name, "output")
         self._levels = self._sort()
@@ -70,7 +79,8 @@ class Graph(Structure):
     @classmethod
     def build(cls, stages: Mapping[str, Effect], options: Mapping[str, Any]) -> Self:
         """Make the graph from its parts, as presets do."""
-        return cls(stages, **options)
+        make: Callable[..., Self] = cls
+        return make(stages, **{"sources": {}, **options})
 
     def options(self) -> dict[str, Any]:
         """Return how the nodes are connected."""
@@ -241,6 +251,16 @@ class Graph(Structure):
                 width = self._source_width(name, widths)
                 widths[name] = self._stage(name).output_channels(width)
         return widths
+
+
+def _names(names: Any, where: str) -> tuple[str, ...]:
+    """Return one name, or several, as a tuple."""
+    if isinstance(names, str):
+        return (names,)
+    listed = tuple(names) if isinstance(names, Iterable) else ()
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in listed):
+        raise ParameterError(f"graph: {where} is {names!r}; expected names of nodes")
+    return listed
 
 
 def _join(values: list[Tensor], inputs: list[Tensor]) -> Tensor:

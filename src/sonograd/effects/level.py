@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sonograd.effects.base import Effect, check_option
+from sonograd.effects._options import check_flag, check_number, check_option
+from sonograd.effects.base import Effect
 from sonograd.functional import butterworth, db_to_amplitude, sosfilt_stream
 from sonograd.functional.delays import moving_delay
 from sonograd.functional.stereo import mid_side, pan_gains, stereo_width
@@ -37,7 +38,7 @@ class LinearGain(nn.Module):
     def __init__(self, gain: float = 1.0) -> None:
         """Start from ``gain``, a factor; negative ones turn the polarity."""
         super().__init__()
-        self.gain = nn.Parameter(torch.tensor(float(gain)))
+        self.gain = nn.Parameter(torch.tensor(float(check_number(gain, "gain"))))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``gain * x``."""
@@ -63,7 +64,7 @@ class Gain(Effect):
     def __init__(self, sample_rate: float, *, invert: bool = False) -> None:
         """Choose the polarity."""
         super().__init__(sample_rate)
-        self.invert = invert
+        self.invert = check_flag(invert, "invert")
 
     def process(self, x: Tensor, memory: Any, values: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
         """Multiply."""
@@ -83,8 +84,7 @@ class Pan(Effect):
     def __init__(self, sample_rate: float, *, law_db: float = 3.0) -> None:
         """Choose how much quieter each channel is in the center: 3, 4.5 or 6 dB."""
         super().__init__(sample_rate)
-        check_option(law_db, "law_db", (3.0, 4.5, 6.0))
-        self.law_db = law_db
+        self.law_db = check_option(law_db, "law_db", (3.0, 4.5, 6.0))
 
     def output_channels(self, channels: int) -> int:
         """Return 2."""

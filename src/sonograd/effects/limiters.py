@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import conv1d
 
 from sonograd.effects._dynamics import delay_stream, link_channels, ms_param
-from sonograd.effects.base import Effect, check_option
-from sonograd.errors import ParameterError
+from sonograd.effects._options import check_number, check_option
+from sonograd.effects.base import Effect
 from sonograd.functional.ballistics import envelope_follower_stream
 from sonograd.functional.dynamics import curve_gain
 from sonograd.functional.scales import db_to_amplitude
@@ -57,11 +57,9 @@ class Limiter(Effect):
             link: ``"max"``: one gain for all channels; ``"none"``: one for each.
         """
         super().__init__(sample_rate)
-        if not 0 <= lookahead_ms <= 1000:
-            raise ParameterError(f"lookahead_ms is {lookahead_ms}; expected 0 to 1000")
-        check_option(oversample, "oversample", (1, 2, 4, 8))
-        check_option(link, "link", ("none", "max"))
-        self.lookahead_ms, self.oversample, self.link = lookahead_ms, oversample, link
+        self.lookahead_ms = check_number(lookahead_ms, "lookahead_ms", 0, 1000, unit="ms")
+        self.oversample = check_option(oversample, "oversample", (1, 2, 4, 8))
+        self.link = check_option(link, "link", ("none", "max"))
         self.mixes_channels = link != "none"
 
     @property

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonograd.effects.base import Effect, check_option
-from sonograd.errors import ParameterError
+from sonograd.effects._options import check_number, check_option
+from sonograd.effects.base import Effect
 from sonograd.functional.delays import moving_delay
 from sonograd.functional.feedback_delays import feedback_delay
 from sonograd.functional.modulation import (
@@ -54,10 +54,8 @@ class _Modulated(Effect):
         """
         super().__init__(sample_rate)
         check_option(shape, "shape", LFO_SHAPES)
-        if isinstance(phase, bool) or not isinstance(phase, int | float):
-            raise ParameterError(f"phase is {phase!r}; expected a number of turns")
         self.shape = shape
-        self.phase = phase
+        self.phase = check_number(phase, "phase", unit="turns")
         self.sync = sync
         self._beats = None if sync is None else note_beats(sync)
         if sync is not None:

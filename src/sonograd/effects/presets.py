@@ -27,6 +27,7 @@ from sonograd.config.io import suggest
 from sonograd.effects.base import Effect, Values, effect_types
 from sonograd.effects.structure import Chain, Structure, name_stages
 from sonograd.errors import ConfigError, OutputError, ParameterError, SonogradError
+from sonograd.params import Param
 
 __all__ = ["from_preset", "preset", "preset_names", "read_preset", "write_preset"]
 
@@ -34,6 +35,8 @@ FORMAT = "sonograd-preset"
 VERSION = 1
 _KEYS = ("format", "version", "sample_rate", "chain")
 _STAGE_KEYS = ("type", "name", "options", "params", "stages")
+#: What constructors raise for options that they do not take; effects of others may be careless.
+_WRONG = (SonogradError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 
 
 def preset(effect: Effect, values: Values | None = None) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def from_preset(
         sample_rate = data["sample_rate"]
     if problems or sample_rate is None:
         raise ConfigError(source, problems)
-    reader = _Reader(sample_rate, problems)
+    reader = _Reader(sample_rate, data["sample_rate"], problems)
     stages = reader.stages(nodes, "chain")
     if problems:
         raise ConfigError(source, problems)
@@ -159,7 +162,10 @@ def _node(name: str, effect: Effect, values: Values) -> dict[str, Any]:
         node["name"] = name
     if options := effect.options():
         node["options"] = {key: _plain(value) for key, value in options.items()}
-    params = {p.name: _number(p.name, values.get(p.name, p.default)) for p in effect.params}
+    params = {
+        now.name: _number(now, _span(now, before), values.get(now.name, now.default))
+        for now, before in zip(effect.params, effect.declared, strict=True)
+    }
     if params or not isinstance(effect, Structure):
         node["params"] = params
     if isinstance(effect, Structure):
@@ -175,16 +181,34 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _number(name: str, value: Any) -> Any:
-    if isinstance(value, Tensor) and value.numel() == 1:
-        return float(value.detach())
-    if isinstance(value, Tensor) and value.ndim == 2 and value.shape[0] == 1:
-        return [float(item) for item in value[0]]
-    if isinstance(value, Real):
-        return float(value)
-    raise ParameterError(
-        f"{name} is {value!r}; a preset holds one number, or one per channel in (1, channels)"
-    )
+def _span(*params: Param) -> tuple[float, float]:
+    """Return the range of a parameter in presets.
+
+    It has to be that of every sample rate, where high frequencies are clamped, and at a very low
+    one a range may begin lower.
+    """
+    return min(param.low for param in params), max(param.high for param in params)
+
+
+def _number(param: Param, span: tuple[float, float], value: Any) -> Any:
+    """Return a value as numbers in range, as the effect itself would clamp it."""
+    real = isinstance(value, Tensor) and not (value.is_complex() or value.dtype == torch.bool)
+    if isinstance(value, Tensor) and real and value.numel() == 1:
+        numbers = [float(value.detach())]
+    elif isinstance(value, Tensor) and real and value.ndim == 2 and value.shape[0] == 1:
+        numbers = value.detach()[0].tolist() if param.per_channel else []
+    else:
+        plain = isinstance(value, Real) and not isinstance(value, bool)
+        numbers = [float(value)] if plain else []
+    if not numbers:
+        per_channel = ", or one per channel in (1, channels)" if param.per_channel else ""
+        raise ParameterError(f"{param.name} is {value!r}; a preset holds one number{per_channel}")
+    if not all(math.isfinite(number) for number in numbers):
+        raise ParameterError(
+            f"{param.name} is {value!r}; expected finite numbers from {span[0]:g} to {span[1]:g}"
+        )
+    numbers = [min(max(number, span[0]), span[1]) for number in numbers]
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _check_head(data: Any, problems: list[str]) -> list[Any]:
@@ -226,11 +250,20 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _option_names(kind: type[Effect]) -> tuple[str, ...]:
+    """Return the arguments of a constructor, apart from the sample rate and stages."""
+    other = {"sample_rate", "effect", "nodes"} if issubclass(kind, Structure) else {"sample_rate"}
+    parameters = inspect.signature(kind).parameters.values()
+    named = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    return tuple(p.name for p in parameters if p.kind in named and p.name not in other)
+
+
 class _Reader:
     """Makes effects of nodes, and collects what is wrong with them."""
 
-    def __init__(self, sample_rate: float, problems: list[str]) -> None:
+    def __init__(self, sample_rate: float, written_rate: float, problems: list[str]) -> None:
         self.sample_rate = sample_rate
+        self.written_rate = written_rate
         self.problems = problems
 
     def stages(self, nodes: list[Any], where: str) -> dict[str, tuple[Effect, dict[str, Any]]]:
@@ -290,9 +323,8 @@ class _Reader:
             inside = self.stages(nodes, f"{place}.stages")
         elif "stages" in node:
             self.problems.append(f"{place}.stages: {kind.type_name()} has no stages.")
-        if len(self.problems) == before and not issubclass(kind, Structure):
-            names = inspect.signature(kind).parameters
-            known = tuple(name for name in names if name != "sample_rate")
+        if len(self.problems) == before:
+            known = _option_names(kind)
             _check_keys(options, known, f"{place}.options.", self.problems)
         if len(self.problems) > before:
             return None, {}
@@ -302,7 +334,7 @@ class _Reader:
                 effect = kind.build({key: made for key, (made, _) in inside.items()}, options)
             else:
                 effect = kind(self.sample_rate, **options)
-        except (SonogradError, TypeError, ValueError) as error:
+        except _WRONG as error:
             self.problems.append(f"{place}.options: {error}")
             return None, {}
         return effect, {key: values for key, (_, values) in inside.items()}
@@ -323,13 +355,12 @@ class _Reader:
                 )
                 continue
             param = known[name]
+            low, high = _span(param, param.for_rate(self.written_rate))
             items = value if isinstance(value, list) and param.per_channel else [value]
-            if not items or not all(
-                _is_number(item) and (param.low <= item <= param.high) for item in items
-            ):
+            if not items or not all(_is_number(item) and low <= item <= high for item in items):
                 self.problems.append(
-                    f"{place}.params.{name}: got {value!r}; expected a number from {param.low:g} "
-                    f"to {param.high:g} ({param.unit})."
+                    f"{place}.params.{name}: got {value!r}; expected a number from {low:g} "
+                    f"to {high:g} ({param.unit})."
                 )
                 continue
             if isinstance(value, list):

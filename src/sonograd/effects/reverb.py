@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonograd.effects.base import Effect, check_option
+from sonograd.effects._options import check_number, check_option, check_whole
+from sonograd.effects.base import Effect
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional import db_to_amplitude
 from sonograd.functional.convolution import convolve_stream, partition_kernel
@@ -92,11 +93,8 @@ class FDNReverb(Effect):
             size: Factor on all delays, 0.25 to 4.
         """
         super().__init__(sample_rate)
-        check_option(lines, "lines", (8, 16))
-        if isinstance(size, bool) or not isinstance(size, int | float) or not 0.25 <= size <= 4:
-            raise ParameterError(f"size is {size!r}; expected a factor from 0.25 to 4")
-        self.lines = lines
-        self.size = size
+        self.lines = lines = check_option(lines, "lines", (8, 16))
+        self.size = size = check_number(size, "size", 0.25, 4)
         self.delays = prime_delays(lines, 0.023 * size, 0.079 * size, sample_rate)
         self._matrix = hadamard(lines)
         # Two orthogonal patterns of signs, each on every other line.
@@ -229,10 +227,8 @@ class RoomReverb(_Convolving):
             listener: Place of the listener; stereo hears 0.05 to both sides of it.
         """
         super().__init__(sample_rate)
-        if isinstance(order, bool) or order not in range(31):
-            raise ParameterError(f"order is {order!r}; expected a whole number from 0 to 30")
-        self.order = order
-        self.duration_s = _checked_duration(duration_s)
+        self.order = check_whole(order, "order", 0, 30)
+        self.duration_s = check_number(duration_s, "duration_s", 0.01, 20, unit="seconds")
         self.source = _checked_place("source", source)
         self.listener = _checked_place("listener", listener)
 
@@ -275,19 +271,22 @@ class NoiseReverb(_Convolving):
         _MIX,
     )
 
-    def __init__(self, sample_rate: float, *, duration_s: float = 2.0, seed: int = 0) -> None:
+    def __init__(
+        self, sample_rate: float, *, duration_s: float = 2.0, seed: int | torch.Generator = 0
+    ) -> None:
         """Choose the noise.
 
         Args:
             sample_rate: Of the audio, in Hz.
             duration_s: Length of the response.
-            seed: Of the noise.
+            seed: Of the noise; a generator draws one, which is kept here and in presets.
         """
         super().__init__(sample_rate)
-        self.duration_s = _checked_duration(duration_s)
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise ParameterError(f"seed is {seed!r}; expected a whole number, not negative")
-        self.seed = seed
+        self.duration_s = check_number(duration_s, "duration_s", 0.01, 20, unit="seconds")
+        if isinstance(seed, torch.Generator):
+            place = seed.device
+            seed = int(torch.randint(2**62, (), generator=seed, device=place, dtype=torch.int64))
+        self.seed = check_whole(seed, "seed", 0, 2**63 - 1)
         self._drawn: dict[int, Tensor] = {}
 
     def impulse_response(self, values: Mapping[str, Tensor], channels: int) -> Tensor:
@@ -320,20 +319,13 @@ def _items(values: Mapping[str, Tensor]) -> int:
     return max(value.shape[0] for value in values.values())
 
 
-def _checked_duration(duration_s: float) -> float:
-    wrong = isinstance(duration_s, bool) or not isinstance(duration_s, int | float)
-    if wrong or not 0.01 <= duration_s <= 20:
-        raise ParameterError(f"duration_s is {duration_s!r}; expected 0.01 to 20 seconds")
-    return duration_s
-
-
 def _checked_place(name: str, place: Sequence[float]) -> list[float]:
     numbers = isinstance(place, Sequence) and all(isinstance(item, Real) for item in place)
     if not numbers or len(place) != 3 or not all(0.06 <= item <= 0.94 for item in place):
         raise ParameterError(
             f"{name} is {place!r}; expected three fractions of the room, from 0.06 to 0.94"
         )
-    return list(place)
+    return [float(item) for item in place]
 
 
 def _unchanged(new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> bool:

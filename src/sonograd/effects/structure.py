@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sonograd.config.io import suggest
+from sonograd.effects._options import check_flag
 from sonograd.effects.base import Effect, State, Values, check_vector
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional.delays import delay_line
@@ -32,6 +33,11 @@ class Structure(Effect):
 
     def __init__(self, stages: Mapping[str, Effect]) -> None:
         """Take the stages; their sample rates must be equal."""
+        if not isinstance(stages, Mapping):
+            raise ParameterError(
+                f"{type(self).type_name()}: the stages are a {type(stages).__name__}; expected "
+                "a mapping of effects by name"
+            )
         _check_stages(type(self).type_name(), stages)
         super().__init__(next(iter(stages.values())).sample_rate)
         self.stages = nn.ModuleDict(stages)
@@ -172,7 +178,7 @@ class Chain(Structure):
     ('quieter.gain_db', 'louder.gain_db')
     """
 
-    def __init__(self, *effects: Effect, **stages: Effect) -> None:
+    def __init__(self, /, *effects: Effect, **stages: Effect) -> None:
         """Take the effects in order; those without a name get that of their type."""
         super().__init__(name_stages(effects, stages))
 
@@ -213,10 +219,16 @@ class Parallel(Structure):
     A dry path is a :class:`~sonograd.effects.Gain`.
     """
 
-    def __init__(self, *effects: Effect, **stages: Effect) -> None:
+    def __init__(self, /, *effects: Effect, **stages: Effect) -> None:
         """Take the effects; those without a name get that of their type."""
         named = name_stages(effects, stages)
         super().__init__(named)
+        for name in named:
+            if f"{name}_db" in named:
+                raise ParameterError(
+                    f"parallel: '{name}_db' cannot be the name of a stage; it is the level of "
+                    f"{name!r}"
+                )
         self.declare([Param(f"{name}_db", "dB", -60.0, 24.0, 0.0, moves=True) for name in named])
 
     @property
@@ -247,6 +259,17 @@ class _Around(Structure):
     def __init__(self, effect: Effect) -> None:
         """Take the effect; its values are those of the stage ``effect``."""
         super().__init__({"effect": effect})
+
+    @classmethod
+    def build(cls, stages: Mapping[str, Effect], options: Mapping[str, Any]) -> Self:
+        """Make the structure from its one stage, as presets do."""
+        if set(stages) != {"effect"}:
+            raise ParameterError(
+                f"{cls.type_name()} has the stages {', '.join(stages)}; expected one, with the "
+                "name 'effect'"
+            )
+        make: Callable[..., Self] = cls
+        return make(stages["effect"], **options)
 
     @property
     def latency(self) -> int:
@@ -300,7 +323,7 @@ class Bypass(_Around):
     def __init__(self, effect: Effect, *, bypassed: bool = True) -> None:
         """Take the effect; it does nothing while ``bypassed``, but its values stay."""
         super().__init__(effect)
-        self.bypassed = bypassed
+        self.bypassed = check_flag(bypassed, "bypassed")
 
     def options(self) -> dict[str, Any]:
         """Return whether it is bypassed."""
@@ -340,13 +363,15 @@ def name_stages(effects: Iterable[Effect], stages: Mapping[str, Effect]) -> dict
 def _check_stages(kind: str, stages: Mapping[str, Effect]) -> None:
     if not stages:
         raise ParameterError(f"{kind} has no stages; expected at least one effect")
+    taken = nn.ModuleDict()  # its attributes are no names for stages
     for name, stage in stages.items():
         if not isinstance(stage, Effect):
             raise ParameterError(f"{kind}: stage {name!r} is {stage!r}; expected an Effect")
-        if not name.isidentifier() or name in _RESERVED or hasattr(nn.ModuleDict, name):
+        plain = isinstance(name, str) and name.isidentifier() and name not in _RESERVED
+        if not plain or hasattr(taken, name):
             raise ParameterError(
                 f"{kind}: {name!r} cannot be the name of a stage; expected letters, digits and _, "
-                f"and none of {', '.join(sorted(_RESERVED))}, keys, values, items, ..."
+                f"and none of {', '.join(sorted(_RESERVED))}, keys, values, training, ..."
             )
     rates = {stage.sample_rate for stage in stages.values()}
     if len(rates) > 1:

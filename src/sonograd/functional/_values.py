@@ -1,13 +1,15 @@
 """Numbers and tensors as arguments: brought to float64 on one device, and checked where free."""
 
 import math
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sonograd.errors import ParameterError
+from sonograd.errors import ParameterError, ShapeError
 
-__all__ = ["as_float64", "check_range"]
+__all__ = ["any_true", "as_float64", "as_sections", "check_range", "check_tensor"]
 
 
 def as_float64(*values: float | Tensor) -> tuple[Tensor, ...]:
@@ -39,8 +41,43 @@ def check_range(
     """
     if isinstance(value, Tensor):
         return
+    if isinstance(value, bool) or not isinstance(value, Real):
+        kind = "a number of Hz, like 44100" if name == "sample_rate" else "a number or a tensor"
+        raise ParameterError(f"{name} is {value!r}; expected {kind}")
     inside = above <= value <= below if closed else above < value < below
     if not inside:
         left, right = ("[", "]") if closed else ("(", ")")
         span = f"{left}{above}, {below}{right}"
         raise ParameterError(f"{name} is {value}; expected a value in {span}")
+
+
+def any_true(mask: Tensor) -> bool:
+    """Tell whether an entry is true, where that is free to know.
+
+    Elsewhere (on a GPU, while compiling, under ``vmap``) the answer is False.
+    """
+    if torch.compiler.is_compiling() or mask.device.type != "cpu":
+        return False
+    try:
+        return bool(mask.any())
+    except RuntimeError:  # under vmap, values cannot be looked at
+        return False
+
+
+def check_tensor(value: Any, name: str) -> None:
+    """Raise :class:`~sonograd.errors.ShapeError` unless ``value`` is a tensor."""
+    if not isinstance(value, Tensor):
+        raise ShapeError(
+            f"{name} is a {type(value).__name__}; expected a tensor. "
+            f"For an array pass torch.from_numpy({name}), for a list torch.tensor({name})."
+        )
+
+
+def as_sections(sos: Any) -> Tensor:
+    """Check second-order sections; what a design of one gives, ``(6,)``, becomes ``(1, 6)``."""
+    check_tensor(sos, "sos")
+    if sos.shape == (6,):
+        return sos[None]  # type: ignore[no-any-return]
+    if sos.ndim < 2 or sos.shape[-1] != 6:
+        raise ShapeError(f"sos has shape {tuple(sos.shape)}; expected (..., sections, 6)")
+    return sos  # type: ignore[no-any-return]

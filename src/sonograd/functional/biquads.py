@@ -8,13 +8,14 @@ in float64 and differentiable in every argument.
 """
 
 import math
+from numbers import Integral
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional._values import as_float64, check_range
+from sonograd.errors import ParameterError
+from sonograd.functional._values import as_float64, as_sections, check_range
 
 __all__ = [
     "all_pass_biquad",
@@ -179,8 +180,9 @@ def butterworth(
     Raises:
         ParameterError: ``order``, ``kind`` or a number ``frequency_hz`` is out of range.
     """
-    if order < 1:
-        raise ParameterError(f"order is {order}; expected at least 1")
+    if isinstance(order, bool) or not isinstance(order, Integral) or order < 1:
+        raise ParameterError(f"order is {order!r}; expected a whole number, at least 1")
+    order = int(order)
     if kind not in {"low_pass", "high_pass"}:
         raise ParameterError(f"kind is {kind!r}; expected 'low_pass' or 'high_pass'")
     design = low_pass_biquad if kind == "low_pass" else high_pass_biquad
@@ -224,15 +226,14 @@ def frequency_response(
     """Evaluate a cascade on the unit circle.
 
     Args:
-        sos: Sections ``(..., sections, 6)``.
+        sos: Sections ``(..., sections, 6)``; ``(6,)`` is one.
         frequencies_hz: Where, in Hz, shape ``(bins,)`` or a number.
         sample_rate: In Hz.
 
     Returns:
         Complex response ``(..., bins)``, complex128; ``(...,)`` for a number.
     """
-    if sos.ndim < 2 or sos.shape[-1] != 6:
-        raise ShapeError(f"sos has shape {tuple(sos.shape)}; expected (..., sections, 6)")
+    sos = as_sections(sos)
     coefficients = sos.to(torch.float64)
     basis, scalar = _unit_circle(sos, frequencies_hz, sample_rate)
     numerator = coefficients[..., :3].to(basis.dtype) @ basis
@@ -248,7 +249,7 @@ def group_delay(sos: Tensor, frequencies_hz: float | Tensor, *, sample_rate: flo
     :math:`\mathrm{Re} \sum k p_k z^{-k} / p(z)`; numerators add, denominators subtract.
 
     Args:
-        sos: Sections ``(..., sections, 6)``.
+        sos: Sections ``(..., sections, 6)``; ``(6,)`` is one.
         frequencies_hz: Where, in Hz, shape ``(bins,)`` or a number.
         sample_rate: In Hz.
 
@@ -256,8 +257,7 @@ def group_delay(sos: Tensor, frequencies_hz: float | Tensor, *, sample_rate: flo
         Samples ``(..., bins)``, float64, ``(...,)`` for a number. Where a zero lies on the circle,
         the phase jumps and the result is not finite.
     """
-    if sos.ndim < 2 or sos.shape[-1] != 6:
-        raise ShapeError(f"sos has shape {tuple(sos.shape)}; expected (..., sections, 6)")
+    sos = as_sections(sos)
     basis, scalar = _unit_circle(sos, frequencies_hz, sample_rate)
     coefficients = sos.to(torch.float64).to(basis.dtype)
     powers = torch.arange(3, device=sos.device, dtype=torch.float64)[:, None]
@@ -321,6 +321,7 @@ def _unit_circle(
     sos: Tensor, frequencies_hz: float | Tensor, sample_rate: float
 ) -> tuple[Tensor, bool]:
     """Powers 0, -1 and -2 of z as ``(3, bins)``, and whether one number was given."""
+    check_range(sample_rate, "sample_rate", above=0)
     frequencies = torch.as_tensor(frequencies_hz).to(sos.device, torch.float64)
     angle = -2 * math.pi / sample_rate * frequencies.reshape(-1)
     powers = torch.polar(torch.ones(1, dtype=torch.float64, device=sos.device), angle)
@@ -334,6 +335,7 @@ def _warp(
     check_range(sample_rate, "sample_rate", above=0)
     check_range(frequency_hz, "frequency_hz", above=0, below=sample_rate / 2)
     check_range(q, "q", above=0)
+    check_range(gain_db, "gain_db")
     frequency, quality, gain = as_float64(frequency_hz, q, gain_db)
     angle = 2 * math.pi / sample_rate * frequency
     return torch.cos(angle), torch.sin(angle) / (2 * quality), torch.pow(10.0, gain / 40)

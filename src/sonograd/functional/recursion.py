@@ -23,6 +23,7 @@ from torch.nn.functional import pad
 
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional._transforms import differentiated_again, plain_form_needed
+from sonograd.functional._values import any_true, as_sections, check_tensor
 from sonograd.shapes import check_floating
 
 __all__ = ["lfilter", "sosfilt", "sosfilt_stream"]
@@ -42,7 +43,8 @@ def sosfilt(x: Tensor, sos: Tensor) -> Tensor:
     Args:
         x: Signals ``(..., samples)``.
         sos: Sections ``(sections, 6)``, or ``(..., sections, 6)`` with leading dimensions that
-            broadcast with those of ``x``; see :mod:`sonograd.functional.biquads`.
+            broadcast with those of ``x``; ``(6,)`` is one section. See
+            :mod:`sonograd.functional.biquads`.
 
     Returns:
         Signals ``(..., samples)``, dtype and device of ``x``. Equal to
@@ -50,10 +52,12 @@ def sosfilt(x: Tensor, sos: Tensor) -> Tensor:
 
     Raises:
         ShapeError: ``sos`` is not ``(..., sections, 6)`` or does not broadcast.
+        ParameterError: The coefficient ``a0`` of a section is 0 (looked at on the CPU only).
 
     >>> sosfilt(torch.ones(3), torch.tensor([[1.0, 0, 0, 1, -0.5, 0]]))
     tensor([1.0000, 1.5000, 1.7500])
     """
+    sos = _checked(sos)
     filters, rows, lead = _arrange(x, sos)
     if 0 in rows.shape or not filters.shape[-2]:
         return x.expand(*lead, x.shape[-1]).clone()
@@ -74,6 +78,7 @@ def sosfilt_stream(x: Tensor, sos: Tensor, state: Tensor | None) -> tuple[Tensor
         The filtered samples ``(..., samples)`` and the state ``(..., sections, 2)``, float64: the
         last two values inside each section between its poles and its zeros.
     """
+    sos = _checked(sos)
     filters, rows, lead = _arrange(x, sos)
     sections = filters.shape[-2]
     shape = (*lead, sections, 2)
@@ -111,10 +116,14 @@ def lfilter(x: Tensor, b: Tensor, a: Tensor) -> Tensor:
         :func:`scipy.signal.lfilter` within rounding.
 
     Raises:
-        ParameterError: The order is above 32.
+        ParameterError: The order is above 32, or ``a[0]`` is 0 (looked at on the CPU only).
     """
+    check_tensor(b, "b")
+    check_tensor(a, "a")
     if not b.ndim or not a.ndim or not b.shape[-1] or not a.shape[-1]:
         raise ShapeError(f"b and a have shapes {tuple(b.shape)} and {tuple(a.shape)}; need taps")
+    if any_true(a[..., 0] == 0):
+        raise ParameterError("a[0] is 0; expected a denominator whose first coefficient is not")
     taps = max(b.shape[-1], a.shape[-1], 2)
     _check_order(taps - 1)
     b, a = (pad(c.to(_wide(c)), (0, taps - c.shape[-1])) for c in (b, a.to(b.device)))
@@ -153,11 +162,21 @@ def _check_order(order: int) -> None:
         )
 
 
+def _checked(sos: Tensor) -> Tensor:
+    sos = as_sections(sos)
+    if any_true(sos[..., 3] == 0):
+        raise ParameterError(
+            "the coefficient a0 of a section is 0; expected rows (b0, b1, b2, a0, a1, a2)"
+        )
+    return sos
+
+
 def _arrange(x: Tensor, filters: Tensor, *, width: int = 6) -> tuple[Tensor, Tensor, torch.Size]:
     """Line up filters ``(filters, ..., width)`` with rows ``(filters, rows, samples)``.
 
     Trailing leading dimensions that all share one filter become rows of it.
     """
+    check_tensor(x, "x")
     check_floating(x)
     if not x.ndim:
         raise ShapeError("x is a scalar; expected (..., samples)")
