@@ -187,6 +187,7 @@ from sonograd.functional.strings import plucked_string
 from sonograd.functional.time_varying import time_varying_filter
 from sonograd.functional.true_peak import (
     true_peak_dbtp,
+    true_peak_dbtp_blocks,
 )
 from sonograd.functional.voice import formant_response, pulse_train
 from sonograd.functional.waveguides import delay_loop, plucked_shape, string_loop
@@ -424,6 +425,7 @@ __all__ = [
     "time_varying_filter",
     "track_pitch",
     "true_peak_dbtp",
+    "true_peak_dbtp_blocks",
     "usdr",
     "volume_mel",
     "volume_mel_filters",

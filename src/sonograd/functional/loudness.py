@@ -113,14 +113,16 @@ def loudness_lufs_blocks(
     """Integrated loudness of a sound that comes in blocks, for example from a file.
 
     Args:
-        blocks: ``(channels, any number of samples)``.
+        blocks: ``(..., channels, any number of samples)``.
         sample_rate: In Hz.
         channel_weights: As in :func:`loudness_lufs`.
 
     Returns:
-        A float64 scalar, as :func:`loudness_lufs` of everything.
+        ``(...)`` in float64, as :func:`loudness_lufs` of everything.
     """
-    return _integrated(_steps(blocks, sample_rate, channel_weights, least=4))
+    power = _steps(blocks, sample_rate, channel_weights, least=4)
+    values = [_integrated(steps) for steps in power.flatten(1).mT] if power.ndim > 1 else []
+    return torch.stack(values).reshape(power.shape[1:]) if values else _integrated(power)
 
 
 def momentary_loudness_lufs(
@@ -242,7 +244,7 @@ def _steps(
     *,
     least: int,
 ) -> Tensor:
-    """Weighted mean square of consecutive steps of 100 ms, float64 ``(steps,)``."""
+    """Weighted mean square of consecutive steps of 100 ms, float64 ``(steps, ...)``."""
     sos = k_weighting_sos(sample_rate=sample_rate)
     state: Tensor | None = None
     # Steps are cut at the nearest sample, so that they stay in time at any rate.
@@ -253,16 +255,16 @@ def _steps(
     for block in blocks:
         check_finite(block, name="x")
         if weights is None:
-            weights = _weights(block.shape[0], channel_weights).to(wide(block[:, :0]))
+            weights = _weights(block.shape[-2], channel_weights).to(wide(block[..., :0]))
         for part in block.split(_BLOCK, dim=-1):
             y, state = sosfilt_stream(wide(part), sos.to(part.device), state)
             power = weights @ y.square()
-            rest = power if rest is None else torch.cat([rest, power])
+            rest = power if rest is None else torch.cat([rest, power], dim=-1)
             total += part.shape[-1]
             while (stop := round((done + 1) * _STEP_S * sample_rate)) <= total:
                 size = stop - round(done * _STEP_S * sample_rate)
-                means.append(rest[:size].mean())
-                rest = rest[size:]
+                means.append(rest[..., :size].mean(-1))
+                rest = rest[..., size:]
                 done += 1
     if len(means) < least:
         raise AudioError(

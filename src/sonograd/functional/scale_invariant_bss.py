@@ -59,7 +59,8 @@ def si_bss_eval(
         lengths: Samples that count, ``(batch,)``; all if None.
 
     Returns:
-        Three tensors ``(..., sources)``. Silent references give ``nan``.
+        Three tensors ``(..., sources)``. Silent references give ``nan``; a single source, which
+        nothing interferes with, has an SI-SIR of ``inf``.
 
     Raises:
         ShapeError: The shapes differ, hold no samples, or are no sets of sources.
@@ -77,10 +78,12 @@ def si_bss_eval(
         estimate, reference = center(estimate, count), center(reference, count)
     own = reference.square().sum(-1, keepdim=True)
     target = (estimate * reference).sum(-1, keepdim=True) / own * reference
-    # Unit references: a quiet one must not look like a dependent one.
-    unit = reference / own.clamp(min=torch.finfo(own.dtype).tiny).sqrt()
-    gram = torch.linalg.pinv(unit @ unit.mT, rtol=1e-12, hermitian=True)
-    projection = estimate @ unit.mT @ gram @ unit
+    projection = target
+    if estimate.shape[-2] > 1:
+        # Unit references: a quiet one must not look like a dependent one.
+        unit = reference / own.clamp(min=torch.finfo(own.dtype).tiny).sqrt()
+        gram = torch.linalg.pinv(unit @ unit.mT, rtol=1e-12, hermitian=True)
+        projection = estimate @ unit.mT @ gram @ unit
     artifacts = (estimate - projection).square().sum(-1)
     wanted = target.square().sum(-1)
     explained = wanted if si_sar == "target" else projection.square().sum(-1)

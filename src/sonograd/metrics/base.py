@@ -22,20 +22,20 @@ import copy
 import math
 import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
 from sonograd.errors import AudioError, ParameterError, ShapeError
 from sonograd.functional._pairs import Lengths, check_pair, lengths_tensor
+from sonograd.metrics._blocks import Blocks, Guard
 
 __all__ = ["Accumulator", "Blocks", "Score", "Statistic"]
 
-Blocks: TypeAlias = Callable[[], Iterable[tuple[Tensor, Tensor]]]
-"""Opens a track again: pairs of estimate and reference, ``(targets, channels, samples)`` each."""
+_NO_SAMPLES = "the track has no samples: blocks() gave no blocks"
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ class Accumulator(ABC):
     """Whether all targets of a track are needed at once."""
     streams: ClassVar[bool] = False
     """Whether :meth:`update_blocks` holds no more than a block of the track at a time."""
+    compares: ClassVar[bool] = True
+    """Whether the reference matters."""
 
     def __init__(self, *, sample_rate: int) -> None:
         """Start without scores.
@@ -129,7 +131,11 @@ class Accumulator(ABC):
         """
 
     def measure_blocks(self, blocks: Blocks) -> Mapping[str, Tensor]:
-        """Measure all targets of one track that comes in blocks; only if ``streams``."""
+        """Measure all targets of one track that comes in blocks; only if ``streams``.
+
+        Args:
+            blocks: Opens the track; its blocks have one layout, hold samples, and are finite.
+        """
         raise NotImplementedError(f"{self.name} needs the whole track")
 
     @classmethod
@@ -271,22 +277,26 @@ class Accumulator(ABC):
         if not self.streams:
             pairs = list(blocks())
             if not pairs:
-                raise ShapeError("blocks() gave no blocks; expected at least one")
+                raise ShapeError(_NO_SAMPLES)
             estimate, reference = (torch.cat(parts, dim=-1) for parts in zip(*pairs, strict=True))
             del pairs
             check_pair(estimate, reference, dims=3)
             return self.update(estimate, reference, track=track, targets=targets)
-        first = next(iter(blocks()), None)
+        guard = Guard(blocks, reference=self.compares)
+        first = next(guard(), None)
         if first is None:
-            raise ShapeError("blocks() gave no blocks; expected at least one")
+            raise ShapeError(_NO_SAMPLES)
         count = first[0].shape[0]
         names = self._names(targets, count)
         if len(names) != count:
             raise ShapeError(f"there are {len(names)} names of targets for blocks of {count}")
         try:
-            new = self._present(self.measure_blocks(blocks), track, names)
+            new = self._present(self.measure_blocks(guard), track, names)
         except AudioError as error:
             new = [self._failure(track, name, error) for name in names]
+        for index, error in guard.errors.items():
+            for bad in range(count) if self.joint else (index,):
+                new[bad] = self._failure(track, names[bad], error)
         self._keep(new)
         return new
 
@@ -421,6 +431,8 @@ class Accumulator(ABC):
 
     def explain(self, names: Sequence[str]) -> str:
         """Say why the values ``names`` can be NaN although nothing was wrong with the audio."""
+        if not names:
+            return ""
         return f"{', '.join(names)} not defined: the reference or the estimate is silent"
 
     def _failure(self, track: str, target: str, error: Exception) -> Score:

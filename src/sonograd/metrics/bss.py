@@ -134,8 +134,7 @@ class BSSEvalV4(_Framewise):
 
     def explain(self, names: Sequence[str]) -> str:
         """Say why there is no value; that no frame is silent needs no explanation."""
-        lost = [name for name in names if not name.endswith("residual_dbfs")]
-        return super().explain(lost) if lost else ""
+        return super().explain([name for name in names if not name.endswith("residual_dbfs")])
 
 
 class BSSEvalV3(BSSEvalV4):

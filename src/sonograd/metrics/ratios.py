@@ -1,10 +1,12 @@
 """Accumulators of energy ratios; all channels of a target count as one signal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from sonograd.functional._pairs import ratio_db
 from sonograd.functional.ratios import (
     msst_sdr,
     sa_sdr,
@@ -16,7 +18,8 @@ from sonograd.functional.ratios import (
     usdr,
 )
 from sonograd.functional.scale_invariant_bss import si_bss_eval
-from sonograd.metrics.base import Accumulator
+from sonograd.metrics._blocks import Sums, error_energy
+from sonograd.metrics.base import Accumulator, Blocks
 
 __all__ = ["MSSTSDR", "SASDR", "SDSDR", "SIBSS", "SISDR", "SISNR", "SNR", "USDR", "ThresholdedSNR"]
 
@@ -26,10 +29,16 @@ class SNR(Accumulator):
 
     name: ClassVar[str] = "snr"
     value_names: ClassVar[tuple[str, ...]] = ("snr",)
+    streams: ClassVar[bool] = True
 
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
         """Return ``snr``."""
         return {"snr": snr(estimate.flatten(-2).double(), reference.flatten(-2).double())}
+
+    def measure_blocks(self, blocks: Blocks) -> Mapping[str, Tensor]:
+        """Return what :meth:`measure` does, of a track in blocks."""
+        sums = Sums.of(blocks)
+        return {"snr": ratio_db(sums.reference, sums.error)}
 
 
 class SISDR(Accumulator):
@@ -37,10 +46,15 @@ class SISDR(Accumulator):
 
     name: ClassVar[str] = "si_sdr"
     value_names: ClassVar[tuple[str, ...]] = ("si_sdr",)
+    streams: ClassVar[bool] = True
 
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
         """Return ``si_sdr``."""
         return {"si_sdr": si_sdr(estimate.flatten(-2).double(), reference.flatten(-2).double())}
+
+    def measure_blocks(self, blocks: Blocks) -> Mapping[str, Tensor]:
+        """Return what :meth:`measure` does, of a track in blocks."""
+        return {"si_sdr": _si_sdr_of_blocks(blocks, center=False)}
 
 
 class SISNR(Accumulator):
@@ -48,6 +62,7 @@ class SISNR(Accumulator):
 
     name: ClassVar[str] = "si_snr"
     value_names: ClassVar[tuple[str, ...]] = ("si_snr",)
+    streams: ClassVar[bool] = True
 
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
         """Return ``si_snr``."""
@@ -56,16 +71,26 @@ class SISNR(Accumulator):
         )
         return {"si_snr": si_snr(estimate.flatten(-2), reference.flatten(-2))}
 
+    def measure_blocks(self, blocks: Blocks) -> Mapping[str, Tensor]:
+        """Return what :meth:`measure` does, of a track in blocks."""
+        return {"si_snr": _si_sdr_of_blocks(blocks, center=True)}
+
 
 class SDSDR(Accumulator):
     """Scale-dependent SDR, see :func:`~sonograd.functional.sd_sdr`."""
 
     name: ClassVar[str] = "sd_sdr"
     value_names: ClassVar[tuple[str, ...]] = ("sd_sdr",)
+    streams: ClassVar[bool] = True
 
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
         """Return ``sd_sdr``."""
         return {"sd_sdr": sd_sdr(estimate.flatten(-2).double(), reference.flatten(-2).double())}
+
+    def measure_blocks(self, blocks: Blocks) -> Mapping[str, Tensor]:
+        """Return what :meth:`measure` does, of a track in blocks."""
+        sums = Sums.of(blocks)
+        return {"sd_sdr": ratio_db(sums.scale.square() * sums.reference, sums.error)}
 
 
 class SASDR(Accumulator):
@@ -77,28 +102,57 @@ class SASDR(Accumulator):
     name: ClassVar[str] = "sa_sdr"
     value_names: ClassVar[tuple[str, ...]] = ("sa_sdr",)
     joint: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
 
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
         """Return ``sa_sdr``."""
         value = sa_sdr(estimate.flatten(-2).double(), reference.flatten(-2).double())
         return {"sa_sdr": value.expand(estimate.shape[0])}
 
+    def measure_blocks(self, blocks: Blocks) -> Mapping[str, Tensor]:
+        """Return what :meth:`measure` does, of a track in blocks."""
+        sums = Sums.of(blocks)
+        value = ratio_db(sums.reference.sum(), sums.error.sum())
+        return {"sa_sdr": value.expand(len(sums.reference))}
+
 
 class ThresholdedSNR(Accumulator):
     """SNR of at most 30 dB, see :func:`~sonograd.functional.thresholded_snr`.
 
-    A silent target is measured against the sum of all references, the mix.
+    A silent target is measured against the sum of all references, the mix; NaN where the mix is
+    not known, because the track has one target only.
     """
 
     name: ClassVar[str] = "thresholded_snr"
     value_names: ClassVar[tuple[str, ...]] = ("thresholded_snr",)
     joint: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
 
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
         """Return ``thresholded_snr``."""
         estimate, reference = estimate.flatten(-2).double(), reference.flatten(-2).double()
-        mix = reference.sum(0).expand_as(reference)
-        return {"thresholded_snr": thresholded_snr(estimate, reference, mix=mix)}
+        mix = reference.sum(0).expand_as(reference) if len(reference) > 1 else None
+        return self._known(thresholded_snr(estimate, reference, mix=mix))
+
+    def measure_blocks(self, blocks: Blocks) -> Mapping[str, Tensor]:
+        """Return what :meth:`measure` does, of a track in blocks."""
+        sums = Sums.of(blocks)
+        mix = sums.mix if len(sums.reference) > 1 else sums.mix * 0
+        level = torch.where(sums.reference == 0, mix, sums.reference)
+        return self._known(ratio_db(level, sums.error + 1e-3 * level))
+
+    def _known(self, value: Tensor) -> Mapping[str, Tensor]:
+        """Without anything to compare with there is no value, however much leaks."""
+        return {"thresholded_snr": value.masked_fill(value.isinf(), torch.nan)}
+
+    def explain(self, names: Sequence[str]) -> str:
+        """Say why there is no value."""
+        if not names:
+            return ""
+        return (
+            f"{', '.join(names)} not defined: the reference is silent, and there is no mix: all "
+            "targets of the track are needed, of which one sounds"
+        )
 
 
 class USDR(Accumulator):
@@ -106,10 +160,16 @@ class USDR(Accumulator):
 
     name: ClassVar[str] = "usdr"
     value_names: ClassVar[tuple[str, ...]] = ("usdr",)
+    streams: ClassVar[bool] = True
 
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
         """Return ``usdr``."""
         return {"usdr": usdr(estimate.double(), reference.double())}
+
+    def measure_blocks(self, blocks: Blocks) -> Mapping[str, Tensor]:
+        """Return what :meth:`measure` does, of a track in blocks."""
+        sums = Sums.of(blocks)
+        return {"usdr": ratio_db(sums.reference + 1e-7, sums.error + 1e-7)}
 
 
 class MSSTSDR(Accumulator):
@@ -117,10 +177,16 @@ class MSSTSDR(Accumulator):
 
     name: ClassVar[str] = "msst_sdr"
     value_names: ClassVar[tuple[str, ...]] = ("msst_sdr",)
+    streams: ClassVar[bool] = True
 
     def measure(self, estimate: Tensor, reference: Tensor) -> Mapping[str, Tensor]:
         """Return ``msst_sdr``."""
         return {"msst_sdr": msst_sdr(estimate.double(), reference.double())}
+
+    def measure_blocks(self, blocks: Blocks) -> Mapping[str, Tensor]:
+        """Return what :meth:`measure` does, of a track in blocks."""
+        sums = Sums.of(blocks)
+        return {"msst_sdr": ratio_db(sums.reference + 1e-8, sums.error + 1e-8)}
 
 
 class SIBSS(Accumulator):
@@ -144,3 +210,10 @@ class SIBSS(Accumulator):
             "si_sar_target": values.si_sar,
             "si_sar_projection": other.si_sar,
         }
+
+
+def _si_sdr_of_blocks(blocks: Blocks, *, center: bool) -> Tensor:
+    """Find the scale in one pass, and what it leaves in another: exact at any ratio."""
+    sums = Sums.of(blocks, center=center)
+    error = error_energy(blocks, sums.scale, sums.means)
+    return ratio_db(sums.scale.square() * sums.reference, error)

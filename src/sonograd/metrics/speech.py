@@ -20,6 +20,9 @@ from sonograd.metrics.base import Accumulator
 
 __all__ = ["PESQ", "STOI"]
 
+_STOI_RATE = 10_000  # Hz, at which STOI works
+_STOI_SAMPLES = 4096  # 30 frames of 256 samples, every 128, after the removal of silence
+
 
 def _load(name: str, purpose: str) -> ModuleType:
     try:
@@ -29,7 +32,10 @@ def _load(name: str, purpose: str) -> ModuleType:
 
 
 def _per_channel(
-    function: Callable[[Tensor, Tensor], float], estimate: Tensor, reference: Tensor
+    name: str,
+    function: Callable[[Tensor, Tensor], float],
+    estimate: Tensor,
+    reference: Tensor,
 ) -> Tensor:
     """Mean over channels of what ``function`` says about pairs ``(samples,)``, ``(targets,)``."""
     check_finite(estimate, name="estimate")
@@ -37,7 +43,7 @@ def _per_channel(
     means = []
     for ours, theirs in zip(estimate.double().cpu(), reference.double().cpu(), strict=True):
         if not ours.any() or not theirs.any():
-            raise AudioError("not defined: the reference or the estimate is silent")
+            raise AudioError(f"{name} not defined: the reference or the estimate is silent")
         values = [function(a, b) for a, b in zip(ours, theirs, strict=True)]
         means.append(sum(values) / len(values))
     return torch.tensor(means, dtype=torch.float64)
@@ -84,14 +90,14 @@ class PESQ(Accumulator):
 
         def score(ours: Tensor, theirs: Tensor) -> float:
             if not ours.any() or not theirs.any():
-                raise AudioError("not defined: a channel of reference or estimate is silent")
+                raise AudioError("pesq not defined: a channel of reference or estimate is silent")
             try:
                 return float(package.pesq(self.sample_rate, theirs.numpy(), ours.numpy(), mode))
             except (package.PesqError, ValueError) as error:
                 said = str(error) or type(error).__name__
                 raise AudioError(f"PESQ refuses the clip: {said}") from error
 
-        return {"pesq": _per_channel(score, estimate, reference)}
+        return {"pesq": _per_channel("pesq", score, estimate, reference)}
 
 
 class STOI(Accumulator):
@@ -110,9 +116,15 @@ class STOI(Accumulator):
 
         Raises:
             MissingExtraError: The package pystoi is not installed.
-            AudioError: The clip holds less than about 0.4 s of speech.
+            AudioError: The clip holds less than about 0.41 s of speech.
         """
         package = _load("pystoi", "STOI")
+        samples = estimate.shape[-1]
+        if samples * _STOI_RATE <= (_STOI_SAMPLES - 1) * self.sample_rate:
+            raise AudioError(
+                f"STOI refuses the clip: it lasts {samples / self.sample_rate:.3f} s; expected at "
+                f"least {_STOI_SAMPLES / _STOI_RATE:.2f} s of speech"
+            )
 
         def score(ours: Tensor, theirs: Tensor, *, extended: bool) -> float:
             with warnings.catch_warnings(record=True) as caught:
@@ -126,6 +138,8 @@ class STOI(Accumulator):
             return float(value)
 
         return {
-            name: _per_channel(partial(score, extended=name == "estoi"), estimate, reference)
+            name: _per_channel(
+                "stoi, estoi", partial(score, extended=name == "estoi"), estimate, reference
+            )
             for name in self.value_names
         }
