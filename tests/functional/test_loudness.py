@@ -119,6 +119,8 @@ def test_laws():
     assert cut[1] == F.loudness_lufs(sound[1, :, :5000], sample_rate=RATE)
     blocks = F.loudness_lufs_blocks(iter(sound[0].double().split(999, -1)), sample_rate=RATE)
     torch.testing.assert_close(blocks.float(), value[0])
+    many = F.loudness_lufs_blocks(sound[:, None].double().split(777, -1), sample_rate=RATE)
+    torch.testing.assert_close(many.float(), value[:, None])
     weighted = F.loudness_lufs(sound[0], sample_rate=RATE, channel_weights=[1, 0])
     torch.testing.assert_close(weighted, F.loudness_lufs(sound[0, :1], sample_rate=RATE))
 

@@ -225,6 +225,18 @@ def test_dependent_and_silent_sources_do_not_break_the_projection():
         assert values[2].isnan()
 
 
+def test_nothing_interferes_with_a_single_source():
+    reference = torch.randn(2, 1, 4000)
+    estimate = reference + 0.1 * torch.randn(2, 1, 4000)
+    result = F.si_bss_eval(estimate, reference)
+    assert (result.si_sir == math.inf).all()
+    torch.testing.assert_close(result.si_sar, result.si_sdr)
+    bss = F.bss_eval(estimate[:, :, None], reference[:, :, None], filter_length=8)
+    assert (bss.sir == math.inf).all()
+    for pair in ((estimate, 0 * reference), (0 * estimate, reference)):
+        assert F.si_bss_eval(*pair).si_sir.isnan().all()
+
+
 def test_errors():
     x = torch.randn(2, 3000)
     with pytest.raises(ShapeError, match="5 samples shorter"):

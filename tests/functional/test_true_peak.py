@@ -67,7 +67,26 @@ def test_laws(monkeypatch):
     torch.testing.assert_close(one, torch.zeros(1))
 
 
+@pytest.mark.parametrize("oversampling", [None, 1])
+def test_blocks_give_the_peak_of_the_whole(oversampling):
+    x = torch.randn(3, 2, 3000, dtype=torch.float64)
+    x[0, 0, -1] = x[1, 1, 0] = 9.0
+    options = {"sample_rate": RATE, "oversampling": oversampling}
+    whole = F.true_peak_dbtp(x, **options)
+    for sizes in ([3000], [1, 0, 30, 33, 2, 2000, 934], [1] * 3000):
+        peak = F.true_peak_dbtp_blocks(iter(x.split(sizes, -1)), **options)
+        torch.testing.assert_close(peak, whole, rtol=0, atol=1e-12)
+    short = x[..., :5]
+    torch.testing.assert_close(
+        F.true_peak_dbtp_blocks([short], **options), F.true_peak_dbtp(short, **options)
+    )
+
+
 def test_errors():
+    with pytest.raises(ShapeError, match="no samples"):
+        F.true_peak_dbtp_blocks([], sample_rate=RATE)
+    with pytest.raises(AudioError, match="NaN"):
+        F.true_peak_dbtp_blocks([torch.full((1, 9), torch.nan)], sample_rate=RATE)
     x = torch.randn(2, 100)
     with pytest.raises(ShapeError, match="channels, samples"):
         F.true_peak_dbtp(x[0], sample_rate=RATE)

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from sonograd.errors import AudioError, MissingExtraError, ParameterError
-from sonograd.metrics import CSDR, PESQ, SNR, STOI, BSSEvalV4, make_accumulators, speech
+from sonograd.metrics import (
+    CSDR,
+    PESQ,
+    SNR,
+    STOI,
+    BSSEvalV4,
+    ThresholdedSNR,
+    make_accumulators,
+    speech,
+)
 
 
 def snr_of(*values):
@@ -151,6 +160,28 @@ def test_speech_metrics_equal_their_packages():
     arrays = speech_like.numpy(), noisy.numpy()
     assert score.values["stoi"] == pytest.approx(pystoi.stoi(*arrays, 8000))
     assert score.values["estoi"] == pytest.approx(pystoi.stoi(*arrays, 8000, extended=True))
+
+
+def test_speech_metrics_say_why_a_clip_has_no_value():
+    pytest.importorskip("pystoi"), pytest.importorskip("pesq")
+    metric = STOI(sample_rate=10_000)
+    noise = torch.randn(1, 9000)
+    for samples in (1, 100, 4096):
+        score = metric.update(noise[:, :samples] + 0.1, noise[:, :samples])[0]
+        assert f"{samples} samples are too short; expected at least 0.41 s" in score.reason
+    assert metric.update(noise[:, :4097] + 0.1, noise[:, :4097])[0].reason == ""
+    noise[:, 3000:] = 0
+    score = metric.update(noise + 0.1, noise)[0]
+    assert "too little is left without its silent parts; expected at least 0.41 s" in score.reason
+    score = metric.update(0 * noise, noise)[0]
+    assert score.reason == "stoi, estoi not defined: the reference or the estimate is silent"
+    score = PESQ(sample_rate=16_000).update(noise[:, :100] + 0.1, noise[:, :100])[0]
+    assert score.reason.startswith("PESQ refuses the clip: Buffer")
+
+
+def test_no_value_needs_no_reason():
+    for cls in (SNR, BSSEvalV4, ThresholdedSNR):
+        assert cls(sample_rate=8000).explain([]) == ""
 
 
 def test_audio_errors_become_reasons_and_others_do_not():

@@ -294,9 +294,9 @@ class Accumulator(ABC):
             new = self._present(self.measure_blocks(guard), track, names)
         except AudioError as error:
             new = [self._failure(track, name, error) for name in names]
-        for index, error in guard.errors.items():
+        for index, reason in guard.errors.items():
             for bad in range(count) if self.joint else (index,):
-                new[bad] = self._failure(track, names[bad], error)
+                new[bad] = self._failure(track, names[bad], reason)
         self._keep(new)
         return new
 

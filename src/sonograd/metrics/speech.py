@@ -21,7 +21,7 @@ from sonograd.metrics.base import Accumulator
 __all__ = ["PESQ", "STOI"]
 
 _STOI_RATE = 10_000  # Hz, at which STOI works
-_STOI_SAMPLES = 4096  # 30 frames of 256 samples, every 128, after the removal of silence
+_STOI_SAMPLES = 4097  # 30 frames of 256 samples, every 128, after the removal of silence
 
 
 def _load(name: str, purpose: str) -> ModuleType:
@@ -94,7 +94,8 @@ class PESQ(Accumulator):
             try:
                 return float(package.pesq(self.sample_rate, theirs.numpy(), ours.numpy(), mode))
             except (package.PesqError, ValueError) as error:
-                said = str(error) or type(error).__name__
+                said = error.args[0] if error.args else type(error).__name__
+                said = said.decode() if isinstance(said, bytes) else said
                 raise AudioError(f"PESQ refuses the clip: {said}") from error
 
         return {"pesq": _per_channel("pesq", score, estimate, reference)}
@@ -120,11 +121,9 @@ class STOI(Accumulator):
         """
         package = _load("pystoi", "STOI")
         samples = estimate.shape[-1]
+        least = f"expected at least {_STOI_SAMPLES / _STOI_RATE:.2f} s of speech"
         if samples * _STOI_RATE <= (_STOI_SAMPLES - 1) * self.sample_rate:
-            raise AudioError(
-                f"STOI refuses the clip: it lasts {samples / self.sample_rate:.3f} s; expected at "
-                f"least {_STOI_SAMPLES / _STOI_RATE:.2f} s of speech"
-            )
+            raise AudioError(f"STOI refuses the clip: {samples} samples are too short; {least}")
 
         def score(ours: Tensor, theirs: Tensor, *, extended: bool) -> float:
             with warnings.catch_warnings(record=True) as caught:
@@ -134,7 +133,10 @@ class STOI(Accumulator):
                 except (ValueError, IndexError) as error:
                     raise AudioError(f"STOI refuses the clip: {error}") from error
             if any(issubclass(entry.category, RuntimeWarning) for entry in caught):
-                raise AudioError(f"STOI refuses the clip: {caught[0].message}")
+                said = str(caught[0].message)
+                if "Not enough STFT frames" in said:
+                    said = f"too little is left without its silent parts; {least}"
+                raise AudioError(f"STOI refuses the clip: {said}")
             return float(value)
 
         return {
