@@ -45,6 +45,19 @@ def test_everything_is_told(diagnosis, capsys):
 
 
 @pytest.mark.parametrize(
+    ("used", "missing", "line"),
+    [(True, (), "compiled with numba on the CPU, torch elsewhere"),
+     (False, (), "torch alone: the same numbers, more slowly"),
+     (False, ("numba",), "torch alone: the same numbers, more slowly; faster with: "
+      "pip install 'sonograd[fast]'")],
+)  # fmt: skip
+def test_which_kernels_run_is_told(diagnosis, capsys, used, missing, line):
+    diagnosis(extras=(job.Extra("fast", missing),), fast_kernels=used)
+    assert main(["doctor"]) == 0
+    assert f"  kernels      {line}" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
     ("used", "line"),
     [(True, "  fast         ok"),
      (False, "  fast         installed, but compiled kernels are not in use")],

@@ -3,6 +3,7 @@
 import inspect
 import json
 
+import pytest
 import torch
 
 from sonograd.cli.app import main
@@ -53,6 +54,42 @@ def test_effects_lists_everything_as_text_and_json(capsys):
     assert gain["params"][0]["name"] == "gain_db"
     assert gain["params"][0]["unit"] == "dB"
     assert gain["options"] == {"invert": False}
+
+
+def test_effects_are_told_without_markup_and_with_what_options_take(capsys):
+    assert main(["effects", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    for item in listed:
+        assert not set("`~") & set(item["summary"]), item["type"]
+        assert ":func:" not in item["summary"], item["type"]
+        assert set(item["allowed"]) == set(item["options"])
+        assert all(item["allowed"].values()), item["type"]
+    assert main(["effects", "low_pass", "compressor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "    option order = 2: one of 1, 2, 4, 8" in lines
+    assert "    option lookahead_ms = 0.0: a number of ms from 0 to 1000" in lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--to", "ffmpeg"], "--to ffmpeg is the language of a preset; name one with --preset"),
+        (["--preset", "room", "peak"], "--preset room prints a preset, and peak asks"),
+        (["--preset", "warm_eq", "--to", "ffmpeg", "--json"], "contradict each other"),
+    ],
+)
+def test_options_without_effect_are_refused(capsys, arguments, message):
+    assert main(["effects", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert message in err
+    assert not out
+
+
+def test_one_preset_is_an_equalizer_for_other_programs(capsys):
+    assert main(["effects", "--preset", "warm_eq", "--to", "equalizer-apo"]) == 0
+    assert "Filter: ON LSC Fc 160 Hz Gain 2.5 dB" in capsys.readouterr().out
+    assert main(["effects", "--preset", "warm_eq", "--to", "ffmpeg"]) == 0
+    assert "lowshelf=f=160:t=q:w=0.7071067812:g=2.5" in capsys.readouterr().out
 
 
 def test_one_effect_and_one_preset(capsys):

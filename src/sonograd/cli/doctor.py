@@ -65,6 +65,8 @@ def _lines(found: "Diagnosis") -> Iterable[str]:
     yield "codecs (written and read back)"
     for codec in found.codecs:
         yield f"  {codec.format:<12} {codec.problem or 'ok'}"
+    yield "recursions that branch (envelopes, gates, Freeverb, moving filters)"
+    yield f"  {'kernels':<12} {_kernels(found)}"
     yield "downloads"
     yield f"  {found.cache}, {found.cache_bytes / 1e6:.1f} MB"
     yield "extras"
@@ -76,3 +78,12 @@ def _lines(found: "Diagnosis") -> Iterable[str]:
             yield f"  {extra.name:<12} installed, but compiled kernels are not in use"
         else:
             yield f"  {extra.name:<12} ok"
+
+
+def _kernels(found: "Diagnosis") -> str:
+    """Say what runs, and why it is not the fast form where it is not."""
+    if found.fast_kernels:
+        return "compiled with numba on the CPU, torch elsewhere"
+    missing = any(extra.name == "fast" and extra.missing for extra in found.extras)
+    remedy = "; faster with: pip install 'sonograd[fast]'" if missing else ""
+    return f"torch alone: the same numbers, more slowly{remedy}"

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from sonograd.errors import ParameterError
+
 if TYPE_CHECKING:
     from sonograd.effects.catalog import EffectDescription
 
@@ -14,7 +16,7 @@ __all__ = ["effects"]
 def effects(
     *names: str,
     preset: str | None = None,
-    to: Literal["json", "pedalboard", "equalizer-apo", "ffmpeg"] = "json",
+    to: Literal["json", "pedalboard", "equalizer-apo", "ffmpeg"] | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """List effects with their parameters, units and ranges, or print a preset.
@@ -22,12 +24,13 @@ def effects(
     Args:
         names: Effects to describe; all by default.
         preset: Print this preset (a name or a file) instead.
-        to: Language of the preset: json, pedalboard (Python code), equalizer-apo, ffmpeg (for
-            -af). What cannot be expressed there is refused.
+        to: Language of the preset: json (by default), pedalboard (Python code), equalizer-apo,
+            ffmpeg (for -af). What cannot be expressed there is refused.
         json: List as JSON.
     """
+    _check(names, preset, to, json=json)
     if preset is not None:
-        print(_preset_text(preset, to), end="")
+        print(_preset_text(preset, to or "json"), end="")
         return 0
     from sonograd.effects.catalog import describe_effects
 
@@ -41,6 +44,19 @@ def effects(
         for line in _lines(found):
             print(line)
     return 0
+
+
+def _check(names: tuple[str, ...], preset: str | None, to: str | None, *, json: bool) -> None:
+    """Refuse options that would have no effect."""
+    if preset is None and to is not None:
+        raise ParameterError(f"--to {to} is the language of a preset; name one with --preset")
+    if preset is not None and names:
+        raise ParameterError(
+            f"--preset {preset} prints a preset, and {' '.join(names)} asks for a description; "
+            "expected one of both"
+        )
+    if json and to not in {None, "json"}:
+        raise ParameterError(f"--json and --to {to} contradict each other; expected one of both")
 
 
 def _preset_text(name: str, to: str) -> str:
@@ -71,6 +87,6 @@ def _lines(found: "Iterable[EffectDescription]") -> Iterable[str]:
                 f"default {param.default:g}{notes}"
             )
         for option, value in item.options.items():
-            yield f"    option {option} = {value!r}"
+            yield f"    option {option} = {value!r}: {item.allowed[option]}"
         if item.audio_inputs:
             yield f"    further audio: {', '.join(item.audio_inputs)}"

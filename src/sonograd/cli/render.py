@@ -32,7 +32,8 @@ def render(
     Args:
         preset: A JSON file, or the name of a preset: broadcast_voice, chorus_guitar, church,
             drum_bus, dub_delay, hall, lofi, mastering, parallel_compression, plate, room,
-            slapback, tape, telephone, vocal_chain.
+            slapback, tape, telephone, vocal_chain,
+            warm_eq.
         audio: Audio files, and folders of them.
         save: Folder for the results.
         set: Replaces a value of the preset, as stage.parameter=number; may be given repeatedly.

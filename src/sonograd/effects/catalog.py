@@ -1,17 +1,19 @@
 """What effects there are, in words and numbers."""
 
 import inspect
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from sonograd.effects.base import Effect, effect_types
 from sonograd.effects.structure import Structure
-from sonograd.errors import ParameterError
+from sonograd.errors import ParameterError, SonogradError
 from sonograd.params import Param
 
 __all__ = ["EffectDescription", "describe_effects"]
 
 _RATE = 44100
+_ROLE = re.compile(r":\w+:`(?:~[\w.]*\.)?([^`]*)`")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class EffectDescription:
         summary: One line about it.
         params: With the default options, at 44.1 kHz; of structures, their own.
         options: Choices of the constructor, with their defaults.
+        allowed: What each option takes, in words.
         channels: Numbers of channels it takes; any if empty.
         latency: Samples by which a stream is late, with the default options.
         audio_inputs: Further audio that it takes.
@@ -34,6 +37,7 @@ class EffectDescription:
     summary: str
     params: tuple[Param, ...]
     options: dict[str, Any]
+    allowed: dict[str, str]
     channels: tuple[int, ...]
     latency: int
     audio_inputs: tuple[str, ...]
@@ -72,10 +76,27 @@ def _describe(kind: type[Effect]) -> EffectDescription:
     return EffectDescription(
         type=kind.type_name(),
         group={"equalizers": "filters", "limiters": "dynamics"}.get(group, group),
-        summary=(inspect.getdoc(kind) or "").partition("\n")[0].replace("``", ""),
+        summary=_plain((inspect.getdoc(kind) or "").partition("\n")[0]),
         params=kind.params if effect is None else effect.params,
         options=options,
+        allowed={name: _allowed(kind, name, value) for name, value in options.items()},
         channels=kind.channel_counts or (),
         latency=0 if effect is None else effect.latency,
         audio_inputs=kind.audio_inputs if effect is None else effect.audio_inputs,
     )
+
+
+def _plain(text: str) -> str:
+    """Take the markup of documentation out: ``:func:`~a.b.name``` is ``name``."""
+    return _ROLE.sub(r"\1", text).replace("``", "")
+
+
+def _allowed(kind: type[Effect], option: str, default: Any) -> str:
+    """Return what an option takes, as the constructor says when it refuses something else."""
+    if isinstance(default, bool):
+        return "True or False"
+    try:
+        kind(_RATE, **{option: object()})
+    except SonogradError as error:
+        return str(error).partition("expected ")[2].removesuffix(".")
+    return "anything"

@@ -25,13 +25,19 @@ _SILENCE = 1e-12
 
 
 class Limiter(Effect):
-    r"""Keep peaks below ``ceiling_db`` without a jump of the gain.
+    r"""Keep samples below ``ceiling_db`` without a jump of the gain.
 
     The reduction that each sample needs is held over the lookahead (sliding maximum), released by
     :func:`~sonograd.functional.envelope_follower`, and averaged over the lookahead. The average
     contains, at the moment of the peak, nothing but values that are at least what the peak needs:
-    the ceiling is kept, and the gain in dB moves along straight lines. With ``oversample`` the
-    peaks between the samples are looked at too (ITU-R BS.1770, annex 2).
+    no sample passes the ceiling (beyond rounding), and the gain in dB moves along straight lines.
+
+    With ``oversample`` the peaks between the samples are looked at too (ITU-R BS.1770, annex 2),
+    but not promised: a filter of 24 taps finds them, and the gain moves between them. Measured
+    with ideal interpolation at 44.1 kHz, driven 6 dB into the ceiling, a true peak passes it by
+    at most 0.03 dB for tones up to 15 kHz, 0.2 dB for noise up to 18 kHz, and 1.4 dB for white
+    noise up to half of the sample rate, at ``oversample=4``; without oversampling by 3 dB. Where
+    true peaks are measured, set the ceiling lower by as much.
     """
 
     params = (

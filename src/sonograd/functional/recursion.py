@@ -15,6 +15,7 @@ every operation torch can transform: a function with a forward rule of its own c
 compiled.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -57,8 +58,8 @@ def sosfilt(x: Tensor, sos: Tensor) -> Tensor:
     >>> sosfilt(torch.ones(3), torch.tensor([[1.0, 0, 0, 1, -0.5, 0]]))
     tensor([1.0000, 1.5000, 1.7500])
     """
-    sos = _checked(sos)
-    filters, rows, lead = _arrange(x, sos)
+    sos = as_sections(sos)
+    filters, rows, lead = _sections(x, sos)
     if 0 in rows.shape or not filters.shape[-2]:
         return x.expand(*lead, x.shape[-1]).clone()
     if filters.shape[-2] > _SECTIONS:
@@ -78,8 +79,8 @@ def sosfilt_stream(x: Tensor, sos: Tensor, state: Tensor | None) -> tuple[Tensor
         The filtered samples ``(..., samples)`` and the state ``(..., sections, 2)``, float64: the
         last two values inside each section between its poles and its zeros.
     """
-    sos = _checked(sos)
-    filters, rows, lead = _arrange(x, sos)
+    sos = as_sections(sos)
+    filters, rows, lead = _sections(x, sos)
     sections = filters.shape[-2]
     shape = (*lead, sections, 2)
     if state is None:
@@ -162,13 +163,14 @@ def _check_order(order: int) -> None:
         )
 
 
-def _checked(sos: Tensor) -> Tensor:
-    sos = as_sections(sos)
-    if any_true(sos[..., 3] == 0):
+def _sections(x: Tensor, sos: Tensor) -> tuple[Tensor, Tensor, torch.Size]:
+    """Line up sections with rows, see :func:`_arrange`, and check that they can be divided."""
+    filters, rows, lead = _arrange(x, sos)
+    if any_true(filters[..., 3] == 0):
         raise ParameterError(
             "the coefficient a0 of a section is 0; expected rows (b0, b1, b2, a0, a1, a2)"
         )
-    return sos
+    return filters, rows, lead
 
 
 def _arrange(x: Tensor, filters: Tensor, *, width: int = 6) -> tuple[Tensor, Tensor, torch.Size]:
@@ -192,8 +194,9 @@ def _arrange(x: Tensor, filters: Tensor, *, width: int = 6) -> tuple[Tensor, Ten
         ) from error
     own = torch.Size((1,) * (len(lead) - len(own)) + tuple(own))
     split = max([0, *(i + 1 for i, size in enumerate(own) if size != 1)])
-    count = lead[:split].numel()
-    rows = x.expand(*lead, x.shape[-1]).reshape(count, lead[split:].numel(), x.shape[-1])
+    # Not numel(), which would fix the sizes in exported graphs.
+    count, shared = math.prod(lead[:split]), math.prod(lead[split:])
+    rows = x.expand(*lead, x.shape[-1]).reshape(count, shared, x.shape[-1])
     filters = filters.reshape(*own[:split], *core).expand(*lead[:split], *core)
     wide = filters.reshape(count, *core)
     if wide.device.type == "mps":
