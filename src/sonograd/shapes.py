@@ -17,6 +17,11 @@ __all__ = ["check_audio", "check_batch", "check_floating", "check_same_shape"]
 
 def check_floating(x: "Tensor", *, name: str = "x") -> None:
     """Raise :class:`~sonograd.errors.ShapeError` unless ``x`` is a real floating-point tensor."""
+    if not hasattr(x, "is_floating_point"):
+        raise ShapeError(
+            f"{name} is a {type(x).__name__}; expected a tensor. "
+            f"For an array pass torch.from_numpy({name}), for a list torch.tensor({name})."
+        )
     if not x.is_floating_point():
         raise ShapeError(
             f"{name} has dtype {x.dtype}; expected a real floating-point tensor. "

@@ -94,7 +94,7 @@ def test_bad_arguments():
         GriffinLim(momentum=1.5)
     with pytest.raises(ParameterError, match="iterations is -1"):
         GriffinLim(iterations=-1)
-    with pytest.raises(ParameterError, match="win_length 99"):
+    with pytest.raises(ParameterError, match="win_length is 99"):
         GriffinLim(n_fft=64, win_length=99)
     with pytest.raises(ShapeError, match=r"with 33 bins for n_fft 64"):
         GriffinLim(n_fft=64)(torch.zeros(30, 4))

@@ -134,11 +134,21 @@ def test_frequencies_are_peaks():
         ({"fmax": 5000.0}, "fmax is 5000.0 Hz; expected at most half the sample rate"),
         ({"mel_scale": "bark"}, "scale is 'bark'"),
         ({"norm": "slany"}, "norm is 'slany'"),
-        ({"power": 0.0}, "power is 0.0; expected a number > 0"),
+        ({"power": 0.0}, "power is 0.0; expected a positive number"),
         ({"n_mels": 0}, "n_mels is 0"),
         ({"hop_length": 0}, "hop_length is 0"),
     ],
 )
 def test_bad_arguments(options, message):
     with pytest.raises(ParameterError, match=message):
-        MelSpectrogram(**{"sample_rate": RATE, "n_fft": 128} | options)
+        MelSpectrogram(**{"sample_rate": RATE, "n_fft": 128, "n_mels": 20} | options)
+
+
+def test_empty_filters_are_told():
+    with pytest.warns(UserWarning, match=r"\d+ of 2000 mel filters are empty.*fewer n_mels"):
+        MelSpectrogram(n_mels=2000)
+
+
+def test_an_unknown_scale_is_named_as_the_argument():
+    with pytest.raises(ParameterError, match="^mel_scale is 'bark'; expected 'slaney' or 'htk'"):
+        MelSpectrogram(mel_scale="bark")

@@ -7,9 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._settings import check_count, check_flag, check_number, values_hidden
 from sonograd.shapes import check_floating
 
-__all__ = ["FrontEnd", "Output", "check_choice", "check_signal", "present"]
+__all__ = [
+    "FrontEnd",
+    "Output",
+    "check_choice",
+    "check_counts",
+    "check_flags",
+    "check_numbers",
+    "check_signal",
+    "present",
+]
 
 Output: TypeAlias = Literal["complex", "magnitude", "power", "phase"]
 
@@ -20,6 +30,24 @@ def check_choice(value: object, name: str, choices: tuple[object, ...]) -> None:
         allowed = ", ".join(repr(choice) for choice in choices[:-1])
         allowed += f" or {choices[-1]!r}" if allowed else f"{choices[-1]!r}"
         raise ParameterError(f"{name} is {value!r}; expected {allowed}")
+
+
+def check_counts(**values: object) -> None:
+    """Raise :class:`~sonograd.errors.ParameterError` unless all are whole numbers above 0."""
+    for name, value in values.items():
+        check_count(name, value)
+
+
+def check_numbers(**values: object) -> None:
+    """Raise :class:`~sonograd.errors.ParameterError` unless all are finite real numbers."""
+    for name, value in values.items():
+        check_number(name, value)
+
+
+def check_flags(**values: object) -> None:
+    """Raise :class:`~sonograd.errors.ParameterError` unless all are True or False."""
+    for name, value in values.items():
+        check_flag(name, value)
 
 
 def check_signal(x: Tensor, *, name: str = "x") -> Tensor:
@@ -38,8 +66,7 @@ def check_signal(x: Tensor, *, name: str = "x") -> Tensor:
         raise ShapeError(f"{name} has no axes; expected (..., samples)")
     if x.dtype in {torch.float16, torch.bfloat16}:
         x = x.float()
-    hidden = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    if hidden or x.device.type != "cpu":
+    if values_hidden(x):
         return x
     # A sum is finite wherever all of its terms are, up to overflow, and much cheaper to look at.
     if not math.isfinite(x.detach().sum()) and not bool(x.detach().isfinite().all()):
@@ -93,8 +120,7 @@ class FrontEnd(nn.Module):
             output: The form of the result, one of ``outputs``; None for layers without a choice.
         """
         super().__init__()
-        if not 0 < sample_rate < math.inf:
-            raise ParameterError(f"sample_rate is {sample_rate}; expected a positive number of Hz")
+        check_number("sample_rate", sample_rate, positive=True, unit="Hz")
         if output is not None:
             check_choice(output, "output", self.outputs)
         self.sample_rate = sample_rate

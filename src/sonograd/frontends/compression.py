@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.frontends.base import check_counts, check_flags
+from sonograd.functional._settings import check_levels, check_number
 from sonograd.functional.pcen import pcen
 from sonograd.shapes import check_floating
 
@@ -54,13 +56,13 @@ class PCEN(nn.Module):
             ParameterError: If a number is out of range.
         """
         super().__init__()
-        if bands < 1:
-            raise ParameterError(f"bands is {bands}; expected at least 1")
+        check_counts(bands=bands)
+        check_flags(trainable=trainable)
+        check_number("rate", rate)
         if not 0 < rate < 1:
             raise ParameterError(f"rate is {rate}; expected a number between 0 and 1")
         for name, value in (("gain", gain), ("bias", bias), ("power", power), ("epsilon", epsilon)):
-            if not (value > 0 and math.isfinite(value)):
-                raise ParameterError(f"{name} is {value}; expected a positive number")
+            check_number(name, value, positive=True)
         self.bands, self.epsilon = bands, epsilon
         starts = {
             "rate_logit": math.log(rate / (1 - rate)),
@@ -93,6 +95,7 @@ class PCEN(nn.Module):
 
         Raises:
             ShapeError: If there are not the bands that the layer was made for.
+            ParameterError: If a value is negative, NaN or infinite (looked at on the CPU only).
         """
         spectrogram = _checked(spectrogram, self.bands)
         return pcen(spectrogram, **self.values(spectrogram), epsilon=self.epsilon, start=start)
@@ -121,10 +124,9 @@ class LogCompression(nn.Module):
             ParameterError: If a number is out of range.
         """
         super().__init__()
-        if bands < 1:
-            raise ParameterError(f"bands is {bands}; expected at least 1")
-        if not (factor > 0 and math.isfinite(factor)):
-            raise ParameterError(f"factor is {factor}; expected a positive number")
+        check_counts(bands=bands)
+        check_flags(trainable=trainable)
+        check_number("factor", factor, positive=True)
         self.bands = bands
         start = torch.full((bands,), math.log(factor))
         if trainable:
@@ -137,8 +139,10 @@ class LogCompression(nn.Module):
 
         Raises:
             ShapeError: If there are not the bands that the layer was made for.
+            ParameterError: If a value is negative, NaN or infinite (looked at on the CPU only).
         """
         spectrogram = _checked(spectrogram, self.bands)
+        check_levels(spectrogram, name="spectrogram")
         factor = self.log_factor.to(dtype=spectrogram.dtype, device=spectrogram.device).exp()
         factor = factor[:, None]
         return torch.log1p(factor * spectrogram) / torch.log1p(factor)

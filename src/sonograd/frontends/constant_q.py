@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sonograd.errors import ParameterError
-from sonograd.frontends.base import FrontEnd, Output, check_choice
+from sonograd.frontends.base import FrontEnd, Output, check_choice, check_flags, check_numbers
 from sonograd.frontends.tables import Tables
 from sonograd.functional.constant_q import (
     C1_HZ,
@@ -123,6 +123,12 @@ class VariableQ(FrontEnd, Tables):
         check_choice(method, "method", self.methods)
         check_pad_mode(pad_mode)
         check_options(hop_length, lengths, tolerance)
+        check_numbers(reach_octaves=reach_octaves)
+        check_flags(
+            trainable=trainable,
+            trainable_frequencies=trainable_frequencies,
+            trainable_bandwidths=trainable_bandwidths,
+        )
         if not 0 < reach_octaves <= 2:
             raise ParameterError(f"reach_octaves is {reach_octaves}; expected a value in (0, 2]")
         self.hop_length = hop_length
@@ -208,7 +214,9 @@ class VariableQ(FrontEnd, Tables):
         designed = self._design_kernels(self._bins, self.plan)
         if trainable:
             dtype = torch.get_default_dtype()
-            self.kernels = nn.ParameterList(nn.Parameter(kernel.to(dtype)) for kernel in designed)
+            self.kernels = nn.ParameterList(
+                nn.Parameter(kernel.to(dtype, copy=True)) for kernel in designed
+            )
             return
         for index, kernel in enumerate(designed):
             self.add_table(f"kernels_{index}", kernel)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.frontends.base import FrontEnd, check_choice
+from sonograd.frontends.base import FrontEnd, check_choice, check_counts
 from sonograd.frontends.mel import BandSpectrogram
 from sonograd.frontends.short_time import root
 from sonograd.frontends.tables import Tables
@@ -64,8 +64,7 @@ class GammatoneFilterbank(FrontEnd, Tables):
         """
         super().__init__(sample_rate=sample_rate)
         fmax = check_band(sample_rate, 1, fmin, fmax)
-        if n_bands < 1:
-            raise ParameterError(f"n_bands is {n_bands}; expected at least 1")
+        check_counts(n_bands=n_bands)
         centers = gammatone_frequencies(n_bands, fmin=fmin, fmax=fmax)
         self.add_table("frequencies", centers)
         self.add_table("sections", gammatone_sos(centers, sample_rate=sample_rate, width=width))

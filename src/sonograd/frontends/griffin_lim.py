@@ -5,10 +5,13 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError
+from sonograd.frontends.short_time import check_frame_lengths
 from sonograd.frontends.tables import Tables
+from sonograd.functional._settings import check_count, check_flag, check_number
 from sonograd.functional.framing import PadMode, check_pad_mode
 from sonograd.functional.griffin_lim import griffin_lim
 from sonograd.functional.windows import WindowLike, get_window
+from sonograd.shapes import check_floating
 
 __all__ = ["GriffinLim"]
 
@@ -54,16 +57,12 @@ class GriffinLim(Tables):
             ParameterError: If an argument is out of range.
         """
         super().__init__()
-        win_length = n_fft if win_length is None else win_length
-        if n_fft < 1 or not 1 <= win_length <= n_fft:
-            raise ParameterError(
-                f"n_fft is {n_fft} and win_length {win_length}; expected 1 <= win_length <= n_fft"
-            )
-        hop_length = max(1, win_length // 4) if hop_length is None else hop_length
-        if hop_length < 1:
-            raise ParameterError(f"hop_length is {hop_length}; expected at least 1")
-        if iterations < 0:
-            raise ParameterError(f"iterations is {iterations}; expected at least 0")
+        win_length, hop_length = check_frame_lengths(n_fft, win_length, hop_length)
+        check_flag("center", center)
+        check_count("iterations", iterations, least=0)
+        if seed is not None:
+            check_count("seed", seed, least=0)
+        check_number("momentum", momentum)
         if not 0 <= momentum < 1:
             raise ParameterError(f"momentum is {momentum}; expected 0 to below 1")
         check_pad_mode(pad_mode)
@@ -84,7 +83,12 @@ class GriffinLim(Tables):
         Args:
             magnitude: ``(..., bins, frames)``, at least 0.
             length: Samples to return; ``(frames - 1) * hop_length`` if None and ``center``.
+
+        Raises:
+            ShapeError: If ``magnitude`` has another number of bins.
+            ParameterError: If a magnitude is negative, NaN or infinite (looked at on the CPU only).
         """
+        check_floating(magnitude, name="magnitude")
         return griffin_lim(
             magnitude,
             n_fft=self.n_fft,

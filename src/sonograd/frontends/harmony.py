@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.frontends.base import FrontEnd, check_choice, check_signal
+from sonograd.frontends.base import FrontEnd, check_choice, check_counts, check_flags, check_signal
 from sonograd.frontends.mel import BandSpectrogram
 from sonograd.frontends.stft import STFT
+from sonograd.functional._settings import check_number
 from sonograd.functional.filterbanks import chroma_filterbank
 from sonograd.functional.framing import PadMode
 from sonograd.functional.masking import harmonic_percussive_masks
@@ -84,6 +85,7 @@ class Chroma(BandSpectrogram):
             pad_mode=pad_mode,
             trainable_window=trainable_window,
         )
+        check_flags(base_c=base_c)
         check_choice(norm, "norm", ("max", "sum", "euclidean", "none"))
         self.norm = norm
         bank = chroma_filterbank(
@@ -158,10 +160,12 @@ class HarmonicPercussive(FrontEnd):
         """
         super().__init__(sample_rate=sample_rate)
         for name, value in (("time_length", time_length), ("frequency_length", frequency_length)):
-            if value < 1 or value % 2 == 0:
+            check_counts(**{name: value})
+            if value % 2 == 0:
                 raise ParameterError(f"{name} is {value}; expected an odd number, at least 1")
-        if not power > 0:
-            raise ParameterError(f"power is {power}; expected a number > 0")
+        check_number("power", power, positive=True)
+        for margin in margins:
+            check_number("margins", margin)
         if min(margins) < 1:
             raise ParameterError(f"margins are {margins}; expected at least 1 each")
         self.stft = STFT(

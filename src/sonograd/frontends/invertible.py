@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.frontends.base import FrontEnd, check_signal
+from sonograd.frontends.base import FrontEnd, check_counts, check_flags, check_numbers, check_signal
 from sonograd.frontends.tables import Tables
+from sonograd.functional._settings import check_count
 from sonograd.functional.constant_q import C1_HZ, constant_q_bins
 from sonograd.functional.convolution import fast_length
 from sonograd.functional.gabor_frame import (
@@ -36,7 +37,10 @@ class InvertibleConstantQ(FrontEnd, Tables):
     ``inverse(layer(x))`` is ``x``, to rounding, whatever ``x`` is. Two modes:
 
     - whole signal, by default: one transform of everything. There are less than 3 real numbers for
-      each sample; the signal is taken as periodic, so that its end touches its beginning.
+      each sample of signals longer than about a second, at 12 bins per octave (more for short
+      signals and for more bins, see :meth:`redundancy`); the signal is taken as periodic, so that
+      its end touches its beginning. Windows depend on the length of the signal, so that an exported
+      graph is for one length.
     - sliced, with ``sliced=True``: slices of fixed length that overlap and fade into each other,
       for signals of any length and for streams (:meth:`stream`). With the overlap of a quarter
       there are a third more numbers, at most 4 for each sample. Coefficients get an axis of slices
@@ -84,7 +88,10 @@ class InvertibleConstantQ(FrontEnd, Tables):
                 sample rate.
         """
         super().__init__(sample_rate=sample_rate)
-        if fmax is None and n_bins is None and 0 < fmin < sample_rate / 2 and bins_per_octave >= 1:
+        check_counts(bins_per_octave=bins_per_octave)
+        check_numbers(fmin=fmin)
+        check_flags(sliced=sliced)
+        if fmax is None and n_bins is None and 0 < fmin < sample_rate / 2:
             room = bins_per_octave * math.log2(sample_rate / 2 / fmin)
             n_bins = max(1, math.floor(room + 1e-9))
         bins = constant_q_bins(
@@ -114,11 +121,13 @@ class InvertibleConstantQ(FrontEnd, Tables):
         if slice_length is None:
             width = self._edges[2] - self._edges[0]
             slice_length = 8 * fast_length(math.ceil(self.sample_rate / width))
+        check_counts(slice_length=slice_length)
         if slice_length < 4 or slice_length % 2:
             raise ParameterError(
                 f"slice_length is {slice_length}; expected an even number, at least 4"
             )
         self.overlap = slice_length // 4 if overlap is None else overlap
+        check_count("overlap", self.overlap, least=0)
         self.slice_length = slice_length
         self.add_table("slice_window", slice_window(slice_length, self.overlap))
         self._frame(slice_length, torch.zeros((), dtype=torch.float32, device="cpu"))
@@ -159,6 +168,11 @@ class InvertibleConstantQ(FrontEnd, Tables):
         if self.slice_length is not None:
             window = self.table("slice_window", x)
             return self._analyze(cut_slices(x, window, overlap=self.overlap), samples)
+        if torch.compiler.is_exporting() and isinstance(samples, torch.SymInt):
+            raise ParameterError(
+                "the whole-signal mode cannot be exported for signals of any length: its windows "
+                "depend on the length. Use sliced=True, or export for one length."
+            )
         size = _whole_size(samples)
         return self._analyze(torch.nn.functional.pad(x, (0, size - samples)), samples)
 
@@ -176,9 +190,14 @@ class InvertibleConstantQ(FrontEnd, Tables):
             ShapeError: If the coefficients are not those of a layer like this one.
             ParameterError: If ``length`` is negative.
         """
+        if not isinstance(spectrum, GaborSpectrum):
+            raise ShapeError(
+                f"spectrum is a {type(spectrum).__name__}; expected the GaborSpectrum that this "
+                "layer gives"
+            )
         samples = spectrum.samples
-        if length is not None and length < 0:
-            raise ParameterError(f"length is {length}; expected at least 0")
+        if length is not None:
+            check_count("length", length, least=0)
         size = self.slice_length or _whole_size(samples)
         frame = self._frame(size, spectrum.low)
         self._check(spectrum, frame)
@@ -199,8 +218,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
         Returns:
             ``(..., bins, frames)``: of each bin the coefficient nearest in time.
         """
-        if frames < 1:
-            raise ParameterError(f"frames is {frames}; expected at least 1")
+        check_counts(frames=frames)
         device = spectrum.low.device
         time = (torch.arange(frames, device=device) + 0.5) * (spectrum.samples / frames)
         if self.slice_length is None:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.frontends.base import FrontEnd, Output, check_choice
+from sonograd.frontends.base import FrontEnd, Output, check_choice, check_counts, check_flags
+from sonograd.functional._settings import check_count
 from sonograd.functional.filterbanks import check_band
 from sonograd.functional.framing import frame_signal, map_frames, may_work_in_pieces
 from sonograd.functional.learned_filters import gabor_kernels, sinc_kernels
@@ -91,18 +92,19 @@ class LearnedFilterbank(FrontEnd):
             )
         super().__init__(sample_rate=sample_rate, output=output)
         for name, value in (("filters", filters), ("taps", taps), ("pool_length", pool_length)):
-            if value is not None and value < 1:
-                raise ParameterError(f"{name} is {value}; expected at least 1")
+            if value is not None:
+                check_counts(**{name: value})
         if hop_length is None:
             hop_length = max(1, (pool_length or taps) // 2)
-        if hop_length < 1:
-            raise ParameterError(f"hop_length is {hop_length}; expected at least 1")
+        check_counts(hop_length=hop_length)
+        check_flags(center=center)
+        check_count("seed", seed, least=0)
         self.kind, self.filters, self.taps, self.hop_length = kind, filters, taps, hop_length
         self.center, self.pool_length = center, pool_length
         if kind == "free":
             generator = torch.Generator().manual_seed(seed)
             noise = torch.randn(filters, taps, generator=generator, dtype=torch.float64)
-            start = (noise / math.sqrt(taps)).to(torch.get_default_dtype())
+            start = (noise / math.sqrt(taps)).to(torch.get_default_dtype(), copy=True)
             self.free_kernels = nn.Parameter(start)
         else:
             self._begin_with_bands(fmin, fmax)
@@ -116,11 +118,15 @@ class LearnedFilterbank(FrontEnd):
         nyquist = self.sample_rate / 2
         # Places on the way from the smallest to the largest value, as logits.
         share = edges[1:-1] / nyquist
-        self.center_logit = nn.Parameter(torch.logit(share).to(torch.get_default_dtype()))
+        self.center_logit = nn.Parameter(
+            torch.logit(share).to(torch.get_default_dtype(), copy=True)
+        )
         width = (edges[2:] - edges[:-2]) / 2
         low, high = self._bandwidth_limits
         share = (torch.log(width / low) / math.log(high / low)).clamp(0.02, 0.98)
-        self.bandwidth_logit = nn.Parameter(torch.logit(share).to(torch.get_default_dtype()))
+        self.bandwidth_logit = nn.Parameter(
+            torch.logit(share).to(torch.get_default_dtype(), copy=True)
+        )
 
     @property
     def _bandwidth_limits(self) -> tuple[float, float]:
@@ -311,7 +317,7 @@ class LearnedDecoder(nn.Module):
         with torch.no_grad():
             kernels = filterbank.kernels().detach().double().cpu()
             dual = torch.linalg.pinv(kernels.flatten(0, 1)).mT.unflatten(0, kernels.shape[:2])
-        self.kernels = nn.Parameter(dual.to(torch.get_default_dtype()))
+        self.kernels = nn.Parameter(dual.to(torch.get_default_dtype(), copy=True))
 
     def forward(self, spectrum: Tensor, length: int | None = None) -> Tensor:
         """Decode ``(..., filters, frames)``, complex for Gabor filters, to ``(..., samples)``.

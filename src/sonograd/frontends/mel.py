@@ -1,10 +1,13 @@
 """Spectra summed by a bank of filters: the mel spectrogram, and what it is built from."""
 
+import warnings
+
 import torch
 from torch import Tensor
 
-from sonograd.errors import ParameterError
+from sonograd.frontends.base import check_choice, check_counts, check_flags
 from sonograd.frontends.short_time import ShortTime, root, squared_modulus
+from sonograd.functional._settings import check_number
 from sonograd.functional.filterbanks import (
     FilterNorm,
     band_spans,
@@ -33,8 +36,8 @@ class BandSpectrogram(ShortTime):
         self, bank: Tensor, *, power: float, trainable: bool, trainable_stft: bool
     ) -> None:
         """Take a bank, float64, and make parameters of what shall be trained."""
-        if not power > 0:
-            raise ParameterError(f"power is {power}; expected a number > 0")
+        check_number("power", power, positive=True)
+        check_flags(trainable=trainable, trainable_stft=trainable_stft)
         self.power = power
         self.spans = () if trainable else band_spans(bank)
         if trainable:
@@ -123,6 +126,9 @@ class MelSpectrogram(BandSpectrogram):
 
         Raises:
             ParameterError: If an argument is out of range.
+
+        Warns:
+            UserWarning: If filters are narrower than the distance of bins, so that they see none.
         """
         super().__init__(
             sample_rate=sample_rate,
@@ -134,6 +140,8 @@ class MelSpectrogram(BandSpectrogram):
             pad_mode=pad_mode,
             trainable_window=trainable_window,
         )
+        check_counts(n_mels=n_mels)
+        check_choice(mel_scale, "mel_scale", ("slaney", "htk"))
         bank = mel_filterbank(
             sample_rate=sample_rate,
             n_fft=n_fft,
@@ -144,7 +152,19 @@ class MelSpectrogram(BandSpectrogram):
             norm=norm,
             dtype=torch.float64,
         )
+        _warn_of_empty(bank)
         fmax = check_band(sample_rate, n_fft, fmin, fmax)
         peaks = mel_frequencies(n_mels + 2, fmin=fmin, fmax=fmax, scale=mel_scale)[1:-1]
         self.add_table("frequencies", peaks)
         self.add_bank(bank, power=power, trainable=trainable, trainable_stft=trainable_stft)
+
+
+def _warn_of_empty(bank: Tensor) -> None:
+    empty = int((bank == 0).all(-1).sum())
+    if empty:
+        warnings.warn(
+            f"{empty} of {len(bank)} mel filters are empty: they lie between two bins. "
+            "Use a longer n_fft or fewer n_mels.",
+            UserWarning,
+            stacklevel=3,
+        )

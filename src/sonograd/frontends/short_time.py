@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError
-from sonograd.frontends.base import FrontEnd, Output
+from sonograd.frontends.base import FrontEnd, Output, check_counts, check_flags
 from sonograd.frontends.tables import Tables
 from sonograd.functional.fourier_basis import fourier_kernels
 from sonograd.functional.framing import (
@@ -20,7 +20,7 @@ from sonograd.functional.framing import (
 from sonograd.functional.spectral import stft_map
 from sonograd.functional.windows import WindowLike, get_window
 
-__all__ = ["ShortTime", "root", "squared_modulus"]
+__all__ = ["ShortTime", "check_frame_lengths", "root", "squared_modulus"]
 
 Then = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -55,16 +55,8 @@ class ShortTime(FrontEnd, Tables):
     ) -> None:
         """Check the settings and design the window; see :class:`STFT`."""
         super().__init__(sample_rate=sample_rate, output=output)
-        if n_fft < 1:
-            raise ParameterError(f"n_fft is {n_fft}; expected at least 1")
-        if win_length is None:
-            win_length = len(window) if isinstance(window, Tensor) and window.ndim else n_fft
-        if not 1 <= win_length <= n_fft:
-            raise ParameterError(f"win_length is {win_length}; expected 1 to n_fft ({n_fft})")
-        if hop_length is None:
-            hop_length = max(1, win_length // 4)
-        if hop_length < 1:
-            raise ParameterError(f"hop_length is {hop_length}; expected at least 1")
+        check_flags(center=center, trainable_window=trainable_window)
+        win_length, hop_length = check_frame_lengths(n_fft, win_length, hop_length)
         check_pad_mode(pad_mode)
         self.n_fft, self.win_length, self.hop_length = n_fft, win_length, hop_length
         self.center, self.pad_mode = center, pad_mode
@@ -177,6 +169,24 @@ class ShortTime(FrontEnd, Tables):
     def extra_repr(self) -> str:
         """Return what is printed between the parentheses."""
         return f"{super().extra_repr()}, n_fft={self.n_fft}, hop_length={self.hop_length}"
+
+
+def check_frame_lengths(
+    n_fft: int, win_length: int | None, hop_length: int | None
+) -> tuple[int, int]:
+    """Return the length of the window and the hop, by default all and a quarter of a frame.
+
+    Raises:
+        ParameterError: If one of them is no whole number, or out of range.
+    """
+    check_counts(n_fft=n_fft)
+    win_length = n_fft if win_length is None else win_length
+    check_counts(win_length=win_length)
+    if win_length > n_fft:
+        raise ParameterError(f"win_length is {win_length}; expected 1 to n_fft ({n_fft})")
+    hop_length = max(1, win_length // 4) if hop_length is None else hop_length
+    check_counts(hop_length=hop_length)
+    return win_length, hop_length
 
 
 def squared_modulus(spectrum: Tensor, out: Tensor | None = None) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.frontends.base import Output
+from sonograd.frontends.base import Output, check_flags
 from sonograd.frontends.short_time import ShortTime, root, squared_modulus
 from sonograd.functional.fourier_basis import (
     FrequencyScale,
@@ -100,6 +100,7 @@ class STFT(ShortTime):
             trainable_window=trainable_window,
             output=output,
         )
+        check_flags(trainable=trainable)
         frequencies = fourier_frequencies(
             sample_rate=sample_rate,
             n_fft=n_fft,
@@ -202,6 +203,11 @@ class STFT(ShortTime):
             ParameterError: If the bins do not determine a signal, or if there are not as many
                 frames in ``length`` samples (other bins only).
         """
+        if not isinstance(spectrum, Tensor):
+            raise ShapeError(
+                f"spectrum is a {type(spectrum).__name__}; expected a complex tensor. "
+                "For an array pass torch.from_numpy(spectrum)."
+            )
         if spectrum.ndim < 2 or not spectrum.is_complex() or spectrum.shape[-2] != self.bins:
             raise ShapeError(
                 f"spectrum has shape {tuple(spectrum.shape)} and dtype {spectrum.dtype}; expected "

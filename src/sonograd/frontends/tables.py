@@ -31,4 +31,4 @@ class Tables(nn.Module):
 
     def add_parameter(self, name: str, start: Tensor) -> None:
         """Let ``name`` be trained from ``start``."""
-        setattr(self, name, nn.Parameter(start.to(torch.get_default_dtype())))
+        setattr(self, name, nn.Parameter(start.to(torch.get_default_dtype(), copy=True)))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._settings import check_count, check_number
 from sonograd.functional.constant_q_fold import (
     Atoms,
     FoldPlan,
@@ -71,8 +72,7 @@ def constant_q_bandwidth(bins_per_octave: int) -> float:
     >>> round(1 / constant_q_bandwidth(12), 3)
     17.326
     """
-    if bins_per_octave < 1:
-        raise ParameterError(f"bins_per_octave is {bins_per_octave}; expected at least 1")
+    check_count("bins_per_octave", bins_per_octave)
     ratio = math.exp2(2 / bins_per_octave)
     return (ratio - 1) / (ratio + 1)
 
@@ -116,12 +116,14 @@ def constant_q_bins(
         ("fmin", fmin),
         ("filter_scale", filter_scale),
     ):
-        if not 0 < value < math.inf:
-            raise ParameterError(f"{name} is {value}; expected a positive number")
+        check_number(name, value, positive=True)
     if gamma is None:
         gamma = 24.7 * alpha / 0.108
-    if not 0 <= gamma < math.inf:
-        raise ParameterError(f"gamma is {gamma}; expected a number of Hz, at least 0, or None")
+    check_number("gamma", gamma)
+    if not 0 <= gamma <= sample_rate / 2:
+        raise ParameterError(
+            f"gamma is {gamma}; expected 0 to {sample_rate / 2:g} Hz, half the sample rate, or None"
+        )
     n_bins = _count_bins(sample_rate / 2, fmin, fmax, n_bins, bins_per_octave)
     index = torch.arange(n_bins, dtype=torch.float64, device="cpu")
     frequencies = fmin * 2.0 ** (index / bins_per_octave)
@@ -130,6 +132,11 @@ def constant_q_bins(
         raise ParameterError(
             f"fmin is {fmin} Hz, for which an atom has {float(lengths[0]):.3g} samples, "
             f"longer than {_LONGEST}; expected a higher fmin or gamma, or a smaller filter_scale"
+        )
+    if float(lengths[-1]) <= 1:
+        raise ParameterError(
+            f"filter_scale is {filter_scale} and gamma {gamma:g} Hz, for which an atom is shorter "
+            "than a sample; expected a larger filter_scale or a smaller gamma"
         )
     return ConstantQBins(frequencies, lengths, bins_per_octave, filter_scale, gamma)
 
@@ -145,14 +152,14 @@ def _count_bins(
         raise ParameterError(f"fmax is {fmax} and n_bins {n_bins}; expected only one of them")
     most = 1 + math.floor(bins_per_octave * math.log2(nyquist / fmin) + 1e-9)
     if fmax is not None:
+        check_number("fmax", fmax)
         if not fmin <= fmax <= nyquist * (1 + 1e-9):
             raise ParameterError(
                 f"fmax is {fmax} Hz; expected {fmin} (fmin) to {nyquist} Hz, half the sample rate"
             )
         return 1 + math.floor(bins_per_octave * math.log2(fmax / fmin) + 1e-9)
     n_bins = 84 if n_bins is None else n_bins
-    if n_bins < 1:
-        raise ParameterError(f"n_bins is {n_bins}; expected at least 1")
+    check_count("n_bins", n_bins)
     if n_bins > most:
         highest = fmin * 2 ** ((n_bins - 1) / bins_per_octave)
         raise ParameterError(
@@ -164,10 +171,10 @@ def _count_bins(
 
 def check_options(hop_length: int, lengths: str, tolerance: float) -> None:
     """Raise :class:`~sonograd.errors.ParameterError` if one of them is out of range."""
-    if hop_length < 1 or hop_length != int(hop_length):
-        raise ParameterError(f"hop_length is {hop_length}; expected a whole number, at least 1")
+    check_count("hop_length", hop_length)
     if lengths not in {"continuous", "librosa"}:
         raise ParameterError(f"lengths is {lengths!r}; expected 'continuous' or 'librosa'")
+    check_number("tolerance", tolerance)
     if not 1e-9 <= tolerance <= 0.1:
         raise ParameterError(f"tolerance is {tolerance}; expected a value in [1e-9, 0.1]")
 

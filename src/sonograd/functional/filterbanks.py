@@ -1,6 +1,5 @@
 """Filter banks that sum the bins of a Fourier transform: mel and chroma."""
 
-import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
+from sonograd.functional._settings import check_count, check_number
 from sonograd.functional.scales import MelScale, mel_frequencies
 
 __all__ = [
@@ -71,8 +71,7 @@ def mel_filterbank(
     torch.Size([40, 257])
     """
     fmax = check_band(sample_rate, n_fft, fmin, fmax)
-    if n_mels < 1:
-        raise ParameterError(f"n_mels is {n_mels}; expected at least 1")
+    check_count("n_mels", n_mels)
     if norm not in {"slaney", "none"}:
         raise ParameterError(f"norm is {norm!r}; expected 'slaney' or 'none'")
     edges = mel_frequencies(n_mels + 2, fmin=fmin, fmax=fmax, scale=scale)
@@ -123,10 +122,11 @@ def chroma_filterbank(
         ParameterError: If an argument is out of range.
     """
     check_band(sample_rate, n_fft, 0.0, None)
-    if n_chroma < 1:
-        raise ParameterError(f"n_chroma is {n_chroma}; expected at least 1")
-    if not octave_width > 0:
-        raise ParameterError(f"octave_width is {octave_width}; expected a number > 0")
+    check_count("n_chroma", n_chroma)
+    check_number("tuning", tuning)
+    check_number("octave_width", octave_width, positive=True)
+    if center_octave is not None:
+        check_number("center_octave", center_octave)
     a440 = 440.0 * 2 ** (tuning / n_chroma)
     hz = torch.arange(1, n_fft, dtype=torch.float64) * (sample_rate / n_fft)
     pitch: Tensor = n_chroma * torch.log2(hz / (a440 / 16))
@@ -149,13 +149,13 @@ def chroma_filterbank(
 
 def check_band(sample_rate: float, n_fft: int, fmin: float, fmax: float | None) -> float:
     """Refuse a band that is no part of 0 to Nyquist; return its upper end in Hz."""
-    if not (sample_rate > 0 and math.isfinite(sample_rate)):
-        raise ParameterError(f"sample_rate is {sample_rate}; expected a positive number of Hz")
-    if n_fft < 1:
-        raise ParameterError(f"n_fft is {n_fft}; expected at least 1")
+    check_number("sample_rate", sample_rate, positive=True, unit="Hz")
+    check_count("n_fft", n_fft)
     nyquist = sample_rate / 2
     if fmax is None:
         fmax = nyquist
+    check_number("fmin", fmin, unit="Hz")
+    check_number("fmax", fmax, unit="Hz")
     if not fmax <= nyquist:
         raise ParameterError(
             f"fmax is {fmax} Hz; expected at most half the sample rate, {nyquist:g} Hz"

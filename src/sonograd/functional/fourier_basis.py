@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
+from sonograd.functional._settings import check_count
 from sonograd.functional.filterbanks import check_band
 
 __all__ = [
@@ -62,8 +63,11 @@ def fourier_frequencies(
         raise ParameterError(
             f"freq_scale is {freq_scale!r}; expected 'none', 'linear', 'log' or 'log2'"
         )
+    check_count("n_fft", n_fft)
     whole = n_fft // 2 + 1
     bins = whole if freq_bins is None else freq_bins
+    if freq_bins is not None:
+        check_count("freq_bins", freq_bins, least=0)
     if bins < 1 or (freq_scale == "none" and bins > whole):
         limit = f"1 to {whole} (n_fft // 2 + 1)" if freq_scale == "none" else "at least 1"
         raise ParameterError(f"freq_bins is {bins}; expected {limit}")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
+from sonograd.functional._settings import check_count, check_number
 from sonograd.functional.filterbanks import check_band
 
 __all__ = [
@@ -48,8 +49,7 @@ def gammatone_frequencies(count: int, *, fmin: float, fmax: float) -> Tensor:
     >>> gammatone_frequencies(3, fmin=100, fmax=1000).round().int()
     tensor([100, 282, 556], dtype=torch.int32)
     """
-    if count < 1:
-        raise ParameterError(f"count is {count}; expected at least 1")
+    check_count("count", count)
     if not 0 <= fmin < fmax < math.inf:
         raise ParameterError(f"fmin is {fmin} and fmax {fmax}; expected 0 <= fmin < fmax")
     constant = _EAR_Q * _MIN_BANDWIDTH
@@ -77,8 +77,7 @@ def gammatone_sos(frequencies_hz: Tensor, *, sample_rate: float, width: float = 
     Raises:
         ParameterError: If a frequency is not below half the sample rate, or ``width`` not positive.
     """
-    if not width > 0:
-        raise ParameterError(f"width is {width}; expected a number > 0")
+    check_number("width", width, positive=True)
     f = frequencies_hz.to(torch.float64)
     if not bool(((f >= 0) & (f < sample_rate / 2)).all()):
         raise ParameterError(
@@ -143,8 +142,7 @@ def gammatone_filterbank(
         ParameterError: If an argument is out of range.
     """
     fmax = check_band(sample_rate, n_fft, fmin, fmax)
-    if n_bands < 1:
-        raise ParameterError(f"n_bands is {n_bands}; expected at least 1")
+    check_count("n_bands", n_bands)
     centers = gammatone_frequencies(n_bands, fmin=fmin, fmax=fmax)
     sections = gammatone_sos(centers, sample_rate=sample_rate, width=width)
     angle = 2 * math.pi / n_fft * torch.arange(n_fft // 2 + 1, dtype=torch.float64)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._settings import check_count, check_levels
 from sonograd.functional.framing import PadMode
 from sonograd.functional.spectral import istft, stft
-from sonograd.shapes import check_floating
 
 __all__ = ["griffin_lim"]
 
@@ -60,16 +60,16 @@ def griffin_lim(
 
     Raises:
         ShapeError: If ``magnitude`` has another number of bins.
-        ParameterError: If an argument is out of range.
+        ParameterError: If an argument is out of range, or a magnitude is negative, NaN or infinite
+            (looked at on the CPU only).
     """
-    check_floating(magnitude, name="magnitude")
+    check_levels(magnitude, name="magnitude")
     if magnitude.ndim < 2 or magnitude.shape[-2] != n_fft // 2 + 1:
         raise ShapeError(
             f"magnitude has shape {tuple(magnitude.shape)}; expected (..., bins, frames) with "
             f"{n_fft // 2 + 1} bins for n_fft {n_fft}"
         )
-    if iterations < 0:
-        raise ParameterError(f"iterations is {iterations}; expected at least 0")
+    check_count("iterations", iterations, least=0)
     if not 0 <= momentum < 1:
         raise ParameterError(f"momentum is {momentum}; expected 0 to below 1")
     if magnitude.dtype in {torch.float16, torch.bfloat16}:

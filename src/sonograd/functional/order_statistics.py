@@ -59,10 +59,11 @@ def median_filter(x: Tensor, *, length: int, dim: int = -1) -> Tensor:
     half = length // 2
     position = torch.arange(-half, count + half, device=x.device) % (2 * count)
     rows = x.reshape(count, -1)[torch.minimum(position, 2 * count - 1 - position)]
-    # Blocks are tall, since neighboring blocks share length - 1 rows; a GPU takes all at once.
-    on_cpu = x.device.type == "cpu"
-    step = min(count, 8 * length) if on_cpu else count
-    width = max(32, _BLOCK // (step + length - 1)) if on_cpu else rows.shape[-1]
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return _running_median(rows, length).reshape(shape).movedim(0, dim)
+    # Blocks are tall, since neighboring blocks share length - 1 rows. Others take all at once.
+    step = min(count, 8 * length)
+    width = max(32, _BLOCK // (step + length - 1))
     blocks = []
     for begin in range(0, count, step):
         block = rows[begin : begin + step + length - 1]

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sonograd.errors import ShapeError
-from sonograd.shapes import check_floating
+from sonograd.functional._settings import check_levels
 
 __all__ = ["exponential_average", "pcen"]
 
@@ -88,8 +88,9 @@ def pcen(
 
     Raises:
         ShapeError: If ``spectrogram`` has no bands and frames.
+        ParameterError: If a value of it is negative, NaN or infinite (looked at on the CPU only).
     """
-    check_floating(spectrogram, name="spectrogram")
+    check_levels(spectrogram, name="spectrogram")
     if spectrogram.ndim < 2:
         raise ShapeError(
             f"spectrogram has shape {tuple(spectrogram.shape)}; expected (..., bands, frames)"
