@@ -108,6 +108,16 @@ def test_limiter_never_passes_its_ceiling(rng, oversample, link):
     torch.testing.assert_close(limiter(soft), soft)
 
 
+def test_limiter_nearly_keeps_true_peaks_of_tones():
+    time = torch.arange(8192, dtype=torch.float64) / 44100
+    for frequency in (997.0, 11025.0, 15000.0):
+        x = torch.sin(2 * torch.pi * frequency * time + 0.8)[None]
+        y = fx.Limiter(44100)(x, ceiling_db=-1.0, gain_db=6.0)
+        spectrum = torch.fft.rfft(y)  # interpolated 16 times, away from the ends
+        fine = 16 * torch.fft.irfft(spectrum, 16 * y.shape[-1])[0, 16 * 1500 : -16 * 500]
+        assert 20 * float(fine.abs().max().log10()) < -1.0 + 0.035
+
+
 def test_limiter_sees_peaks_between_samples():
     """A tone of a quarter of the rate, 45 degrees off: its samples are 3 dB below its peaks."""
     time = torch.arange(2000, dtype=torch.float64)
@@ -169,7 +179,11 @@ def test_time_conventions_differ_as_they_say():
     [
         ("Compressor", {"link": "stereo"}, "link is 'stereo'; expected one of"),
         ("Compressor", {"detector": "pk"}, "detector is 'pk'"),
-        ("Compressor", {"lookahead_ms": -1.0}, "lookahead_ms is -1.0; expected 0 to 1000"),
+        (
+            "Compressor",
+            {"lookahead_ms": -1.0},
+            "lookahead_ms is -1.0; expected a number of ms from 0 to 1000",
+        ),
         ("Compressor", {"time_convention": "ms"}, "time_convention is 'ms'"),
         ("Gate", {"smoothing": "no"}, "smoothing is 'no'"),
         ("Limiter", {"oversample": 3}, "oversample is 3"),

@@ -101,7 +101,7 @@ def test_any_number_of_bands():
     effect = fx.ParametricEQ(RATE, bands=40)
     assert len(effect.names) == 120
     torch.testing.assert_close(effect(x), x, rtol=0, atol=1e-9)
-    with pytest.raises(ParameterError, match="bands is 0; expected at least 1"):
+    with pytest.raises(ParameterError, match="bands is 0; expected a whole number from 1"):
         fx.ParametricEQ(RATE, bands=0)
     with pytest.raises(ParameterError, match="Did you mean 'peak'"):
         fx.ParametricEQ(RATE, bands=["peek"])

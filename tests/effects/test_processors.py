@@ -412,7 +412,6 @@ def test_wrong_choices_are_refused():
         (lambda: Chorus(RATE, phase="a"), "phase is 'a'; expected a number of turns"),
         (lambda: FDNReverb(RATE, lines=4), "lines is 4; expected one of 8, 16"),
         (lambda: MultitapDelay(RATE, taps=0), "taps is 0; expected a whole number from 1 to 16"),
-        (lambda: Delay(500), "sample_rate is 500: the delay would be below 3 samples"),
         (lambda: Learnable(3), "effect is 3; expected an Effect"),
     ):
         with pytest.raises(ParameterError, match=message):
@@ -425,3 +424,23 @@ def test_half_precision_comes_back_as_it_went():
         y = effect(x)
         assert y.dtype == torch.float16
         assert torch.allclose(y.double(), effect(x.double()), atol=4e-3)
+
+
+def test_a_delay_is_never_below_three_samples():
+    x = torch.zeros(1, 12, dtype=torch.float64)
+    x[0, 0] = 1.0
+    y = Delay(1000)(x, delay_ms=1.0, mix=1.0, feedback=0.0)
+    assert int(y.abs().argmax()) == 3
+    assert PingPongDelay(1000)(x).shape == (2, 12)
+
+
+def test_a_generator_draws_the_seed_of_the_noise():
+    drawn = [
+        NoiseReverb(RATE, duration_s=0.05, seed=torch.Generator().manual_seed(k)).seed
+        for k in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    x = torch.randn(2, 200)
+    again = NoiseReverb(RATE, duration_s=0.05, seed=drawn[0])
+    generator = torch.Generator().manual_seed(1)
+    assert torch.equal(NoiseReverb(RATE, duration_s=0.05, seed=generator)(x), again(x))
