@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
 
-__all__ = ["any_true", "as_float64", "as_sections", "check_range", "check_tensor"]
+__all__ = ["any_true", "as_float64", "as_sections", "check_not_zero", "check_range", "check_tensor"]
 
 
 def as_float64(*values: float | Tensor) -> tuple[Tensor, ...]:
@@ -81,3 +81,11 @@ def as_sections(sos: Any) -> Tensor:
     if sos.ndim < 2 or sos.shape[-1] != 6:
         raise ShapeError(f"sos has shape {tuple(sos.shape)}; expected (..., sections, 6)")
     return sos  # type: ignore[no-any-return]
+
+
+def check_not_zero(first: Tensor, name: str) -> None:
+    """Refuse a filter whose output has no weight, where that is free to know."""
+    if any_true(first == 0):
+        raise ParameterError(
+            f"the coefficient {name} is 0; expected a denominator whose first coefficient is not"
+        )

@@ -24,13 +24,14 @@ from torch.nn.functional import pad
 
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional._transforms import differentiated_again, plain_form_needed
-from sonograd.functional._values import any_true, as_sections, check_tensor
+from sonograd.functional._values import as_sections, check_not_zero, check_tensor
 from sonograd.shapes import check_floating
 
 __all__ = ["lfilter", "sosfilt", "sosfilt_stream"]
 
 _BLOCK = 64  # samples per block, a power of two
 _FAN = 16  # blocks per step of the scan
+_LEVELS = 5  # of the scan in exported graphs: enough for 64 * 16 ** 6 samples
 _SECTIONS = 16  # filtered in one pass; a longer cascade takes several
 _MAX_ORDER = 32
 
@@ -59,7 +60,8 @@ def sosfilt(x: Tensor, sos: Tensor) -> Tensor:
     tensor([1.0000, 1.5000, 1.7500])
     """
     sos = as_sections(sos)
-    filters, rows, lead = _sections(x, sos)
+    filters, rows, lead = _arrange(x, sos)
+    check_not_zero(filters[..., 3], "a0 of a section")
     if 0 in rows.shape or not filters.shape[-2]:
         return x.expand(*lead, x.shape[-1]).clone()
     if filters.shape[-2] > _SECTIONS:
@@ -80,7 +82,8 @@ def sosfilt_stream(x: Tensor, sos: Tensor, state: Tensor | None) -> tuple[Tensor
         last two values inside each section between its poles and its zeros.
     """
     sos = as_sections(sos)
-    filters, rows, lead = _sections(x, sos)
+    filters, rows, lead = _arrange(x, sos)
+    check_not_zero(filters[..., 3], "a0 of a section")
     sections = filters.shape[-2]
     shape = (*lead, sections, 2)
     if state is None:
@@ -123,8 +126,7 @@ def lfilter(x: Tensor, b: Tensor, a: Tensor) -> Tensor:
     check_tensor(a, "a")
     if not b.ndim or not a.ndim or not b.shape[-1] or not a.shape[-1]:
         raise ShapeError(f"b and a have shapes {tuple(b.shape)} and {tuple(a.shape)}; need taps")
-    if any_true(a[..., 0] == 0):
-        raise ParameterError("a[0] is 0; expected a denominator whose first coefficient is not")
+    check_not_zero(a[..., 0], "a[0]")
     taps = max(b.shape[-1], a.shape[-1], 2)
     _check_order(taps - 1)
     b, a = (pad(c.to(_wide(c)), (0, taps - c.shape[-1])) for c in (b, a.to(b.device)))
@@ -161,16 +163,6 @@ def _check_order(order: int) -> None:
             f"the filter has order {order}; at most {_MAX_ORDER} is supported. "
             "Factor it into second-order sections and use sosfilt."
         )
-
-
-def _sections(x: Tensor, sos: Tensor) -> tuple[Tensor, Tensor, torch.Size]:
-    """Line up sections with rows, see :func:`_arrange`, and check that they can be divided."""
-    filters, rows, lead = _arrange(x, sos)
-    if any_true(filters[..., 3] == 0):
-        raise ParameterError(
-            "the coefficient a0 of a section is 0; expected rows (b0, b1, b2, a0, a1, a2)"
-        )
-    return filters, rows, lead
 
 
 def _arrange(x: Tensor, filters: Tensor, *, width: int = 6) -> tuple[Tensor, Tensor, torch.Size]:
@@ -348,7 +340,9 @@ def _in_blocks(x: Tensor) -> Tensor:
     """``(filters, rows, samples)`` to ``(filters, rows * blocks, _BLOCK)``, filled with zeros."""
     filters, _, samples = x.shape
     missing = -samples % _BLOCK
-    return (pad(x, (0, missing)) if missing else x).reshape(filters, -1, _BLOCK)
+    # In an exported graph nothing may depend on whether something is missing.
+    padded = pad(x, (0, missing)) if torch.compiler.is_exporting() or missing else x
+    return padded.reshape(filters, -1, _BLOCK)
 
 
 def _joined(blocks: Tensor, like: Tensor) -> Tensor:
@@ -417,20 +411,25 @@ class _BlockFilter(torch.autograd.Function):
         )
 
 
-def _scan(driven: Tensor, power: Tensor, first: Tensor) -> Tensor:
+def _scan(driven: Tensor, power: Tensor, first: Tensor, level: int = _LEVELS) -> Tensor:
     """State before each block, ``s[k + 1] = s[k] power + driven[k]`` with ``s[0] = first``.
 
     Args:
         driven: ``(filters, rows, blocks, n)``.
         power: ``(filters, n, n)``, applied from the right.
         first: ``(filters, rows, n)``.
+        level: Levels that an exported graph has below this one, where the number of blocks is not
+            known; otherwise there are as many as the blocks need.
     """
     filters, rows, blocks, order = driven.shape
-    if blocks <= _FAN:
+    exporting = torch.compiler.is_exporting()
+    if level == 0 if exporting else blocks <= _FAN:
         states = [first]
-        for k in range(blocks - 1):
+        if exporting:
+            driven = pad(driven, (0, 0, 0, _FAN - blocks))
+        for k in range((_FAN if exporting else blocks) - 1):
             states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
-        return torch.stack(states, 2)
+        return torch.stack(states, 2)[:, :, :blocks]
     groups = -(-blocks // _FAN)
     driven = pad(driven, (0, 0, 0, groups * _FAN - blocks))
     driven = driven.reshape(filters, rows * groups, _FAN, order)
@@ -439,7 +438,7 @@ def _scan(driven: Tensor, power: Tensor, first: Tensor) -> Tensor:
         local.append(torch.baddbmm(driven[:, :, k], local[-1], power))
     coarse = local[-1].reshape(filters, rows, groups, order)
     leap = torch.linalg.matrix_power(power, _FAN)
-    state = _scan(coarse, leap, first).reshape(filters, rows * groups, order)
+    state = _scan(coarse, leap, first, level - 1).reshape(filters, rows * groups, order)
     states = [state]
     for k in range(_FAN - 1):
         states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
