@@ -113,6 +113,18 @@ def test_parts_multiply_to_the_whole(music):
     assert plain.shape == by_bin.shape == (len(layer.frequencies), 1 + len(x) // 320)
 
 
+def test_the_transform_has_a_fast_length():
+    layer = CombinedFrequencyPeriodicity(sample_rate=22050)
+    assert layer.n_fft == 11520
+    assert CombinedFrequencyPeriodicity().n_fft == 8000
+    layer = CombinedFrequencyPeriodicity(sample_rate=22050, n_fft=11024)
+    assert layer.n_fft == 11024
+    silence = torch.zeros(30000)
+    silence[:320] = torch.randn(320)
+    with torch.no_grad():
+        assert (layer(silence)[:, 20:] == 0).all()
+
+
 def test_combined_periodicity_is_differentiable():
     layer = CombinedFrequencyPeriodicity(
         sample_rate=800, win_length=33, resolution_hz=20.0, hop_length=25, fmin=80.0, fmax=300.0
@@ -132,6 +144,7 @@ def test_combined_periodicity_is_differentiable():
         (MFCC, {"amin": 0.0}, "amin is 0.0"),
         (MFCC, {"top_db": -3.0}, "top_db is -3.0"),
         (CombinedFrequencyPeriodicity, {"fmax": 9000.0}, "fmax 9000.0 Hz; expected 0 < fmin"),
+        (CombinedFrequencyPeriodicity, {"n_fft": 8001}, "n_fft is 8001; expected an even number"),
         (CombinedFrequencyPeriodicity, {"resolution_hz": 0.0}, "resolution_hz is 0.0"),
         (CombinedFrequencyPeriodicity, {"exponents": (1.0,)}, "expected at least 2 numbers"),
         (

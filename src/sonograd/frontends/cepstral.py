@@ -1,5 +1,6 @@
 """Cepstral layers: mel-frequency coefficients, and frequency combined with periodicity."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,6 +17,7 @@ from sonograd.functional.cepstral import (
     lifter_weights,
     log_frequency_maps,
 )
+from sonograd.functional.convolution import fast_length
 from sonograd.functional.filterbanks import FilterNorm
 from sonograd.functional.framing import PadMode
 from sonograd.functional.scales import MelScale, power_to_db
@@ -164,6 +166,7 @@ class CombinedFrequencyPeriodicity(FrontEnd, Tables):
         hop_length: int = 320,
         win_length: int = 2049,
         resolution_hz: float = 2.0,
+        n_fft: int | None = None,
         window: WindowLike = "blackmanharris",
         pad_mode: PadMode = "constant",
         fmin: float = 80.0,
@@ -177,8 +180,9 @@ class CombinedFrequencyPeriodicity(FrontEnd, Tables):
             sample_rate: Samples per second.
             hop_length: Samples between frames.
             win_length: Length of the window in samples.
-            resolution_hz: Distance of Fourier bins in Hz; the transform has
-                ``sample_rate / resolution_hz`` points, the next even number.
+            resolution_hz: Distance of Fourier bins in Hz, at most: the transform has
+                ``sample_rate / resolution_hz`` points, or the next larger number that is fast.
+            n_fft: Points of the transform, an even number, in place of ``resolution_hz``.
             window: See :func:`~sonograd.functional.get_window`; symmetric here.
             pad_mode: As for :class:`STFT`.
             fmin: First pitch in Hz.
@@ -190,15 +194,11 @@ class CombinedFrequencyPeriodicity(FrontEnd, Tables):
             ParameterError: If an argument is out of range.
         """
         super().__init__(sample_rate=sample_rate)
-        if not 0 < resolution_hz <= fmin:
-            raise ParameterError(
-                f"resolution_hz is {resolution_hz}; expected more than 0, and at most fmin ({fmin})"
-            )
+        self.n_fft = _transform_length(sample_rate, resolution_hz, n_fft, fmin)
         if hop_length < 1 or win_length < 1:
             raise ParameterError(
                 f"hop_length is {hop_length} and win_length {win_length}; expected at least 1 each"
             )
-        self.n_fft = 2 * round(sample_rate / resolution_hz / 2)
         if win_length > self.n_fft:
             raise ParameterError(
                 f"win_length is {win_length}; expected at most the {self.n_fft} points of the "
@@ -269,3 +269,21 @@ class CombinedFrequencyPeriodicity(FrontEnd, Tables):
             features=(3 if whole else 1) * len(self.frequencies),
             dtype=x.dtype,
         )
+
+
+def _transform_length(
+    sample_rate: float, resolution_hz: float, n_fft: int | None, fmin: float
+) -> int:
+    """Return the points of the transform; by default a multiple of 16 without large factors."""
+    if n_fft is not None:
+        if n_fft < 2 or n_fft % 2 or sample_rate / n_fft > fmin:
+            raise ParameterError(
+                f"n_fft is {n_fft}; expected an even number, at least sample_rate / fmin "
+                f"({sample_rate / fmin:g})"
+            )
+        return n_fft
+    if not 0 < resolution_hz <= fmin:
+        raise ParameterError(
+            f"resolution_hz is {resolution_hz}; expected more than 0, and at most fmin ({fmin})"
+        )
+    return 16 * fast_length(math.ceil(sample_rate / resolution_hz / 16))

@@ -102,7 +102,10 @@ def _compressed(x: Tensor, exponent: float) -> Tensor:
     if exponent == 1:
         return x.relu()
     if exponent and may_work_in_pieces(x):
-        return x.clamp(min=0.0).pow_(exponent)
+        # Several times as fast as a power, but for zeros, which are put in afterwards.
+        least = torch.finfo(x.dtype).tiny
+        powers = x.clamp(min=least).log_().mul_(exponent).exp_()
+        return torch.threshold_(powers, 1.001 * least**exponent, 0.0)
     positive = x > 0
     safe = x.where(positive, 1.0)
     if exponent == 0:

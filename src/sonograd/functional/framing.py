@@ -134,6 +134,7 @@ def map_frames(
     pad_mode: PadMode,
     features: int,
     dtype: torch.dtype,
+    scratch: int = 0,
 ) -> Tensor:
     """Apply a function to every frame, a few at a time, with scratch memory for those alone.
 
@@ -149,6 +150,7 @@ def map_frames(
         pad_mode: What they are, see :func:`extend`.
         features: Numbers per frame that ``transform`` gives.
         dtype: Their type.
+        scratch: Numbers that ``transform`` holds per frame, if more than ``n_fft``.
 
     Returns:
         ``(..., frames, features)``.
@@ -170,7 +172,7 @@ def map_frames(
         inside = start >= 0 and stop <= samples
         part = flat[:, start:stop] if inside else extend(flat, start, stop, pad_mode=pad_mode)
         frames = part.unfold(-1, n_fft, hop_length)
-        for items, rows in _pieces(len(flat), end - begin, n_fft, x.device):
+        for items, rows in _pieces(len(flat), end - begin, max(n_fft, scratch), x.device):
             piece = frames[items, rows]
             piece = piece[0] if piece.shape[0] == 1 else piece.flatten(0, 1)
             place = out[items, begin + rows.start : begin + rows.stop]
@@ -182,11 +184,11 @@ def map_frames(
 
 
 def _pieces(
-    items: int, frames: int, n_fft: int, device: torch.device
+    items: int, frames: int, scratch: int, device: torch.device
 ) -> Iterator[tuple[slice, slice]]:
     """Cut the work into runs of frames of one item, or into runs of items with all frames."""
     limit = _CHUNK if device.type == "cpu" else 64 * _CHUNK
-    rows = max(1, limit // n_fft)
+    rows = max(1, limit // scratch)
     if rows < frames or items == 1:
         step = math.ceil(frames / math.ceil(frames / rows))
         for item in range(items):

@@ -152,6 +152,7 @@ def stft_map(
         pad_mode=pad_mode,
         features=features,
         dtype=dtype,
+        scratch=n_fft,
     )
 
 

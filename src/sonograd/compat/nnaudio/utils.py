@@ -259,6 +259,14 @@ def cqt_frequencies(
     return np.asarray(fmin * 2.0 ** (np.arange(n_bins) / bins_per_octave))
 
 
+def bins_that_fit(fs: float, fmin: float, bins_per_octave: int) -> str:
+    """Say what to do where a bin lies above the Nyquist frequency."""
+    if not 0 < fmin <= fs / 2:
+        return f"use an fmin above 0 Hz and at most {fs / 2:.1f} Hz"
+    most = math.floor(bins_per_octave * math.log2(fs / 2 / fmin)) + 1
+    return f"use at most {most} n_bins, or a lower fmin"
+
+
 def create_cqt_kernels(
     Q: float,  # noqa: N803
     fs: float,
@@ -285,7 +293,7 @@ def create_cqt_kernels(
     if topbin_check and frequencies.max() > fs / 2:
         raise ParameterError(
             f"the top bin, {frequencies.max():.1f} Hz, lies above the Nyquist frequency, "
-            f"{fs / 2:.1f} Hz; use fewer n_bins, or a lower fmin"
+            f"{fs / 2:.1f} Hz; {bins_that_fit(fs, fmin, bins_per_octave)}"
         )
     alpha = 2.0 ** (1.0 / bins_per_octave) - 1.0
     lengths = np.ceil(Q * fs / (frequencies + gamma / alpha))

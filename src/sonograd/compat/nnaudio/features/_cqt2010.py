@@ -20,6 +20,7 @@ from sonograd.compat.nnaudio.features._constant_q import (
 )
 from sonograd.compat.nnaudio.features._shared_octaves import Apply, nnaudio_octaves, octaves
 from sonograd.compat.nnaudio.utils import (
+    bins_that_fit,
     create_cqt_kernels,
     create_lowpass_filter,
     get_early_downsample_params,
@@ -63,7 +64,7 @@ class SharedOctaves(ConstantQLayer):
         if top > sr / 2:
             raise ParameterError(
                 f"the top bin, {top:.1f} Hz, lies above the Nyquist frequency, {sr / 2:.1f} Hz; "
-                "use fewer n_bins, or a lower fmin"
+                + bins_that_fit(sr, fmin, bins_per_octave)
             )
         self.fmin_t = top / 2 ** (1 - 1 / bins_per_octave)
         alpha = 2 ** (1 / bins_per_octave) - 1
