@@ -7,8 +7,6 @@
 from sonograd.metrics.base import (
     Accumulator,
     Blocks,
-    Score,
-    Statistic,
 )
 from sonograd.metrics.bss import (
     CSDR,
@@ -38,6 +36,10 @@ from sonograd.metrics.ratios import (
 from sonograd.metrics.rvm import (
     RVM,
     RelativeVolumeMel,
+)
+from sonograd.metrics.scores import (
+    Score,
+    Statistic,
 )
 from sonograd.metrics.spectral import (
     BleedlessFullnessScore,

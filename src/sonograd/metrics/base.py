@@ -20,10 +20,8 @@ all processes of a ``torch.distributed`` group, ``state_dict()`` is plain data (
 
 import copy
 import math
-import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -32,46 +30,11 @@ from torch import Tensor
 from sonograd.errors import AudioError, ParameterError, ShapeError
 from sonograd.functional._pairs import Lengths, check_pair, lengths_tensor
 from sonograd.metrics._blocks import Blocks, Guard
+from sonograd.metrics.scores import Score, Statistic, summarize
 
-__all__ = ["Accumulator", "Blocks", "Score", "Statistic"]
+__all__ = ["Accumulator", "Blocks"]
 
 _NO_SAMPLES = "the track has no samples: blocks() gave no blocks"
-
-
-@dataclass(frozen=True)
-class Score:
-    """What one target of one track scored.
-
-    Attributes:
-        track: Name of the track, or ``""``.
-        target: Name of the target, or ``""``.
-        values: One number for each name in ``value_names``; NaN where there is none.
-        frames: The values of single frames, for the metrics that have them.
-        reason: Why values are NaN, or ``""``.
-    """
-
-    track: str
-    target: str
-    values: Mapping[str, float]
-    frames: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """One value over many scores.
-
-    Attributes:
-        mean: Mean of the values that are numbers; NaN if none is.
-        median: Median of the same.
-        count: How many they are.
-        missing: How many scores have NaN instead.
-    """
-
-    mean: float
-    median: float
-    count: int
-    missing: int
 
 
 class Accumulator(ABC):
@@ -311,7 +274,7 @@ class Accumulator(ABC):
             many processes the tracks were scored.
         """
         chosen = [s for s in self._scores if target is None or s.target == target]
-        return {name: _summarize([s.values[name] for s in chosen]) for name in self.value_names}
+        return {name: summarize([s.values[name] for s in chosen]) for name in self.value_names}
 
     def reset(self) -> None:
         """Forget all scores."""
@@ -422,7 +385,7 @@ class Accumulator(ABC):
                 value = measured[key][index]
                 if value.ndim:
                     frames[key] = tuple(value.tolist())
-                    values[key] = _summarize(frames[key]).median
+                    values[key] = summarize(frames[key]).median
                 else:
                     values[key] = value.item()
             lost = [key for key, value in values.items() if math.isnan(value)]
@@ -446,13 +409,3 @@ class Accumulator(ABC):
                 continue
             self._places[key] = len(self._scores)
             self._scores.append(score)
-
-
-def _summarize(values: Sequence[float]) -> Statistic:
-    """Mean and median of the values that are numbers, whatever their order."""
-    kept = sorted(value for value in values if not math.isnan(value))
-    if not kept:
-        return Statistic(math.nan, math.nan, 0, len(values))
-    infinite = {value for value in kept if math.isinf(value)}
-    mean = sum(infinite) if infinite else math.fsum(kept) / len(kept)
-    return Statistic(mean, statistics.median(kept), len(kept), len(values) - len(kept))
