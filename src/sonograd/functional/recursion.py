@@ -31,7 +31,6 @@ __all__ = ["lfilter", "sosfilt", "sosfilt_stream"]
 
 _BLOCK = 64  # samples per block, a power of two
 _FAN = 16  # blocks per step of the scan
-_LEVELS = 5  # of the scan in exported graphs: enough for 64 * 16 ** 6 samples
 _SECTIONS = 16  # filtered in one pass; a longer cascade takes several
 _MAX_ORDER = 32
 
@@ -340,9 +339,7 @@ def _in_blocks(x: Tensor) -> Tensor:
     """``(filters, rows, samples)`` to ``(filters, rows * blocks, _BLOCK)``, filled with zeros."""
     filters, _, samples = x.shape
     missing = -samples % _BLOCK
-    # In an exported graph nothing may depend on whether something is missing.
-    padded = pad(x, (0, missing)) if torch.compiler.is_exporting() or missing else x
-    return padded.reshape(filters, -1, _BLOCK)
+    return (pad(x, (0, missing)) if missing else x).reshape(filters, -1, _BLOCK)
 
 
 def _joined(blocks: Tensor, like: Tensor) -> Tensor:
@@ -411,25 +408,20 @@ class _BlockFilter(torch.autograd.Function):
         )
 
 
-def _scan(driven: Tensor, power: Tensor, first: Tensor, level: int = _LEVELS) -> Tensor:
+def _scan(driven: Tensor, power: Tensor, first: Tensor) -> Tensor:
     """State before each block, ``s[k + 1] = s[k] power + driven[k]`` with ``s[0] = first``.
 
     Args:
         driven: ``(filters, rows, blocks, n)``.
         power: ``(filters, n, n)``, applied from the right.
         first: ``(filters, rows, n)``.
-        level: Levels that an exported graph has below this one, where the number of blocks is not
-            known; otherwise there are as many as the blocks need.
     """
     filters, rows, blocks, order = driven.shape
-    exporting = torch.compiler.is_exporting()
-    if level == 0 if exporting else blocks <= _FAN:
+    if blocks <= _FAN:
         states = [first]
-        if exporting:
-            driven = pad(driven, (0, 0, 0, _FAN - blocks))
-        for k in range((_FAN if exporting else blocks) - 1):
+        for k in range(blocks - 1):
             states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
-        return torch.stack(states, 2)[:, :, :blocks]
+        return torch.stack(states, 2)
     groups = -(-blocks // _FAN)
     driven = pad(driven, (0, 0, 0, groups * _FAN - blocks))
     driven = driven.reshape(filters, rows * groups, _FAN, order)
@@ -438,7 +430,7 @@ def _scan(driven: Tensor, power: Tensor, first: Tensor, level: int = _LEVELS) ->
         local.append(torch.baddbmm(driven[:, :, k], local[-1], power))
     coarse = local[-1].reshape(filters, rows, groups, order)
     leap = torch.linalg.matrix_power(power, _FAN)
-    state = _scan(coarse, leap, first, level - 1).reshape(filters, rows * groups, order)
+    state = _scan(coarse, leap, first).reshape(filters, rows * groups, order)
     states = [state]
     for k in range(_FAN - 1):
         states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
