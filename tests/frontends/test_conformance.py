@@ -245,3 +245,14 @@ def test_compiled_equals_eager(layer):
     x = torch.randn(2, 6000, requires_grad=True)
     sum(leaf.abs().sum() for leaf in tensors(compiled(x))).backward()
     assert x.grad.isfinite().all()
+
+
+@pytest.mark.slow
+def test_export_of_default_sizes_takes_other_lengths():
+    layer = sonograd.frontends.HarmonicPercussive()
+    dynamic = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
+    with torch.no_grad():
+        program = torch.export.export(layer, (torch.randn(2, 20000),), dynamic_shapes=(dynamic,))
+        for shape in ((3, 30001), (1, 15000)):
+            x = torch.randn(shape)
+            assert_same(program.module()(x), layer(x), atol=1e-4)

@@ -186,3 +186,25 @@ def test_onnx(output, tmp_path):
         x = torch.randn(shape)
         (actual,) = session.run(None, {name: x.numpy()})
         assert deviation(torch.from_numpy(actual), layer(x)) < 1e-4
+
+
+def test_parameters_do_not_share_memory():
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        layer = VariableQ(
+            sample_rate=8000, fmin=500.0, n_bins=3, hop_length=200, trainable=True, output="power"
+        )
+    finally:
+        torch.set_default_dtype(default)
+    with torch.no_grad():
+        layer.frequency_octaves.add_(0.1)
+    assert (layer.bandwidth_octaves == 0).all()
+    x = torch.randn(400, dtype=torch.float64)
+    names = ("frequency_octaves", "bandwidth_octaves")
+
+    def run(*values):
+        return torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (x,))
+
+    values = [getattr(layer, name).detach().clone().requires_grad_() for name in names]
+    assert torch.autograd.gradcheck(run, values)

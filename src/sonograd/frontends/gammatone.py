@@ -28,7 +28,9 @@ Method: TypeAlias = Literal["fft", "filters"]
 class GammatoneFilterbank(FrontEnd, Tables):
     """Signals filtered by gammatone filters: one signal per band, at the sample rate.
 
-    The recursive filters of :func:`~sonograd.functional.gammatone_sos`, exact for any length.
+    The recursive filters of :func:`~sonograd.functional.gammatone_sos`, exact for any length. An
+    exported graph takes any batch, and lengths that need as many levels of the recursion as its
+    example, like 16385 to 262144 samples.
 
     Attributes:
         frequencies: Centers in Hz, ``(bands,)``.

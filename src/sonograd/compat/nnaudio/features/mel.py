@@ -127,6 +127,9 @@ class MFCC(Layer):
         if norm not in {"ortho", None}:
             raise ParameterError(f"norm is {norm!r}; expected 'ortho' or None")
         power_to_db(torch.ones(1, 1, device="cpu"), reference=abs(ref), amin=amin, top_db=top_db)
+        bands = kwargs.get("n_mels", 128)
+        if not 1 <= n_mfcc <= bands:
+            raise ParameterError(f"n_mfcc is {n_mfcc}; expected 1 to n_mels ({bands})")
         self.melspec_layer = MelSpectrogram(sr=sr, **kwargs)
         self.n_mfcc = self.m_mfcc = n_mfcc
         self.norm, self.top_db = norm, top_db
@@ -134,7 +137,7 @@ class MFCC(Layer):
         self.constant("ref", [abs(ref)])
         self._levels = (abs(ref), amin)
         with torch.device("cpu"):
-            basis = cosine_basis(n_mfcc, kwargs.get("n_mels", 128), norm=norm == "ortho")
+            basis = cosine_basis(n_mfcc, bands, norm=norm == "ortho")
         self.constant("_cosines", basis.float())
 
     def forward(self, x: Tensor) -> Tensor:
