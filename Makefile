@@ -44,7 +44,7 @@ docs: $(VENV)/.docs
 # Both may be interrupted: the next call goes on where the last one stopped.
 train-default: $(VENV)/.test
 	mkdir -p $(RUN) && cp -n recipes/default/*.json $(RUN)/
-	$(BIN)/sonograd songs $(RUN)/songs --count 1200 --seconds 12 --seed 1 --source $(SOURCE) --workers $(WORKERS)
+	$(BIN)/sonograd songs $(RUN)/songs --count 1400 --seconds 12 --seed 21 --source $(SOURCE) --workers $(WORKERS)
 	$(BIN)/sonograd train $(RUN) $(RUN)/songs --devices $(WORKERS) --resume
 
 train-default-gpu: $(VENV)/.test
