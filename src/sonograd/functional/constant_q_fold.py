@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _LEAST_BLOCK = 1 << 15
-_SCRATCH = 1 << 19
+_SCRATCH = 1 << 20
 _GROUP = 12
 
 
@@ -350,24 +350,20 @@ def _fold_blocks(blocks: Tensor, weights: Sequence[Tensor], plan: FoldPlan) -> T
     parts = list(_periodic(spectrum, first * plan.frames, stop * plan.frames, plan))
     if any(part.shape[1] % plan.frames for part in parts):
         parts = [torch.cat(parts, 1)]
-    # For each point of the short spectrum a matrix (blocks * 2, rows).
-    rows = [
-        torch.view_as_real(part).unflatten(1, (-1, plan.frames)).permute(2, 0, 3, 1)
-        for part in parts
-    ]
-    points = (torch.cat(rows, 3) if len(rows) > 1 else rows[0]).reshape(
-        plan.frames, -1, stop - first
-    )
+    # For each point of the short spectrum a matrix (rows, blocks * 2).
+    rows = [part.unflatten(1, (-1, plan.frames)).permute(2, 1, 0) for part in parts]
+    points = torch.view_as_real(torch.cat(rows, 1).contiguous()).flatten(2)
     folded = []
     for group, matrix in zip(plan.groups, weights, strict=True):
-        chosen = points.narrow(2, group.first_row - first, group.rows)
-        product = torch.bmm(chosen, matrix).unflatten(1, (-1, 2))
+        chosen = points.narrow(1, group.first_row - first, group.rows)
+        product = torch.bmm(matrix.mT, chosen).unflatten(2, (-1, 2))
         if plan.decimated:
-            by_real, by_imaginary = product.chunk(2, dim=-1)
-            turned = torch.stack([-by_imaginary[:, :, 1], by_imaginary[:, :, 0]], 2)
+            by_real, by_imaginary = product.chunk(2, dim=1)
+            turned = torch.stack([-by_imaginary[..., 1], by_imaginary[..., 0]], -1)
             product = by_real + turned
-        folded.append(product.permute(1, 3, 0, 2))
-    response: Tensor = torch.fft.ifft(torch.view_as_complex(torch.cat(folded, 1)))
+        folded.append(product)
+    short = torch.view_as_complex(torch.cat(folded, 1)).permute(2, 1, 0)
+    response: Tensor = torch.fft.ifft(short)
     return response
 
 
