@@ -339,7 +339,9 @@ def _in_blocks(x: Tensor) -> Tensor:
     """``(filters, rows, samples)`` to ``(filters, rows * blocks, _BLOCK)``, filled with zeros."""
     filters, _, samples = x.shape
     missing = -samples % _BLOCK
-    return (pad(x, (0, missing)) if missing else x).reshape(filters, -1, _BLOCK)
+    # In an exported graph nothing may depend on whether something is missing.
+    padded = pad(x, (0, missing)) if torch.compiler.is_exporting() or missing else x
+    return padded.reshape(filters, -1, _BLOCK)
 
 
 def _joined(blocks: Tensor, like: Tensor) -> Tensor:
@@ -417,11 +419,14 @@ def _scan(driven: Tensor, power: Tensor, first: Tensor) -> Tensor:
         first: ``(filters, rows, n)``.
     """
     filters, rows, blocks, order = driven.shape
+    exporting = torch.compiler.is_exporting()
     if blocks <= _FAN:
         states = [first]
-        for k in range(blocks - 1):
+        if exporting:  # The loop may not depend on the length.
+            driven = pad(driven, (0, 0, 0, _FAN - blocks))
+        for k in range((_FAN if exporting else blocks) - 1):
             states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
-        return torch.stack(states, 2)
+        return _first_blocks(torch.stack(states, 2), blocks)
     groups = -(-blocks // _FAN)
     driven = pad(driven, (0, 0, 0, groups * _FAN - blocks))
     driven = driven.reshape(filters, rows * groups, _FAN, order)
@@ -434,4 +439,14 @@ def _scan(driven: Tensor, power: Tensor, first: Tensor) -> Tensor:
     states = [state]
     for k in range(_FAN - 1):
         states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
-    return torch.stack(states, 2).reshape(filters, rows, groups * _FAN, order)[:, :, :blocks]
+    return _first_blocks(
+        torch.stack(states, 2).reshape(filters, rows, groups * _FAN, order), blocks
+    )
+
+
+def _first_blocks(states: Tensor, blocks: int) -> Tensor:
+    # Without the copy an exported graph would distinguish whether anything is cut off.
+    states = states[:, :, :blocks]
+    if torch.compiler.is_exporting():
+        return states.clone(memory_format=torch.contiguous_format)
+    return states
