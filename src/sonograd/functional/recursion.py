@@ -346,7 +346,7 @@ def _in_blocks(x: Tensor) -> Tensor:
 
 def _joined(blocks: Tensor, like: Tensor) -> Tensor:
     filters, rows, samples = like.shape
-    return blocks.reshape(filters, rows, -1)[..., :samples]
+    return _beginning(blocks.reshape(filters, rows, -1), 2, samples)
 
 
 def _plain(
@@ -426,7 +426,7 @@ def _scan(driven: Tensor, power: Tensor, first: Tensor) -> Tensor:
             driven = pad(driven, (0, 0, 0, _FAN - blocks))
         for k in range((_FAN if exporting else blocks) - 1):
             states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
-        return _first_blocks(torch.stack(states, 2), blocks)
+        return _beginning(torch.stack(states, 2), 2, blocks)
     groups = -(-blocks // _FAN)
     driven = pad(driven, (0, 0, 0, groups * _FAN - blocks))
     driven = driven.reshape(filters, rows * groups, _FAN, order)
@@ -439,14 +439,12 @@ def _scan(driven: Tensor, power: Tensor, first: Tensor) -> Tensor:
     states = [state]
     for k in range(_FAN - 1):
         states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
-    return _first_blocks(
-        torch.stack(states, 2).reshape(filters, rows, groups * _FAN, order), blocks
-    )
+    whole = torch.stack(states, 2).reshape(filters, rows, groups * _FAN, order)
+    return _beginning(whole, 2, blocks)
 
 
-def _first_blocks(states: Tensor, blocks: int) -> Tensor:
-    # Without the copy an exported graph would distinguish whether anything is cut off.
-    states = states[:, :, :blocks]
+def _beginning(x: Tensor, dim: int, count: int) -> Tensor:
+    # A view would make an exported graph distinguish whether anything is cut off.
     if torch.compiler.is_exporting():
-        return states.clone(memory_format=torch.contiguous_format)
-    return states
+        return x.index_select(dim, torch.arange(count, device=x.device))
+    return x.narrow(dim, 0, count)
