@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.frontends.base import FrontEnd
+from sonograd.frontends.base import FrontEnd, check_counts
 from sonograd.frontends.mel import MelSpectrogram
 from sonograd.frontends.short_time import root, squared_modulus
 from sonograd.frontends.tables import Tables
@@ -102,6 +102,7 @@ class MFCC(FrontEnd, Tables):
             ParameterError: If an argument is out of range.
         """
         super().__init__(sample_rate=sample_rate)
+        check_counts(n_mfcc=n_mfcc, n_mels=n_mels)
         if not 1 <= n_mfcc <= n_mels:
             raise ParameterError(f"n_mfcc is {n_mfcc}; expected 1 to n_mels ({n_mels})")
         self.mel = MelSpectrogram(
@@ -195,10 +196,7 @@ class CombinedFrequencyPeriodicity(FrontEnd, Tables):
         """
         super().__init__(sample_rate=sample_rate)
         self.n_fft = _transform_length(sample_rate, resolution_hz, n_fft, fmin)
-        if hop_length < 1 or win_length < 1:
-            raise ParameterError(
-                f"hop_length is {hop_length} and win_length {win_length}; expected at least 1 each"
-            )
+        check_counts(hop_length=hop_length, win_length=win_length)
         if win_length > self.n_fft:
             raise ParameterError(
                 f"win_length is {win_length}; expected at most the {self.n_fft} points of the "
