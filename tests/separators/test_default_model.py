@@ -74,7 +74,7 @@ def test_stems_of_the_estimate_are_the_masked_spectrum():
 def test_no_seam_in_a_steady_signal():
     model = _model()
     period = torch.randn(2, 64 * 4)
-    mix = period.repeat(1, 900)  # frames see the same at every place
+    mix = period.repeat(1, 1500)  # frames see the same at every place
     stems = model.separate(mix)
     hop, middle = model.plan.hop, slice(2 * model.plan.context, -2 * model.plan.context)
     assert mix.shape[-1] > 2 * hop

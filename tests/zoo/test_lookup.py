@@ -74,7 +74,7 @@ def test_resolving_loads_nothing(session):
     assert (resolved.name, resolved.path) == ("my_model", weights)
     assert resolved.config_path == session / "model.json"
     assert resolved.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert resolve(weights).name == "model"
+    assert resolve(weights).name == "weights"
     weights.write_bytes(b"damaged")
     assert resolve(session).path == weights
     with pytest.raises(CheckpointError, match="damaged"):

@@ -45,7 +45,7 @@ class LearnedFilterbank(FrontEnd):
         frequencies: Centers in Hz as they are now, ``(filters,)``; not for free kernels.
 
     >>> LearnedFilterbank(sample_rate=8000, filters=32, taps=65)(torch.zeros(2, 800)).shape
-    torch.Size([2, 32, 26])
+    torch.Size([2, 32, 25])
     """
 
     def __init__(

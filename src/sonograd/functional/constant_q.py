@@ -70,7 +70,7 @@ def constant_q_bandwidth(bins_per_octave: int) -> float:
     A bin reaches halfway to its neighbors; :math:`Q = 1 / \alpha`.
 
     >>> round(1 / constant_q_bandwidth(12), 3)
-    17.326
+    17.332
     """
     check_count("bins_per_octave", bins_per_octave)
     ratio = math.exp2(2 / bins_per_octave)

@@ -47,7 +47,7 @@ def gammatone_frequencies(count: int, *, fmin: float, fmax: float) -> Tensor:
         ParameterError: If an argument is out of range.
 
     >>> gammatone_frequencies(3, fmin=100, fmax=1000).round().int()
-    tensor([100, 282, 556], dtype=torch.int32)
+    tensor([100, 281, 563], dtype=torch.int32)
     """
     check_count("count", count)
     if not 0 <= fmin < fmax < math.inf:

@@ -13,8 +13,8 @@ from sonograd.functional.framing import PadMode, frame_signal
 
 __all__ = ["FrameSystem", "condition_number", "least_squares_inverse", "toeplitz_symbol"]
 
-_LIMIT = 1e5  # ratio of frame bounds above which parts of a signal count as lost
-_STEPS = 60
+_LIMIT = 1e4  # ratio of frame bounds above which parts of a signal count as lost
+_STEPS = 120
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def least_squares_inverse(
         ``(..., samples)``, with gradients with respect to ``spectrum``.
 
     Raises:
-        ParameterError: If the singular values of :math:`A` are more than about 300 apart.
+        ParameterError: If the singular values of :math:`A` are more than about 100 apart.
     """
     if ratio is None:
         ratio = condition_number(system)
