@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sonograd.config.io import suggest
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional.noise import draw_seeds
-from sonograd.params import Curve, Param
+from sonograd.params import Curve, Param, needs_sample_rate
 from sonograd.synths.controls import Controls, resolve
 
 __all__ = ["Synth", "SynthState", "check_option", "synth_types"]
@@ -61,6 +61,13 @@ class Synth(nn.Module, ABC):
     random: bool = False
     sample_rate: float
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let constructors say what is missing where there is no sample rate."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            type.__setattr__(cls, "__init__", needs_sample_rate(cls.__init__))
+
+    @needs_sample_rate
     def __init__(self, sample_rate: float) -> None:
         """Take the rate of the sound, in Hz; frequencies stay below half of it."""
         super().__init__()
