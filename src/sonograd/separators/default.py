@@ -323,11 +323,11 @@ class TFCTDFUNet(Separator):
 def _plan(config: TFCTDFUNetConfig) -> ChunkPlan:
     """Lay chunks so that the halvings of the time axis fall on the same frames in each.
 
-    A chunk is about twenty seconds, with at least 0.7 s of context on both sides, and neighbors
+    A chunk is about ten seconds, with at least 0.7 s of context on both sides, and neighbors
     cross-fade over a third of a second.
     """
     step = 2**config.num_levels * config.hop_length
     context = math.ceil(0.7 * config.sample_rate / step) * step
-    hop = max(round(18 * config.sample_rate / step), 1) * step
+    hop = max(round(9 * config.sample_rate / step), 1) * step
     length = hop + step - config.hop_length
     return ChunkPlan(length=length, hop=hop, context=context, grid=step)
