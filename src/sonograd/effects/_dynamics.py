@@ -1,7 +1,6 @@
 """What dynamics processors share: detectors, links between channels, delays for looking ahead."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from sonograd.effects.base import Effect
 from sonograd.functional.ballistics import TimeConvention, envelope_follower_stream
 from sonograd.params import Param
 
-__all__ = ["Detector", "delay_stream", "link_channels", "ms_param", "ratio_param"]
+__all__ = ["Detector", "link_channels", "ms_param", "ratio_param"]
 
 _FLOOR = 1e-24  # of a mean square, where the square root has no slope
 
@@ -92,12 +91,3 @@ def link_channels(level: Tensor, link: str) -> Tensor:
     if link == "none" or level.shape[-2] == 1:
         return level
     return level.amax(-2, keepdim=True) if link == "max" else level.mean(-2, keepdim=True)
-
-
-def delay_stream(x: Tensor, samples: int, state: Tensor | None) -> tuple[Tensor, Any]:
-    """Delay the next block by whole samples."""
-    if not samples:
-        return x, None
-    before = x.new_zeros(*x.shape[:-1], samples) if state is None else state
-    joined = torch.cat([before, x], dim=-1)
-    return joined[..., : x.shape[-1]], joined[..., x.shape[-1] :]

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from sonograd.effects._dynamics import (
     Detector,
-    delay_stream,
     link_channels,
     ms_param,
     ratio_param,
@@ -18,6 +17,7 @@ from sonograd.effects.base import Effect
 from sonograd.effects.equalizers import split_bands, split_param
 from sonograd.functional._branching import latch
 from sonograd.functional.ballistics import envelope_follower_stream
+from sonograd.functional.delays import delay_line
 from sonograd.functional.dynamics import compressor_gain_db, curve_gain, gate_gain_db
 from sonograd.functional.scales import db_to_amplitude
 from sonograd.params import Param
@@ -81,7 +81,7 @@ class Compressor(Detector):
         mean, follow, late = memory or (None, None, None)
         level, mean = self._level(x, mean, values)
         gain, follow = self.gain(level, follow, values)
-        x, late = delay_stream(x, self.latency, late)
+        x, late = delay_line(x, self.latency, late)
         return x * gain.to(x.dtype), (mean, follow, late)
 
     def gain(
@@ -160,7 +160,7 @@ class Gate(Detector):
         if self.smoothing == "gain":
             reduction, follow = self._follow(-gain_db, times[1], times[0], follow)
             gain_db = -reduction
-        x, late = delay_stream(x, self.latency, late)
+        x, late = delay_line(x, self.latency, late)
         return x * db_to_amplitude(gain_db).to(x.dtype), (mean, follow, door, late)
 
     def _gain_db(

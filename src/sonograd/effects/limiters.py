@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d
 
-from sonograd.effects._dynamics import delay_stream, link_channels, ms_param
+from sonograd.effects._dynamics import link_channels, ms_param
 from sonograd.effects._options import check_number, check_option
 from sonograd.effects.base import Effect
 from sonograd.functional.ballistics import envelope_follower_stream
+from sonograd.functional.delays import delay_line
 from sonograd.functional.dynamics import curve_gain
 from sonograd.functional.scales import db_to_amplitude
 from sonograd.functional.shaping import hard_clip
@@ -95,7 +96,7 @@ class Limiter(Effect):
         )
         held, smooth = _windows(held, self._window(), smooth)
         mean = sliding_sum(held, self._window() + 1) / (self._window() + 1)
-        x, late = delay_stream(x, self.latency, late)
+        x, late = delay_line(x, self.latency, late)
         return x * torch.exp(-mean), (around, needed, follow, smooth, late)
 
     def _peaks(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Any]:

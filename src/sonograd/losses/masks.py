@@ -2,7 +2,7 @@
 
 Their estimate is what ``separator.estimate(mix)`` returns, a
 :class:`~sonograd.separators.MaskEstimate`; their reference is the complex spectrum of the stems, by
-the transform of the separator: ``separator.spectrum(stems)``. Where the network is variational,
+the transform of the separator: ``separator.transform(stems)``. Where the network is variational,
 the divergence of its latent is added.
 """
 
