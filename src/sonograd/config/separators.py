@@ -4,13 +4,13 @@
 dataclass to the union; the type checker then names every place that has to know about it.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Interval, MinLen, MultipleOf
 
+from sonograd.config.common import STRICT, Positive, SampleRate, Seconds, target_problems
 from sonograd.errors import ConfigError
 
 __all__ = [
@@ -23,29 +23,6 @@ __all__ = [
 ]
 
 MaskActivation: TypeAlias = Literal["sigmoid", "relu", "leaky_relu", "tanh", "softmax"]
-Positive: TypeAlias = Annotated[int, Ge(1)]
-Seconds: TypeAlias = Annotated[float, Interval(gt=0, le=3600)]
-#: Names of files that are written beside those of the stems.
-_RESERVED = frozenset({"mix", "mixture", "residual"})
-
-
-def target_problems(targets: Sequence[str]) -> list[str]:
-    """Return what keeps ``targets`` from being names of stems, and of their files."""
-    problems = []
-    for index, name in enumerate(targets):
-        if name in targets[:index]:
-            problems.append(f"targets: {name!r} is listed twice.")
-        elif not re.fullmatch(r"\w[\w .+-]{0,99}", name) or name != name.rstrip(" ."):
-            problems.append(
-                f"targets.{index}: {name!r} cannot name a file; "
-                "expected letters, digits, spaces and the signs . + - _"
-            )
-        elif name.lower() in _RESERVED:
-            problems.append(
-                f"targets.{index}: {name!r} is the name of another file beside the stems; "
-                "expected another name."
-            )
-    return problems
 
 
 def _common_problems(values: Mapping[str, Any], window: str) -> list[str]:
@@ -97,17 +74,13 @@ class SpectrogramNetConfig:
         ConfigError: If values contradict each other.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {
-        "extra": "forbid",
-        "strict": True,
-        "allow_inf_nan": False,
-    }
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     targets: Annotated[tuple[str, ...], MinLen(1)] = ("vocals",)
     num_channels: Positive = 1
     num_hidden_channels: Positive = 16
     sample_length: Seconds = 3
-    sample_rate: Annotated[int, Ge(1000)] = 44100
+    sample_rate: SampleRate = 44100
     dropout_p: Annotated[float, Interval(ge=0, lt=1)] = 0.4
     leak_factor: Annotated[float, Ge(0)] = 0
     normalize_input: bool = False
@@ -210,11 +183,7 @@ class TFCTDFUNetConfig:
         ConfigError: If values contradict each other.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {
-        "extra": "forbid",
-        "strict": True,
-        "allow_inf_nan": False,
-    }
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     model_type: Literal["TFCTDFUNet"] = "TFCTDFUNet"
     targets: Annotated[tuple[str, ...], MinLen(1)] = ("drums", "bass", "other", "vocals")
@@ -224,7 +193,7 @@ class TFCTDFUNetConfig:
     bottleneck_factor: Positive = 8
     complete_targets: bool = True
     sample_length: Seconds = 2.95
-    sample_rate: Annotated[int, Ge(1000)] = 44100
+    sample_rate: SampleRate = 44100
     num_fft: Annotated[int, Ge(64)] = 4096
     hop_length: Positive = 1024
     full_resolution_hz: Annotated[float, Gt(0)] = 4000
