@@ -158,7 +158,7 @@ def _check_finite(values: Tensor, inputs: dict[str, Tensor]) -> None:
                 f"{name} holds {bad} values of {x.numel()} that are NaN or infinite; "
                 "expected finite numbers"
             )
-    peak = max((float(x.abs().max()) for x in inputs.values()), default=float("nan"))
+    peak = max((float(x.detach().abs().max()) for x in inputs.values()), default=float("nan"))
     raise AudioError(
         f"the loss is not finite for values up to {peak:.3g}; expected audio around full scale, 1. "
         "Scale it, or compute in float64."
