@@ -1,0 +1,316 @@
+"""Charts of what processors do: frequency responses, static curves, gain over time."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+from torch import Tensor
+
+from sonograd.errors import ParameterError, ShapeError
+from sonograd.plotting.style import (
+    ACCENT,
+    MUTED,
+    SERIES,
+    SHADE,
+    TRUTH,
+    canvas,
+    frequency_axis,
+    legend,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["convergence", "gain_reduction", "response", "static_curve"]
+
+#: Audio ``(channels, samples)`` to audio, such as an effect.
+Processor: TypeAlias = Callable[[Tensor], Tensor]
+
+_LOWEST_HZ = 20.0
+_QUIET_DB = -120.0
+_COLUMNS = 2000  # resolution of a chart in time
+
+
+def response(
+    curves: Processor | Mapping[str, Processor | Tensor],
+    *,
+    sample_rate: float,
+    frequencies: Tensor | None = None,
+    measured: Tensor | None = None,
+    coherence: Tensor | None = None,
+    seconds: float = 1.0,
+    title: str = "",
+) -> "Figure":
+    """Draw magnitude responses in dB over frequency.
+
+    Args:
+        curves: Title to a linear processor, which is given an impulse ``(1, samples)``, or to a
+            response ``(bins,)`` at ``frequencies``; a single processor needs no title.
+        sample_rate: In Hz.
+        frequencies: Of given responses, ``(bins,)`` in Hz, rising.
+        measured: A transfer function ``(bins,)`` that was measured, drawn behind the curves.
+        coherence: How sure it is, ``(bins,)`` from 0 to 1; fades where it is low.
+        seconds: Length of the impulse responses.
+        title: Written above.
+
+    Raises:
+        ParameterError: If there is nothing to draw, or frequencies are missing.
+        ShapeError: If a response does not fit its frequencies.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    if callable(curves):
+        curves = {"": curves}
+    if not curves and measured is None:
+        raise ParameterError("got no curves and nothing measured; expected at least one")
+    figure, axes = canvas()
+    ax = axes[0, 0]
+    low, high = _LOWEST_HZ, sample_rate / 2
+    shown = []
+    if measured is not None:
+        bins, level = _at(frequencies, measured, "measured")
+        sure = torch.ones_like(bins) if coherence is None else _real(coherence, bins, "coherence")
+        _draw_measured(ax, bins, level, sure)
+        shown.append(level[(sure > 0.5) & (bins >= low)])
+    for (name, curve), color in zip(curves.items(), _cycle(len(curves)), strict=True):
+        if isinstance(curve, Tensor):
+            bins, level = _at(frequencies, curve, name)
+        else:
+            bins, level = _impulse_response(curve, sample_rate, seconds)
+        ax.plot(bins.numpy(), level.numpy(), color=color, linewidth=1.8, label=name or None)
+        shown.append(level[(bins >= low) & (bins <= high)])
+    frequency_axis(ax, low, high)
+    ax.axhline(0.0, color=MUTED, linewidth=0.7)
+    ax.set_ylim(*_limits(torch.cat(shown)))
+    ax.set_ylabel("gain (dB)")
+    ax.set_title(title, loc="left")
+    legend(ax)
+    return figure
+
+
+def static_curve(
+    curves: Mapping[str, tuple[Tensor, Tensor]],
+    *,
+    pairs: tuple[Tensor, Tensor] | None = None,
+    threshold_db: float | None = None,
+    title: str = "",
+) -> "Figure":
+    """Draw output over input level, in dB, as for a compressor.
+
+    Args:
+        curves: Title to levels ``(points,)`` of the input and the output.
+        pairs: Levels of short pieces of audio before and after, ``(pieces,)`` each, as a cloud.
+        threshold_db: Marked by a line.
+        title: Written above.
+
+    Raises:
+        ParameterError: If there is nothing to draw.
+        ShapeError: If levels do not fit each other.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    clouds = [("pairs", pairs)] if pairs is not None else []
+    for name, (before, after) in [*curves.items(), *clouds]:
+        if before.shape != after.shape or before.ndim != 1:
+            raise ShapeError(
+                f"{name}: levels have shapes {tuple(before.shape)} and {tuple(after.shape)}; "
+                "expected (points,) twice"
+            )
+    if not curves and pairs is None:
+        raise ParameterError("got no curves and no pairs; expected at least one")
+    figure, axes = canvas(width=4.4, height=4.0)
+    ax = axes[0, 0]
+    inputs = torch.cat([before for before, _ in curves.values()] + [p[0] for _, p in clouds])
+    low, high = float(inputs.min()), float(inputs.max())
+    ax.plot([low, high], [low, high], color=MUTED, linewidth=0.8, linestyle=":", label="unchanged")
+    if pairs is not None:
+        alpha = min(0.5, max(0.06, 40 / max(len(pairs[0]), 1)))
+        ax.scatter(
+            pairs[0].numpy(), pairs[1].numpy(), s=7, color=TRUTH, alpha=alpha, linewidths=0,
+            label="measured", rasterized=len(pairs[0]) > 800,
+        )  # fmt: skip
+    for (name, (before, after)), color in zip(curves.items(), _cycle(len(curves)), strict=True):
+        ax.plot(before.numpy(), after.numpy(), color=color, linewidth=1.8, label=name)
+    if threshold_db is not None:
+        ax.axvline(threshold_db, color=ACCENT, linewidth=0.8, linestyle="--")
+    ax.set(xlabel="input level (dB)", ylabel="output level (dB)")
+    ax.set_title(title, loc="left")
+    legend(ax, loc="upper left", markerscale=2)
+    return figure
+
+
+def gain_reduction(
+    traces: Mapping[str, Tensor],
+    *,
+    sample_rate: float,
+    start_s: float = 0.0,
+    audio: Tensor | None = None,
+    title: str = "",
+) -> "Figure":
+    """Draw gains over time, in dB, as needles of compressors show them.
+
+    Args:
+        traces: Title to gains ``(samples,)`` in dB.
+        sample_rate: Of the traces, in Hz.
+        start_s: Time of the first sample.
+        audio: A signal ``(samples,)`` of the same rate, drawn behind as an envelope.
+        title: Written above.
+
+    Raises:
+        ParameterError: If there is no trace.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    if not traces:
+        raise ParameterError("got no traces; expected at least one")
+    figure, axes = canvas(height=2.4)
+    ax = axes[0, 0]
+    ax.set_ylim(*_limits(torch.cat([trace.reshape(-1) for trace in traces.values()]), least=3.0))
+    if audio is not None:
+        behind = ax.twinx()
+        time, low, high = _envelope(audio.reshape(-1), sample_rate, start_s)
+        behind.fill_between(time.numpy(), low.numpy(), high.numpy(), color=SHADE, linewidth=0)
+        behind.set_axis_off()
+        ax.set_zorder(behind.get_zorder() + 1)
+        ax.patch.set_visible(False)
+    for (name, trace), color in zip(traces.items(), _cycle(len(traces)), strict=True):
+        time, low, high = _envelope(trace.reshape(-1), sample_rate, start_s)
+        ax.fill_between(time.numpy(), low.numpy(), high.numpy(), color=color, linewidth=0.9)
+        ax.plot([], [], color=color, label=name or None)
+    ax.set_xlim(float(time[0]), float(time[-1]) or 1.0)
+    ax.set(xlabel="time (s)", ylabel="gain (dB)")
+    ax.set_title(title, loc="left")
+    if len(traces) > 1:
+        legend(ax)
+    return figure
+
+
+def convergence(
+    histories: Mapping[str, Sequence[float]],
+    *,
+    best: str | None = None,
+    ylabel: str = "null depth (dB)",
+    title: str = "",
+) -> "Figure":
+    """Draw a value over the steps of several fits.
+
+    Args:
+        histories: Title to the value after each step; the first is that of the start.
+        best: The title that is drawn in front, in color; all are in color if None.
+        ylabel: What the value is.
+        title: Written above.
+
+    Raises:
+        ParameterError: If there is no history with a finite value.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    shown = {name: list(map(float, h)) for name, h in histories.items() if _any_finite(h)}
+    if not shown:
+        raise ParameterError("no history holds a finite value; there is nothing to draw")
+    figure, axes = canvas()
+    ax = axes[0, 0]
+    for (name, values), color in zip(shown.items(), _cycle(len(shown)), strict=True):
+        front = best is None or name == best
+        ax.plot(
+            range(len(values)), values,
+            color=(ACCENT if best is not None else color) if front else MUTED,
+            linewidth=1.9 if front else 1.0, alpha=1.0 if front else 0.55,
+            zorder=3 if front else 2, marker="o" if len(values) < 40 else "", markersize=2.5,
+            label=name,
+        )  # fmt: skip
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - optional
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="step", ylabel=ylabel)
+    ax.set_title(title, loc="left")
+    legend(ax, ncols=2 if len(shown) > 4 else 1)
+    return figure
+
+
+def _cycle(count: int) -> list[str]:
+    return [SERIES[k % len(SERIES)] for k in range(count)]
+
+
+def _any_finite(values: Sequence[float]) -> bool:
+    return any(math.isfinite(value) for value in values)
+
+
+def _level(values: Tensor) -> Tensor:
+    """Return dB of complex or real amplitudes, not below the quiet end."""
+    return 20 * values.abs().double().clamp_min(10 ** (_QUIET_DB / 20)).log10()
+
+
+def _at(frequencies: Tensor | None, values: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    if frequencies is None:
+        raise ParameterError(f"{name} is a response; pass its frequencies, too")
+    bins = frequencies.detach().cpu().double()
+    values = values.detach().cpu()
+    if bins.ndim != 1 or values.shape != bins.shape:
+        raise ShapeError(
+            f"{name} has shape {tuple(values.shape)} and frequencies {tuple(bins.shape)}; "
+            "expected (bins,) twice"
+        )
+    return bins, _level(values)
+
+
+def _real(values: Tensor, like: Tensor, name: str) -> Tensor:
+    if values.shape != like.shape:
+        raise ShapeError(f"{name} has shape {tuple(values.shape)}; expected {tuple(like.shape)}")
+    return values.detach().cpu().double()
+
+
+def _impulse_response(
+    process: Processor, sample_rate: float, seconds: float
+) -> tuple[Tensor, Tensor]:
+    samples = max(round(seconds * sample_rate), 64)
+    impulse = torch.zeros(1, samples, dtype=torch.float64)
+    impulse[:, 0] = 1.0
+    with torch.no_grad():
+        answer = process(impulse).detach().cpu().double().reshape(-1, samples)[0]
+    bins = torch.arange(samples // 2 + 1, dtype=torch.float64) * (sample_rate / samples)
+    return bins[1:], _level(torch.fft.rfft(answer))[1:]
+
+
+def _draw_measured(ax: "Axes", bins: Tensor, level: Tensor, coherence: Tensor) -> None:
+    """Draw points that fade, and a ribbon as wide as the doubt."""
+    keep = (bins > 0) & level.isfinite()
+    bins, level, sure = bins[keep], level[keep], coherence[keep].clamp(0.0, 1.0)
+    # Standard deviation of the magnitude of a transfer function, up to the number of averages.
+    doubt = (20 / math.log(10)) * ((1 - sure) / sure.clamp_min(1e-3) / 2).sqrt().clamp(max=3.0)
+    x, below, above = bins.numpy(), (level - doubt).numpy(), (level + doubt).numpy()
+    ax.fill_between(x, below, above, color=SHADE, alpha=0.55, linewidth=0, label="doubt")
+    from matplotlib.colors import to_rgba  # noqa: PLC0415 - optional
+
+    colors = [to_rgba(TRUTH, float(a)) for a in (0.08 + 0.82 * sure**2)]
+    ax.scatter(x, level.numpy(), s=6, c=colors, linewidths=0)
+    ax.scatter([], [], s=10, color=TRUTH, label="measured")
+
+
+def _limits(values: Tensor, least: float = 6.0) -> tuple[float, float]:
+    """Return limits that hold nearly all values, zero, and at least so many dB."""
+    finite = values[values.isfinite()].double()
+    if not len(finite):
+        return -least, least
+    ends = torch.tensor([0.002, 0.998], dtype=torch.float64)
+    picked = finite[:: max(1, len(finite) // 100_000)]
+    low, high = torch.quantile(picked, ends).tolist()
+    low, high = min(low, 0.0), max(high, 0.0)
+    low = max(low, high - 48.0)
+    room = max(0.12 * (high - low), (least - (high - low)) / 2, 0.5)
+    return low - room, high + room
+
+
+def _envelope(x: Tensor, sample_rate: float, start_s: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return times and the lowest and highest value of each column."""
+    x = x.detach().cpu().double()
+    if not len(x):
+        raise ShapeError("a trace has no samples; expected (samples,) with at least one")
+    columns = min(_COLUMNS, len(x))
+    edges = torch.linspace(0, len(x), columns + 1).round().long().tolist()
+    pieces = [x[a : max(b, a + 1)] for a, b in itertools.pairwise(edges)]
+    low = torch.stack([piece.min() for piece in pieces])
+    high = torch.stack([piece.max() for piece in pieces])
+    # Columns touch each other, so that a steady trace is a line and not nothing.
+    low[1:] = torch.minimum(low[1:], high[:-1])
+    high[1:] = torch.maximum(high[1:], low[:-1])
+    return start_s + torch.tensor(edges[:-1]).double() / sample_rate, low, high
