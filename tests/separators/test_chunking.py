@@ -169,3 +169,78 @@ def test_a_chosen_overlap_stays_on_the_grid(length, grid, data):
     else:
         assert plan.hop % grid == 0
         assert length - padding - grid < plan.hop <= max(length - padding, grid)
+
+
+def msst_demix(model, mix, chunk, num_overlap):
+    """Return what the generic inference of a well-known training program gives, one by one."""
+    step = chunk // num_overlap
+    border, fade = chunk - step, chunk // 10
+    samples = mix.shape[-1]
+    padded = torch.nn.functional.pad(mix, (border, border), mode="reflect")
+    total = padded.shape[-1]
+    ramp = torch.linspace(0, 1, fade, dtype=mix.dtype)
+    result, counter, position = torch.zeros_like(padded), torch.zeros(total, dtype=mix.dtype), 0
+    while position < total:
+        part = padded[:, position : position + chunk]
+        size = part.shape[-1]
+        mode = "reflect" if size > chunk // 2 + 1 else "constant"
+        part = torch.nn.functional.pad(part, (0, chunk - size), mode=mode)
+        window = torch.ones(chunk, dtype=mix.dtype)
+        if position > 0:
+            window[:fade] *= ramp
+        if position + step < total:
+            window[-fade:] *= ramp.flip(0)
+        result[:, position : position + size] += (model(part) * window)[:, :size]
+        counter[position : position + size] += window[:size]
+        position += step
+    return (result / counter)[:, border : border + samples]
+
+
+@pytest.mark.parametrize("num_overlap", [2, 3, 4, 5])
+@pytest.mark.parametrize("samples", [199, 240, 241, 511, 1000])
+def test_mirrored_plans_are_the_inference_of_the_roformers(num_overlap, samples):
+    chunk = 120
+    plan = mirrored_plan(chunk, num_overlap)
+    mix = torch.randn(2, samples, dtype=torch.float64)
+
+    def model(part):  # looks at all of its chunk
+        return part * part.cumsum(-1) + part.flip(-1)
+
+    expected = msst_demix(model, mix, chunk, num_overlap)
+    chunker, overlap_add, parts = Chunker(plan), OverlapAdd(plan), []
+    for begin in range(0, samples, 77):
+        for index, piece in chunker.push(mix[:, begin : begin + 77]):
+            parts.append(overlap_add.add(index, model(piece)))
+    for index, piece in chunker.finish():
+        parts.append(overlap_add.add(index, model(piece)))
+    parts.append(overlap_add.finish(samples))
+    actual = torch.cat(parts, -1)[:, :samples]
+    assert actual.isfinite().all()
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
+
+
+def mirrored_plan(chunk, num_overlap):
+    hop = chunk // num_overlap
+    return ChunkPlan(
+        chunk, hop, offset=chunk - hop, fade=chunk // 10 - 1, fade_start=0, mirror=True
+    )
+
+
+@pytest.mark.parametrize("num_overlap", [1, 2, 4])
+@pytest.mark.parametrize("samples", [1, 2, 7, 60, 100])
+def test_mirrored_plans_leave_no_seam_and_take_short_signals(num_overlap, samples):
+    plan = mirrored_plan(60, num_overlap)
+    signal = torch.randn(samples, dtype=torch.float64)
+    chunker, overlap_add, parts = Chunker(plan), OverlapAdd(plan), []
+    for index, piece in [*chunker.push(signal), *chunker.finish()]:
+        assert piece.shape == (60,)
+        parts.append(overlap_add.add(index, piece))
+    parts.append(overlap_add.finish(samples))
+    torch.testing.assert_close(torch.cat(parts)[:samples], signal)
+
+
+def test_other_overlaps_of_mirrored_plans_keep_their_offset():
+    plan = mirrored_plan(60, 4).with_overlap(0.5)
+    assert (plan.hop, plan.offset, plan.latency) == (30, 30, 60)
+    with pytest.raises(ParameterError, match="offset is 1; expected the overlap, 30"):
+        ChunkPlan(60, 30, offset=1, mirror=True)

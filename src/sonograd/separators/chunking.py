@@ -16,6 +16,9 @@ from sonograd.errors import ParameterError
 
 __all__ = ["ChunkPlan", "Chunker", "OverlapAdd"]
 
+#: What a chunk counts where a fade starts from nothing, so that no sample is left without any.
+_LEAST_WEIGHT = 1e-8
+
 
 @dataclass(frozen=True)
 class ChunkPlan:
@@ -23,8 +26,8 @@ class ChunkPlan:
 
     Chunk ``k`` is kept on ``[k * hop, k * hop + length)``, shifted by ``-offset``; the model also
     sees ``context`` samples on both sides, and zeros outside the signal. Kept parts overlap by
-    ``length - hop`` samples and are averaged with weights that rise and fall linearly over the
-    overlap, normalized by their sum, so that the first and last samples count in full.
+    ``length - hop`` samples and are averaged with weights that rise and fall linearly, normalized
+    by their sum, so that the first and last samples count in full.
 
     Attributes:
         length: Samples kept of each chunk.
@@ -33,6 +36,12 @@ class ChunkPlan:
         offset: Samples by which the first chunk starts before the signal.
         grid: Neighboring chunks should start a multiple of so many samples apart, such as the hop
             of a transform; any other overlap that is asked for is made longer until they do.
+        fade: Samples over which weights rise and fall, at most half of ``length``; the overlap if
+            None.
+        fade_start: Sample ``i`` of a chunk has the weight ``(i + fade_start) / fade``, at most 1.
+        mirror: What lies outside the signal is its mirror image instead of silence, and every
+            chunk that begins before the end counts. The signal is then mirrored over an overlap;
+            beyond that, the mirror image is mirrored again. ``offset`` is an overlap, too.
     """
 
     length: int
@@ -40,6 +49,9 @@ class ChunkPlan:
     context: int = 0
     offset: int = 0
     grid: int = 1
+    fade: float | None = None
+    fade_start: float = 0.5
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         """Refuse plans that leave gaps."""
@@ -55,6 +67,16 @@ class ChunkPlan:
             )
         if self.grid < 1:
             raise ParameterError(f"grid is {self.grid} samples; expected at least 1")
+        if (self.fade is not None and self.fade <= 0) or self.fade_start < 0:
+            raise ParameterError(
+                f"fade is {self.fade} and fade_start {self.fade_start}; "
+                "expected fade > 0 and fade_start >= 0"
+            )
+        if self.mirror and self.offset != self.length - self.hop:
+            raise ParameterError(
+                f"offset is {self.offset}; expected the overlap, {self.length - self.hop}, where "
+                "mirror is set"
+            )
 
     @property
     def input_length(self) -> int:
@@ -64,7 +86,9 @@ class ChunkPlan:
     @property
     def latency(self) -> int:
         """Samples that must arrive before the first result can leave."""
-        return self.length + self.context - self.offset
+        # The chunk behind which the first sample is final.
+        first = self.offset // self.hop if self.mirror else 0
+        return first * self.hop - self.offset + self.length + self.context
 
     def with_overlap(self, overlap: float) -> "ChunkPlan":
         """Return this plan with kept parts that overlap by the fraction ``overlap`` in [0, 1).
@@ -96,20 +120,22 @@ class ChunkPlan:
         hop = self.length - samples
         if self.grid <= self.length:
             hop = max(hop // self.grid, 1) * self.grid
-        return replace(self, hop=hop)
+        return replace(self, hop=hop, offset=self.length - hop if self.mirror else self.offset)
 
     def count(self, samples: int) -> int:
         """Return the number of chunks that cover a signal of ``samples``."""
         if samples == 0:
             return 0
+        if self.mirror:
+            return math.ceil((samples + self.offset) / self.hop)
         return 1 + max(0, math.ceil((samples + self.offset - self.length) / self.hop))
 
     def weights(self, *, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Return the weight of each kept sample, shape ``(length,)``, all positive."""
-        overlap = self.length - self.hop
+        fade = max(self.length - self.hop, 0.5) if self.fade is None else self.fade
         position = torch.arange(self.length, dtype=torch.float64)
-        edge = torch.minimum(position, position.flip(0)) + 0.5
-        ramp = (edge / max(overlap, 0.5)).clamp(max=1.0)
+        edge = torch.minimum(position, position.flip(0)) + self.fade_start
+        ramp = (edge / fade).clamp(min=_LEAST_WEIGHT, max=1.0)
         return ramp.to(dtype=dtype, device=device)
 
 
@@ -136,7 +162,7 @@ class Chunker:
         """
         self._held.append(block)
         self._received += block.shape[-1]
-        while self._received >= self._end(self._next):
+        while self._received >= self._needed(self._next):
             yield self._take()
 
     def finish(self) -> Iterator[tuple[int, Tensor]]:
@@ -150,18 +176,37 @@ class Chunker:
     def _end(self, index: int) -> int:
         return self._begin(index) + self.plan.input_length
 
+    def _needed(self, index: int) -> int:
+        """Return how many samples must have arrived before a chunk is complete."""
+        mirrored = 1 - self._begin(index) if self.plan.mirror else 0
+        return max(self._end(index), mirrored)
+
     def _take(self) -> tuple[int, Tensor]:
         begin, end = self._begin(self._next), self._end(self._next)
         held = self._held[0] if len(self._held) == 1 else torch.cat(self._held, dim=-1)
-        piece = held[..., max(begin, 0) - self._start : end - self._start]
-        missing = (max(-begin, 0), end - max(begin, 0) - piece.shape[-1])
-        chunk = torch.nn.functional.pad(piece, missing) if any(missing) else piece.clone()
+        if self.plan.mirror and (begin < 0 or end > self._received):
+            chunk = held[..., self._mirrored(begin, end).to(held.device) - self._start]
+        else:
+            piece = held[..., max(begin, 0) - self._start : end - self._start]
+            missing = (max(-begin, 0), end - max(begin, 0) - piece.shape[-1])
+            chunk = torch.nn.functional.pad(piece, missing) if any(missing) else piece.clone()
         index = self._next
         self._next += 1
-        keep_from = max(self._begin(self._next), 0)
+        reach = self.plan.offset + self.plan.context if self.plan.mirror else 0
+        keep_from = max(self._begin(self._next) - reach, 0)
         self._held = [held[..., keep_from - self._start :]]
         self._start = min(keep_from, self._received)
         return index, chunk
+
+    def _mirrored(self, begin: int, end: int) -> Tensor:
+        """Return where to read the samples ``[begin, end)``, the end of the signal being known."""
+        samples, margin = self._received, self.plan.offset + self.plan.context
+        position = torch.arange(begin, end)
+        last = samples + margin - 1
+        position = torch.where(position > last, 2 * last - position, position)
+        period = max(2 * (samples - 1), 1)  # short signals are mirrored again and again
+        position = position.remainder(period)
+        return torch.where(position > samples - 1, period - position, position)
 
 
 class OverlapAdd:
