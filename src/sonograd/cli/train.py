@@ -90,8 +90,10 @@ def train(
     ema: float | None = None,
     seed: int | None = None,
     compile: Annotated[bool | None, Parameter(name="--compile")] = None,
+    channels_last: bool | None = None,
     validation_songs: int | None = None,
     save_minutes: float | None = None,
+    cache_gb: float | None = None,
     tensorboard: bool | None = None,
     view_iter: bool | None = None,
     view_epoch: bool | None = None,
@@ -120,8 +122,9 @@ def train(
 
     Args:
         folder: The session folder.
-        dataset: Songs as in MUSDB18-HQ or MUSDB18, or a folder per stem; with train and valid
-            folders or without. Or songs: for synthetic songs that are made up on the way.
+        dataset: Songs as in MUSDB18-HQ, MUSDB18 or MoisesDB, a folder per stem, or a list of
+            files in a csv file; with train and valid folders or without. Or songs: for synthetic
+            songs that are made up on the way.
         resume: Go on from where an earlier run left off, if there was one.
         display: Show the settings.
         max_tracks: Songs to use at most. Default: 80.
@@ -162,9 +165,12 @@ def train(
         ema: Decay of the moving average of the weights; 0 for none. Default: 0.995.
         seed: Of the initial weights and everything random. Default: 0.
         compile: Compile the network first.
+        channels_last: Keep feature maps with channels innermost, which suits many devices.
         validation_songs: Songs held out to validate on, without a valid folder; 0 for none.
             Default: 14.
         save_minutes: Minutes between saves of the training state. Default: 5.
+        cache_gb: Gigabytes on disk for stems that are decoded once instead of for every chunk: all
+            but 16-bit wav at the rate of the model; 0 for none. Default: 50.
         tensorboard: Write logs for TensorBoard into runs/.
         view_iter: Log the loss of every step in TensorBoard.
         view_epoch: Log losses and scores of every epoch in TensorBoard.

@@ -110,9 +110,13 @@ class TrainingConfig:
         seed: Of the initial weights and of everything random in training.
         precision: ``32``, ``bf16`` or ``16``; ``auto`` obeys ``use_amp``.
         compile: Compile the network first.
+        channels_last: Keep weights and feature maps with channels innermost, which suits the
+            convolutions of many devices.
         validation_songs: Songs held out of the training set, if the data set has no ``valid``
             folder; 0 for no validation.
         save_minutes: Minutes between saves of the training state.
+        cache_gb: Gigabytes on disk for stems that are decoded once instead of for every chunk
+            (those that are not 16-bit wav at the rate of the model); 0 for none.
         augmentation: How training chunks differ from songs.
         visuals: What it shows of itself.
         version: Of this format.
@@ -154,8 +158,10 @@ class TrainingConfig:
     seed: NotNegative = 0
     precision: TrainingPrecision = "auto"
     compile: bool = False
+    channels_last: bool = False
     validation_songs: NotNegative = 14
     save_minutes: Annotated[float, Gt(0)] = 5.0
+    cache_gb: Annotated[float, Ge(0)] = 50.0
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     visuals: VisualsConfig = field(default_factory=VisualsConfig)
     version: Literal[1] = 1

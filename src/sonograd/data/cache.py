@@ -1,13 +1,23 @@
 """Stems as 16-bit wav files at one rate, so that any range of them is one small read.
 
 A stem that already is such a file is read where it lies, without decoding. Any other (compressed,
-24-bit, at another rate) is converted once, into a folder that later runs find again.
+24-bit, at another rate, a sum of files) is converted once, into a folder that later runs find
+again; all workers share it through the page cache of the system. The folder has a size that it
+does not exceed: what finds no room there is decoded again each time.
 """
 
+import contextlib
 import hashlib
+import math
 import os
+import shutil
 import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +26,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonograd.atomic import AtomicFile
-from sonograd.data.audio import AudioFile, check_finite
+from sonograd.data.audio import check_finite
 from sonograd.data.layouts import StemFile
-from sonograd.data.resample import StreamResampler
-from sonograd.errors import DatasetError, OutputError
+from sonograd.data.resample import StreamResampler, resample_audio, resampled_length
+from sonograd.data.tracks import StemAudio
+from sonograd.errors import AudioError, DatasetError, OutputError
 
-__all__ = ["PcmFile", "cached_stem", "open_pcm", "stem_cache"]
+__all__ = [
+    "CachedFile",
+    "DecodedFile",
+    "PcmFile",
+    "StemReader",
+    "cached_stem",
+    "open_pcm",
+    "open_stems",
+    "stem_cache",
+]
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PcmFile:
     """The 16-bit samples inside a wav file.
 
@@ -52,6 +72,87 @@ class PcmFile:
         if data.size != count:
             raise DatasetError(f"{self.path}: ended early; it has changed since it was opened.")
         return data.reshape(-1, self.channels)
+
+    def read_audio(self, start: int, samples: int) -> NDArray[np.float32]:
+        """Return ``(channels, samples)`` in [-1, 1) from ``start`` on."""
+        data: NDArray[np.float32] = self.read(start, samples).T.astype(np.float32)
+        data *= np.float32(1 / 32768)
+        return data
+
+
+#: Input samples beside a range that resampling needs to be exact in it.
+_MARGIN = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFile:
+    """A stem that is decoded, and resampled, each time it is read.
+
+    Attributes:
+        stem: Its files.
+        samples: Samples per channel at ``sample_rate``.
+        channels: Channels.
+        sample_rate: Of what is read, in Hz.
+        file_rate: Of the file, in Hz.
+    """
+
+    stem: StemFile
+    samples: int
+    channels: int
+    sample_rate: int
+    file_rate: int
+
+    def read_audio(self, start: int, samples: int) -> NDArray[np.float32]:
+        """Return ``(channels, samples)`` from ``start`` on, fewer where the file ends."""
+        samples = max(min(samples, self.samples - start), 0)
+        audio = _opened(self.stem, os.getpid(), threading.get_ident())
+        if self.file_rate == self.sample_rate:
+            whole: NDArray[np.float32] = audio.read(start, samples).numpy()
+            return whole
+        # Positions that are whole numbers at both rates keep the phase of the resampler.
+        divisor = math.gcd(self.file_rate, self.sample_rate)
+        up, down = self.sample_rate // divisor, self.file_rate // divisor
+        margin = math.ceil(_MARGIN / down)
+        first = max(start // up - margin, 0)
+        last = -(-(start + samples) // up) + margin
+        part = audio.read(first * down, (last - first) * down)
+        part = resample_audio(part, self.file_rate, self.sample_rate)
+        result: NDArray[np.float32] = part.numpy()[:, start - first * up :]
+        return result[:, :samples]
+
+
+@dataclass(frozen=True, slots=True)
+class CachedFile:
+    """A converted stem; if its file vanishes from the cache, the original is decoded instead."""
+
+    converted: PcmFile
+    original: DecodedFile
+
+    @property
+    def samples(self) -> int:
+        """Samples per channel."""
+        return self.converted.samples
+
+    @property
+    def channels(self) -> int:
+        """Channels."""
+        return self.converted.channels
+
+    def read_audio(self, start: int, samples: int) -> NDArray[np.float32]:
+        """Return ``(channels, samples)`` from ``start`` on, fewer where the file ends."""
+        try:
+            return self.converted.read_audio(start, samples)
+        except (FileNotFoundError, DatasetError):
+            return self.original.read_audio(start, samples)
+
+
+StemReader = PcmFile | DecodedFile | CachedFile
+
+
+@lru_cache(maxsize=64)
+def _opened(stem: StemFile, process: int, thread: int) -> StemAudio:
+    """Open a stem once per thread; forked processes must not share the position in a file."""
+    return StemAudio(stem)
 
 
 def open_pcm(path: str | os.PathLike[str]) -> PcmFile | None:
@@ -94,6 +195,66 @@ def stem_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "sonograd", "stems")
 
 
+def open_stems(
+    stems: Sequence[StemFile],
+    sample_rate: int,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    limit_gb: float = math.inf,
+    on_message: Callable[[str], None] | None = None,
+) -> "list[StemReader | AudioError]":
+    """Open many stems, and convert those that need it, several at a time.
+
+    Args:
+        stems: Their files.
+        sample_rate: In Hz.
+        folder: Where converted files are kept; :func:`stem_cache` if None.
+        limit_gb: Size of that folder, in gigabytes; 0 converts nothing. To make room, files go
+            that nobody has used for two days, the oldest first.
+        on_message: Is told what is converted before it is.
+
+    Returns:
+        For each stem what reads it, or why that is impossible.
+    """
+    folder = stem_cache() if folder is None else Path(folder)
+    result: list[StemReader | AudioError] = []
+    pending: list[tuple[int, DecodedFile, Path]] = []
+    for stem in stems:
+        direct = None if stem.added else open_pcm(stem.path)
+        if direct is not None and direct.sample_rate == sample_rate:
+            result.append(direct)
+            continue
+        try:
+            decoded = _look_into(stem, sample_rate)
+            target = _place(stem, sample_rate, folder)
+        except AudioError as error:
+            result.append(error)
+            continue
+        found = open_pcm(target) if limit_gb > 0 else None
+        if found is not None:
+            with contextlib.suppress(OSError):
+                os.utime(target)  # what is used stays in the cache
+            result.append(CachedFile(found, decoded))
+        else:
+            pending.append((len(result), decoded, target))
+            result.append(decoded)
+    pending = pending[
+        : _room(folder, [2 * f.channels * f.samples for _, f, _ in pending], limit_gb)
+    ]
+    if pending and on_message is not None:
+        size = sum(2 * file.channels * file.samples for _, file, _ in pending) / 1e9
+        on_message(f"decoding {len(pending)} stems once, {size:.1f} GB in {folder}")
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        jobs = [(row, pool.submit(_converted, file, target)) for row, file, target in pending]
+        try:
+            for row, job in jobs:
+                result[row] = job.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return result
+
+
 def cached_stem(
     stem: StemFile, sample_rate: int, *, folder: str | os.PathLike[str] | None = None
 ) -> PcmFile:
@@ -111,25 +272,66 @@ def cached_stem(
         AudioError: If the original cannot be read or holds samples that are no numbers.
         OutputError: If the converted file cannot be written.
     """
-    direct = open_pcm(stem.path)
-    if direct is not None and direct.sample_rate == sample_rate:
-        return direct
-    folder = stem_cache() if folder is None else Path(folder)
+    (opened,) = open_stems([stem], sample_rate, folder=folder)
+    if isinstance(opened, AudioError):
+        raise opened
+    if isinstance(opened, DecodedFile):
+        raise OutputError(f"{stem_cache() if folder is None else folder}: the disk is full.")
+    return opened if isinstance(opened, PcmFile) else opened.converted
+
+
+def _look_into(stem: StemFile, sample_rate: int) -> DecodedFile:
+    with StemAudio(stem) as audio:
+        samples = resampled_length(audio.samples, audio.sample_rate, sample_rate)
+        return DecodedFile(stem, samples, audio.channels, sample_rate, audio.sample_rate)
+
+
+def _place(stem: StemFile, sample_rate: int, folder: Path) -> Path:
+    """Return where the converted file of a stem is, or will be."""
+    identity: list[object] = [sample_rate, stem.stream]
+    for path in stem.paths:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise AudioError(f"{path}: cannot be read: {error.strerror}.") from None
+        identity += [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
+    return folder / digest[:2] / f"{digest}.wav"
+
+
+def _room(folder: Path, sizes: Sequence[int], limit_gb: float) -> int:
+    """Make room for files in the cache; return how many of them, from the first on, fit."""
+    if not sizes or limit_gb <= 0:
+        return 0
+    entries = []
+    for path in folder.glob("??/*.wav"):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        entries.append((status.st_mtime, status.st_size, path))
+    used, wanted = sum(size for _, size, _ in entries), sum(sizes)
+    old = time.time() - 2 * 86400
+    for stamp, size, path in sorted(entries):
+        if used + wanted <= 1e9 * limit_gb or stamp > old:
+            break
+        path.unlink(missing_ok=True)
+        used -= size
+    existing = next((p for p in (folder, *folder.parents) if p.exists()), Path("/"))
+    free = shutil.disk_usage(existing).free * 0.9
+    fits = np.cumsum(sizes) <= min(1e9 * limit_gb - used, free)
+    return int(fits.sum())
+
+
+def _converted(file: DecodedFile, target: Path) -> "StemReader | AudioError":
     try:
-        status = stem.path.stat()
-    except OSError as error:
-        raise DatasetError(f"{stem.path}: cannot be read: {error.strerror}.") from None
-    identity = (str(stem.path.resolve()), stem.stream, status.st_size, status.st_mtime_ns)
-    digest = hashlib.sha256(repr((*identity, sample_rate)).encode()).hexdigest()[:32]
-    target = folder / digest[:2] / f"{digest}.wav"
-    found = open_pcm(target)
-    if found is not None:
-        return found
-    _convert(stem, target, sample_rate)
+        _convert(file.stem, target, file.sample_rate)
+    except AudioError as error:
+        return error
     converted = open_pcm(target)
     if converted is None:
         raise OutputError(f"{target}: was written but cannot be read back.")
-    return converted
+    return CachedFile(converted, file)
 
 
 def _convert(stem: StemFile, target: Path, sample_rate: int) -> None:
@@ -138,7 +340,7 @@ def _convert(stem: StemFile, target: Path, sample_rate: int) -> None:
         with (
             AtomicFile(target) as file,
             file.path.open("wb") as out,
-            AudioFile(stem.path, stream=stem.stream) as source,
+            StemAudio(stem) as source,
         ):
             out.write(_header(0, source.channels, sample_rate))
             resampler = StreamResampler(source.sample_rate, sample_rate, source.channels)

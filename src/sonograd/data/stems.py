@@ -2,17 +2,17 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, overload
+from typing import Protocol, cast, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonograd.data.cache import PcmFile, cached_stem
-from sonograd.data.layouts import SongFiles, find_songs
+from sonograd.data.cache import StemReader, open_stems
+from sonograd.data.layouts import SongFiles, StemFile, find_songs
 from sonograd.errors import AudioError, DatasetError
 
 __all__ = ["REST", "EndlessSongs", "Example", "StemFolder", "StemSource"]
@@ -84,27 +84,32 @@ class StemFolder(Sequence[Example]):
         complete: bool | None = None,
         only: Sequence[str] | None = None,
         cache: str | os.PathLike[str] | None = None,
+        cache_gb: float = 50.0,
         skip_unreadable: bool = False,
+        on_message: Callable[[str], None] | None = None,
     ) -> None:
         """Look at every file once; those that are not 16-bit wav at the rate are converted.
 
         Args:
-            root: The folder of the data set.
+            root: The folder of the data set, or a list of songs.
             stems: Names of the stems that are needed, in order.
-            split: ``train``, ``valid`` or ``test`` to look in that folder of it.
+            split: ``train``, ``valid`` or ``test`` to look in that part of it.
             sample_rate: Rate of what is read, in Hz.
             channels: Channels of what is read; mono is repeated, and others averaged to mono.
             complete: Whether ``stems`` make up the whole mix; if None, they do when no song has
                 another one.
             only: Names of the songs to take; all if None.
             cache: Folder for converted files; a common one if None.
+            cache_gb: Its size, in gigabytes. What finds no room in it is decoded each time it is
+                read; 0 to convert nothing.
             skip_unreadable: Leave songs out whose files cannot be read; :attr:`skipped` has them.
+            on_message: Is told what is converted.
 
         Raises:
             DatasetError: If songs lack stems (all of them are named), or none can be read.
             AudioError: If a file cannot be read.
         """
-        songs = find_songs(root, split)
+        songs = find_songs(root, split, targets=stems)
         if only is not None:
             wanted = set(only)
             songs = [song for song in songs if song.name in wanted]
@@ -117,22 +122,28 @@ class StemFolder(Sequence[Example]):
         self.sample_rate = sample_rate
         self.channels = channels
         self.skipped: dict[str, str] = {}
-        self._files = []
-        for song in songs:
-            try:
-                files = _open(song, stems, complete=complete, rate=sample_rate, cache=cache)
-            except AudioError as error:
-                if not skip_unreadable:
-                    raise
-                self.skipped[song.name] = str(error)
+        self._files: list[list[list[tuple[StemReader, int]]]] = []
+        needed = [_needed(song, stems, complete=complete) for song in songs]
+        flat = [file for parts in needed for part in parts for file, _ in part]
+        opened = iter(
+            open_stems(flat, sample_rate, folder=cache, limit_gb=cache_gb, on_message=on_message)
+        )
+        for song, parts in zip(songs, needed, strict=True):
+            found = [[(next(opened), sign) for _, sign in part] for part in parts]
+            errors = [file for part in found for file, _ in part if isinstance(file, AudioError)]
+            if errors and not skip_unreadable:
+                raise errors[0]
+            if errors:
+                self.skipped[song.name] = str(errors[0])
             else:
-                self._files.append(files)
+                self._files.append(cast("list[list[tuple[StemReader, int]]]", found))
         if not self._files:
             reasons = "; ".join(list(self.skipped.values())[:3])
             raise DatasetError(f"{root}: none of {len(songs)} songs can be read: {reasons}")
         self.names = tuple(song.name for song in songs if song.name not in self.skipped)
         self._lengths = [
-            max(f.samples for parts in files for f, _ in parts) for files in self._files
+            max((f.samples for parts in files for f, _ in parts), default=0)
+            for files in self._files
         ]
         self.samples = sum(self._lengths)
         self._cumulative = np.cumsum(self._lengths) / max(self.samples, 1)
@@ -170,10 +181,13 @@ class StemFolder(Sequence[Example]):
         """Return ``(channels, samples)`` of one stem, zeros past its end."""
         result = np.zeros((self.channels, samples), np.float32)
         for file, sign in self._files[song][stem]:
-            data = file.read(start, samples).T.astype(np.float32)
+            data = file.read_audio(start, samples)
             if file.channels != self.channels:
                 data = _to_channels(data, self.channels)
-            result[:, : data.shape[-1]] += data * np.float32(sign / 32768)
+            if sign > 0:
+                result[:, : data.shape[-1]] += data
+            else:
+                result[:, : data.shape[-1]] -= data
         return result
 
 
@@ -287,8 +301,11 @@ def _check_stems(songs: Sequence[SongFiles], stems: Sequence[str], root: str) ->
     lacking = [
         f"{song.name} ({', '.join(missing)})"
         for song in songs
-        if (missing := [stem for stem in stems if stem not in song.stems])
+        if (missing := [stem for stem in stems if stem not in song.stems]) and not song.multitrack
     ]
+    nowhere = [stem for stem in stems if all(stem not in song.stems for song in songs)]
+    if songs and nowhere and not lacking:
+        lacking = [f"all ({', '.join(nowhere)})"]
     if lacking:
         shown = "; ".join(lacking[:5]) + ("; ..." if len(lacking) > 5 else "")
         have = sorted(set().union(*(song.stems for song in songs)))
@@ -298,28 +315,21 @@ def _check_stems(songs: Sequence[SongFiles], stems: Sequence[str], root: str) ->
         )
 
 
-def _open(
-    song: SongFiles,
-    stems: Sequence[str],
-    *,
-    complete: bool,
-    rate: int,
-    cache: str | os.PathLike[str] | None,
-) -> list[list[tuple[PcmFile, int]]]:
+def _needed(
+    song: SongFiles, stems: Sequence[str], *, complete: bool
+) -> list[list[tuple[StemFile, int]]]:
     """Return, per stem, the files whose signed sum it is."""
-    opened = [(cached_stem(song.stems[stem], rate, folder=cache), 1) for stem in stems]
-    files = [[entry] for entry in opened]
-    if not complete:
-        others = [name for name in song.stems if name not in stems]
-        if others:
-            rest = [(cached_stem(song.stems[name], rate, folder=cache), 1) for name in others]
-        elif song.mixture is not None:
-            mixture = (cached_stem(song.mixture, rate, folder=cache), 1)
-            rest = [mixture, *((file, -1) for file, _ in opened)]
-        else:
-            raise DatasetError(
-                f"{song.name}: has no stem besides {', '.join(stems)} and no mixture; "
-                "there is nothing to separate from."
-            )
-        files.append(rest)
-    return files
+    own = [[(song.stems[stem], 1)] if stem in song.stems else [] for stem in stems]
+    if complete:
+        return own
+    others = [name for name in song.stems if name not in stems]
+    if others:
+        return [*own, [(song.stems[name], 1) for name in others]]
+    if song.mixture is not None:
+        return [*own, [(song.mixture, 1), *((file, -1) for part in own for file, _ in part)]]
+    if song.multitrack:
+        return [*own, []]
+    raise DatasetError(
+        f"{song.name}: has no stem besides {', '.join(stems)} and no mixture; "
+        "there is nothing to separate from."
+    )

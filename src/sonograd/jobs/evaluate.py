@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from sonograd.data import AudioFile, find_audio
+from sonograd.data import find_audio
 from sonograd.data.layouts import SongFiles, StemFile, find_songs
+from sonograd.data.tracks import StemAudio
 from sonograd.errors import AudioError, DatasetError, OutputError, ParameterError
 from sonograd.jobs.scoring import (
     DEFAULT_METRICS,
@@ -349,7 +350,7 @@ def _open(pair: _Pair, duration: float | None, *, baseline: bool) -> Track:
 
 def stamp(files: Sequence[StemFile]) -> str:
     """Return a short text that changes when one of the files does."""
-    facts = [(str(f.path), f.stream, *_size_and_time(f.path)) for f in files]
+    facts = [(str(p), f.stream, *_size_and_time(p)) for f in files for p in f.paths]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
@@ -392,7 +393,7 @@ def same_format(files: Sequence[StemFile]) -> tuple[int, int]:
 
 
 def _format(file: StemFile) -> tuple[int, int, int]:
-    with AudioFile(file.path, stream=file.stream) as audio:
+    with StemAudio(file) as audio:
         return audio.sample_rate, audio.channels, audio.samples
 
 
@@ -400,7 +401,7 @@ def file_blocks(file: StemFile, stop: int | None) -> Callable[[], Iterator[Tenso
     """Return a function that reads a file block by block."""
 
     def blocks() -> Iterator[Tensor]:
-        with AudioFile(file.path, stream=file.stream) as audio:
+        with StemAudio(file) as audio:
             yield from audio.blocks(_BLOCK, stop=stop)
 
     return blocks

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sonograd.data.layouts import SongFiles, StemFile, find_songs
+from sonograd.data.layouts import SongFiles, StemFile, find_songs, find_splits
 from sonograd.errors import DatasetError, SonogradError
 from sonograd.jobs.evaluate import (
     Evaluation,
@@ -83,8 +83,8 @@ def test(
     check_counts(max_tracks=max_tracks, workers=workers)
     found = resolve(model)
     root = Path(dataset)
-    songs = find_songs(root, split if (root / split).is_dir() else None)
     known = found.load().stems
+    songs = find_songs(root, split if split in find_splits(root) else None, targets=known)
     if not any(set(known) & song.stems.keys() for song in songs):
         have = ", ".join(sorted(set().union(*(song.stems for song in songs))))
         raise DatasetError(
@@ -122,7 +122,7 @@ def test(
 
 
 def _stamp(song: SongFiles) -> str:
-    return stamp([*song.stems.values(), *([song.mixture] if song.mixture else [])])
+    return stamp(song.files)
 
 
 def _place(model: ResolvedModel) -> Path:
@@ -154,7 +154,7 @@ class _Tester:
     def _separate(
         self, song: SongFiles, folder: Path, duration: float | None, *, baseline: bool
     ) -> Track:
-        files = [*song.stems.values(), *([song.mixture] if song.mixture else [])]
+        files = song.files
         rate, samples = same_format(files)
         channels = _channels(files[0])
         stop = None if duration is None else round(duration * rate)
@@ -208,9 +208,9 @@ class _Tester:
 
 
 def _channels(file: StemFile) -> int:
-    from sonograd.data import AudioFile
+    from sonograd.data.tracks import StemAudio
 
-    with AudioFile(file.path, stream=file.stream) as audio:
+    with StemAudio(file) as audio:
         return audio.channels
 
 

@@ -28,25 +28,6 @@ __all__ = ["TrainResult", "train"]
 
 #: What DATASET is for songs that are made up while training goes on.
 SONGS = "songs:"
-#: The songs of MUSDB18's training set that are kept for validation by common practice.
-MUSDB_VALIDATION = frozenset(
-    {
-        "Actions - One Minute Smile",
-        "Clara Berry And Wooldog - Waltz For My Victims",
-        "Johnny Lokke - Promises & Lies",
-        "Patrick Talbot - A Reason To Leave",
-        "Triviul - Angelsaint",
-        "Alexander Ross - Goodbye Bolero",
-        "Fergessen - Nos Palpitants",
-        "Leaf - Summerghost",
-        "Skelpolu - Human Mistakes",
-        "Young Griffo - Pennies",
-        "ANiMAL - Rockshow",
-        "James May - On The Line",
-        "Meaxic - Take A Step",
-        "Traffic Experiment - Sirens",
-    }
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +41,8 @@ class TrainResult:
         minutes: Minutes spent, over all runs.
         done: Whether the training has come to its end; if not, resume it.
         ran: Whether this run did anything; not if the training was at its end already.
-        skipped: Songs that could not be read and were left out, with the reasons.
+        skipped: Songs that could not be read, at the start or later, with the reasons; they were
+            left out.
     """
 
     folder: Path
@@ -96,9 +78,9 @@ def train(
 
     Args:
         folder: The session folder.
-        dataset: A folder of songs, see :mod:`sonograd.data.layouts`, with or without ``train``
-            and ``valid`` (or ``val``) in it; or ``songs:`` for synthetic songs that are never the
-            same twice.
+        dataset: A folder or list of songs, see :mod:`sonograd.data.layouts`, with or without
+            ``train`` and ``valid`` (or ``val``) in it; or ``songs:`` for synthetic songs that are
+            never the same twice.
         resume: Go on from ``checkpoint.pth``, if there is one.
         settings: Fields of :class:`~sonograd.config.training.TrainingConfig` to change;
             ``augmentation.gain_db`` and the like for those inside another.
@@ -239,7 +221,7 @@ def _run(
         torch.manual_seed(config.seed)
         separator = build_separator(model_config)
     check_criterion(separator, config)
-    source, validation = _data(dataset, separator, model_config, config)
+    source, validation = _data(dataset, separator, model_config, config, tell)
     skipped = getattr(source, "skipped", {}) | getattr(validation, "skipped", {})
     for name, reason in skipped.items():
         tell(f"left out: {name}: {reason}")
@@ -258,7 +240,7 @@ def _run(
         seed=config.seed,
     )
     before = 0 if state is None else state.step
-    fit(
+    module = fit(
         separator,
         chunks,
         config,
@@ -275,7 +257,7 @@ def _run(
         clock.seconds / 60,
         clock.done,
         ran=clock.step > before,
-        skipped=skipped,
+        skipped=skipped | module.unreadable,
     )
 
 
@@ -288,10 +270,15 @@ def _chunk_samples(separator: "Separator", config: SeparatorConfig) -> int:
 
 
 def _data(
-    dataset: str, separator: "Separator", model_config: SeparatorConfig, config: TrainingConfig
+    dataset: str,
+    separator: "Separator",
+    model_config: SeparatorConfig,
+    config: TrainingConfig,
+    tell: Callable[[str], None],
 ) -> "tuple[StemSource, Sequence[Example]]":
     """Return what is trained and what is validated on."""
-    from sonograd.data.layouts import find_songs
+    from sonograd.data.layouts import find_songs, find_splits
+    from sonograd.data.splits import choose_held_out
     from sonograd.data.stems import EndlessSongs, StemFolder
 
     complete = getattr(model_config, "complete_targets", None)
@@ -304,8 +291,9 @@ def _data(
         )
         return songs, songs.held_out(config.validation_songs)
     root = Path(dataset)
-    split = "train" if (root / "train").is_dir() else None
-    valid = next((name for name in ("valid", "val") if (root / name).is_dir()), None)
+    splits = find_splits(root)
+    split = "train" if "train" in splits else None
+    valid = next((name for name in ("valid", "val") if name in splits), None)
 
     def open_songs(names: Sequence[str] | None, part: str | None) -> StemFolder:
         return StemFolder(
@@ -316,33 +304,19 @@ def _data(
             channels=separator.channels,
             complete=complete,
             only=names,
+            cache_gb=config.cache_gb,
             skip_unreadable=True,
+            on_message=tell,
         )
 
     names = [song.name for song in find_songs(root, split)]
     if valid is not None:
         held_out = open_songs(None, valid) if config.validation_songs else ()
         return open_songs(names[: config.max_tracks], split), held_out
-    chosen = _held_out(names, config.validation_songs)
+    chosen = choose_held_out(names, config.validation_songs, seed=config.seed)
     rest = [name for name in names if name not in chosen][: config.max_tracks]
     if not rest:
         raise DatasetError(
             f"{root}: has {len(names)} songs; expected at least 2, one to validate on."
         )
     return open_songs(rest, split), open_songs(sorted(chosen), split) if chosen else ()
-
-
-def _held_out(names: Sequence[str], count: int) -> set[str]:
-    """Choose songs to validate on, always the same.
-
-    Those of MUSDB18's standard validation set if they are there; otherwise at most a fifth of the
-    songs, spread over the names.
-    """
-    import hashlib
-
-    standard = [name for name in names if name in MUSDB_VALIDATION]
-    if len(standard) == len(MUSDB_VALIDATION):
-        return set(standard[:count])
-    count = min(count, max(len(names) // 5, min(len(names) - 1, 1)))
-    ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-    return set(ranked[:count])

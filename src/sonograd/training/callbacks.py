@@ -84,6 +84,7 @@ class Conductor(Callback):
         self._stop_after = stop_after_seconds
         self._since = _Since()
         self._epoch = _Since()
+        self._told: set[str] = set()
         self._last = self._saved = self._began = time.perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -147,6 +148,12 @@ class Conductor(Callback):
     def _tell(self, trainer: Trainer, scores: dict[str, float]) -> None:
         clock, since = self.module.clock, self._since
         self._since = _Since()
+        if trainer.world_size > 1:
+            share = torch.tensor(since.loss, dtype=torch.float32, device=self.module.device)
+            distributed.all_reduce(share)
+            whole = self.module.config.reduction == "sum"
+            since.loss = share.item() / (1 if whole else trainer.world_size)
+        self._tell_unreadable()
         if not trainer.is_global_zero:
             return
         event = TrainingEvent(
@@ -163,6 +170,12 @@ class Conductor(Callback):
             self._table.add(event)
         if self.on_event is not None:
             self.on_event(event)
+
+    def _tell_unreadable(self) -> None:
+        for name, reason in self.module.unreadable.items():
+            if name not in self._told and self.on_message is not None:
+                self.on_message(f"left out: {name}: {reason}")
+            self._told.add(name)
 
     def _validate(self, trainer: Trainer) -> dict[str, float]:
         """Score every song in one of the processes, and gather the scores in all of them."""

@@ -181,6 +181,7 @@ def _trainer(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        sync_batchnorm=parallel and device.type == "cuda",
         use_distributed_sampler=False,
     )
 

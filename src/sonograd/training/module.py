@@ -103,6 +103,7 @@ class TrainingModule(LightningModule):
         chunk_samples: Length of a training chunk.
         last_loss: Loss of the last batch.
         skipped: Steps without effect, because a gradient was no finite number.
+        unreadable: Songs that could not be read while training, with the reasons.
     """
 
     def __init__(
@@ -116,6 +117,8 @@ class TrainingModule(LightningModule):
     ) -> None:
         """Put the model into training mode."""
         super().__init__()
+        if config.channels_last:
+            separator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = loss
         self.chunk_samples = chunk_samples
         self.separator = separator.train()
@@ -126,6 +129,7 @@ class TrainingModule(LightningModule):
             _compile(separator)
         self.last_loss = float("nan")
         self.skipped = 0
+        self.unreadable: dict[str, str] = {}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer, with a group of its own for recurrent layers."""
@@ -168,6 +172,7 @@ class TrainingModule(LightningModule):
         Raises:
             TrainingError: If it is not finite; names what the batch was made of.
         """
+        self.unreadable.update(batch.problems)
         loss = self.criterion(self.separator, batch)
         self.last_loss = loss.item()
         if not torch.isfinite(loss):
@@ -175,6 +180,8 @@ class TrainingModule(LightningModule):
                 f"the loss is {self.last_loss} in step {self.clock.step}; the last saved state is "
                 f"kept. The batch was: {'; '.join(batch.names)}"
             )
+        if self.loss is None and self.config.reduction == "sum":
+            return loss * self.trainer.world_size  # gradients are averaged over processes
         return loss
 
     def criterion(self, separator: Separator, batch: Chunk) -> Tensor:
