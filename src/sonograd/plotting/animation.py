@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sonograd.atomic import AtomicFile
 from sonograd.errors import OutputError, ParameterError, ShapeError
-from sonograd.plotting.style import ACCENT, MUTED, TRUTH, canvas, legend
+from sonograd.plotting.style import ACCENT, MUTED, TRUTH, canvas, headline, legend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -175,25 +175,40 @@ class _Stage:
             legend(ax, loc="upper right")
             self.ways.append((way, dot, numbers))
 
+        self.canvas = _agg(self.figure)
+        self.title = headline(self.top, "0")
+        self.moving = [self.line, self.title, *(a for *pair, _ in self.ways for a in pair)]
+        self._hold_still()
+
+    def _hold_still(self) -> None:
+        """Lay out and draw once what does not move."""
+        self.canvas.draw()
+        self.figure.set_layout_engine("none")
+        for artist in self.moving:
+            artist.set_animated(True)
+        self.canvas.draw()
+        self.background = self.canvas.copy_from_bbox(self.figure.bbox)
+
     def draw(self, step: int, curve: Tensor, title: str) -> Picture:
         """Return the picture of one step."""
         self.line.set_ydata(curve.numpy())
-        self.top.set_title(title.format(step=step), loc="left")
+        self.title.set_text(title.format(step=step))
         for way, dot, numbers in self.ways:
             way.set_data(range(step + 1), numbers[: step + 1])
             dot.set_data([step], [numbers[step]])
-        return _rendered(self.figure)
+        self.canvas.restore_region(self.background)
+        for artist in self.moving:
+            artist.axes.draw_artist(artist)
+        pixels = np.asarray(self.canvas.buffer_rgba())[..., :3]
+        # Films need an even width and height.
+        height, width = pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2
+        return np.ascontiguousarray(pixels[:height, :width])
 
 
-def _rendered(figure: "Figure") -> Picture:
-    """Return a figure as pixels; width and height are even, as films need it."""
+def _agg(figure: "Figure") -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional
 
-    agg: Any = FigureCanvasAgg(figure)
-    agg.draw()
-    pixels = np.asarray(agg.buffer_rgba())[..., :3]
-    height, width = pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2
-    return np.ascontiguousarray(pixels[:height, :width])
+    return FigureCanvasAgg(figure)
 
 
 def _mp4(frames: Iterable[Picture], fps: float) -> bytes:
@@ -202,13 +217,12 @@ def _mp4(frames: Iterable[Picture], fps: float) -> bytes:
     pictures = tuple(frames)
     height, width = pictures[0].shape[:2]
     buffer = io.BytesIO()
-    # The index in front lets a player start before it has everything.
-    with av.open(buffer, "w", format="mp4", options={"movflags": "faststart"}) as file:
+    with av.open(buffer, "w", format="mp4") as file:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         stream: Any = file.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         if codec == "libx264":
-            stream.options = {"crf": "20", "preset": "medium", "threads": "1"}
+            stream.options = {"crf": "20", "preset": "veryfast", "threads": "1"}
         for picture in pictures:
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 file.mux(packet)

@@ -188,11 +188,11 @@ def _duration(channels: Tensor, sample_rate: int) -> float:
 
 def _figure(rows: int, height: float, seconds: float) -> tuple["Figure", Any]:
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - optional, and slow to import
+        from sonograd.plotting.chart import Chart  # noqa: PLC0415 - optional, and slow to import
     except ImportError:
         raise MissingExtraError("drawing", "plot") from None
     width = min(max(6.0, seconds / _SECONDS_PER_INCH), 12.0)
-    figure = Figure(figsize=(width, 0.8 + height * rows), dpi=120, layout="constrained")
+    figure = Chart(figsize=(width, 0.8 + height * rows), dpi=120, layout="constrained")
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False)
     return figure, axes[:, 0]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.plotting.style import ACCENT, GRID, INK, MUTED, TRUTH, canvas, legend
+from sonograd.plotting.style import ACCENT, GRID, INK, MUTED, TRUTH, canvas, headline, legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +100,7 @@ def _curve(
     if log:
         ax.set_yscale("log")
     ax.set(xlabel=x[0], ylabel=label)
-    ax.set_title(title, loc="left")
+    headline(ax, title)
     legend(ax)
     return figure
 
@@ -126,7 +126,7 @@ def _map(
     if float(shown[shown.isfinite()].std()) > 0:
         ax.contour(
             across.numpy(), up.numpy(), shown.numpy(), levels=10, colors=GRID, linewidths=0.5,
-            alpha=0.6,
+            alpha=0.6, linestyles="solid",
         )  # fmt: skip
     if way is not None:
         _draw_way(ax, way[:, 0], way[:, 1])
@@ -137,9 +137,12 @@ def _map(
         xlabel=x[0], ylabel=y[0], xlim=(float(across.min()), float(across.max())),
         ylim=(float(up.min()), float(up.max())),
     )  # fmt: skip
-    ax.set_title(title, loc="left")
-    legend(ax)
+    headline(ax, title)
+    legend(
+        ax, loc="upper right", frameon=True, facecolor="white", edgecolor="none", framealpha=0.75
+    )
     bar = figure.colorbar(image, ax=ax, pad=0.02, label=f"log10 of the {label}" if log else label)
+    bar.ax.yaxis.label.set(fontsize=8.5, color=MUTED)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=MUTED, labelcolor=INK)
     return figure

@@ -17,6 +17,7 @@ from sonograd.plotting.style import (
     TRUTH,
     canvas,
     frequency_axis,
+    headline,
     legend,
 )
 
@@ -32,6 +33,7 @@ Processor: TypeAlias = Callable[[Tensor], Tensor]
 _LOWEST_HZ = 20.0
 _QUIET_DB = -120.0
 _COLUMNS = 2000  # resolution of a chart in time
+_POINTS = 1000  # resolution of a chart in frequency
 
 
 def response(
@@ -85,7 +87,7 @@ def response(
     ax.axhline(0.0, color=MUTED, linewidth=0.7)
     ax.set_ylim(*_limits(torch.cat(shown)))
     ax.set_ylabel("gain (dB)")
-    ax.set_title(title, loc="left")
+    headline(ax, title)
     legend(ax)
     return figure
 
@@ -125,17 +127,18 @@ def static_curve(
     low, high = float(inputs.min()), float(inputs.max())
     ax.plot([low, high], [low, high], color=MUTED, linewidth=0.8, linestyle=":", label="unchanged")
     if pairs is not None:
-        alpha = min(0.5, max(0.06, 40 / max(len(pairs[0]), 1)))
+        alpha = min(0.6, max(0.12, 80 / max(len(pairs[0]), 1)))
         ax.scatter(
             pairs[0].numpy(), pairs[1].numpy(), s=7, color=TRUTH, alpha=alpha, linewidths=0,
-            label="measured", rasterized=len(pairs[0]) > 800,
+            rasterized=len(pairs[0]) > 800,
         )  # fmt: skip
+        ax.scatter([], [], s=10, color=TRUTH, label="measured")
     for (name, (before, after)), color in zip(curves.items(), _cycle(len(curves)), strict=True):
         ax.plot(before.numpy(), after.numpy(), color=color, linewidth=1.8, label=name)
     if threshold_db is not None:
         ax.axvline(threshold_db, color=ACCENT, linewidth=0.8, linestyle="--")
     ax.set(xlabel="input level (dB)", ylabel="output level (dB)")
-    ax.set_title(title, loc="left")
+    headline(ax, title)
     legend(ax, loc="upper left", markerscale=2)
     return figure
 
@@ -179,7 +182,7 @@ def gain_reduction(
         ax.plot([], [], color=color, label=name or None)
     ax.set_xlim(float(time[0]), float(time[-1]) or 1.0)
     ax.set(xlabel="time (s)", ylabel="gain (dB)")
-    ax.set_title(title, loc="left")
+    headline(ax, title)
     if len(traces) > 1:
         legend(ax)
     return figure
@@ -222,7 +225,7 @@ def convergence(
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="step", ylabel=ylabel)
-    ax.set_title(title, loc="left")
+    headline(ax, title)
     legend(ax, ncols=2 if len(shown) > 4 else 1)
     return figure
 
@@ -267,8 +270,10 @@ def _impulse_response(
     impulse[:, 0] = 1.0
     with torch.no_grad():
         answer = process(impulse).detach().cpu().double().reshape(-1, samples)[0]
-    bins = torch.arange(samples // 2 + 1, dtype=torch.float64) * (sample_rate / samples)
-    return bins[1:], _level(torch.fft.rfft(answer))[1:]
+    # As many points per octave everywhere, each at its nearest bin.
+    wanted = torch.logspace(math.log10(_LOWEST_HZ), math.log10(sample_rate / 2), _POINTS)
+    index = (wanted * samples / sample_rate).round().long().clamp(1, samples // 2).unique()
+    return index.double() * (sample_rate / samples), _level(torch.fft.rfft(answer))[index]
 
 
 def _draw_measured(ax: "Axes", bins: Tensor, level: Tensor, coherence: Tensor) -> None:

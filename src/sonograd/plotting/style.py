@@ -20,6 +20,7 @@ __all__ = [
     "canvas",
     "dress",
     "frequency_axis",
+    "headline",
     "legend",
 ]
 
@@ -59,10 +60,10 @@ def canvas(
         MissingExtraError: If matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - optional, and slow to import
+        from sonograd.plotting.chart import Chart  # noqa: PLC0415 - optional, and slow to import
     except ImportError:
         raise MissingExtraError("drawing", "plot") from None
-    figure = Figure(figsize=(width, height * rows), dpi=120, layout="constrained")
+    figure = Chart(figsize=(width, height * rows), dpi=120, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     for ax in axes.flat:
         dress(ax)
@@ -81,11 +82,15 @@ def dress(ax: "Axes") -> None:
     ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=8, width=0.7, length=3)
     ax.xaxis.label.set(color=MUTED, fontsize=8.5)
     ax.yaxis.label.set(color=MUTED, fontsize=8.5)
-    ax.title.set(color=INK, fontsize=10)
+
+
+def headline(ax: "Axes", text: str) -> Any:
+    """Write a title above the left end of the axes and return it."""
+    return ax.set_title(text, loc="left", fontsize=10, color=INK)
 
 
 def legend(ax: "Axes", **options: Any) -> None:
-    """Add a legend without a frame, if there is more than one thing to name."""
+    """Add a legend without a frame, if there is anything to name."""
     handles, _ = ax.get_legend_handles_labels()
     if handles:
         settings = {"fontsize": 8, "frameon": False, "labelcolor": INK, **options}
