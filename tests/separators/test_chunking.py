@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sonograd.errors import ParameterError
 from sonograd.separators import Chunker, ChunkPlan, OverlapAdd
+from sonograd.separators.chunking import mirrored_plan
 
 
 @st.composite
@@ -217,13 +218,6 @@ def test_mirrored_plans_are_the_inference_of_the_roformers(num_overlap, samples)
     actual = torch.cat(parts, -1)[:, :samples]
     assert actual.isfinite().all()
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
-
-
-def mirrored_plan(chunk, num_overlap):
-    hop = chunk // num_overlap
-    return ChunkPlan(
-        chunk, hop, offset=chunk - hop, fade=chunk // 10 - 1, fade_start=0, mirror=True
-    )
 
 
 @pytest.mark.parametrize("num_overlap", [1, 2, 4])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sonograd.config import (
+    SCNetConfig,
     SpectrogramNetLSTMConfig,
     SpectrogramNetSimpleConfig,
     SpectrogramNetVAEConfig,
@@ -13,6 +14,7 @@ from sonograd.separators import (
     CenterExtraction,
     HarmonicPercussive,
     RepetitionExtraction,
+    SCNet,
     SelectStems,
     Separator,
     SpectrogramNetLSTM,
@@ -38,6 +40,18 @@ TINY: dict[type[Separator], Callable[[], Separator]] = {
     CenterExtraction: lambda: CenterExtraction(sample_rate=1000, channels=2),
     HarmonicPercussive: lambda: HarmonicPercussive(sample_rate=1000, channels=2),
     RepetitionExtraction: lambda: RepetitionExtraction(sample_rate=1000, channels=2),
+    SCNet: lambda: SCNet(
+        SCNetConfig(
+            targets=("vocals", "drums"),
+            sample_rate=8000,
+            sample_length=0.1,
+            widths=(8, 12),
+            num_fft=128,
+            hop_length=32,
+            num_dual_path=2,
+            masked=True,
+        )
+    ),
     SelectStems: lambda: SelectStems(
         HarmonicPercussive(sample_rate=1000, channels=2), ["percussive"]
     ),

@@ -7,6 +7,7 @@ Nothing here imports torch. A configuration is read with :func:`read_config`, wr
 from sonograd.config.dataset import AugmentationConfig
 from sonograd.config.io import parse_config, read_config, suggest, to_dict, validate, write_config
 from sonograd.config.output import SeparationRecord, SeparationSettings
+from sonograd.config.scnet import SCNetConfig
 from sonograd.config.separators import (
     SeparatorConfig,
     SpectrogramNetLSTMConfig,
@@ -18,6 +19,7 @@ from sonograd.config.training import TrainingConfig
 
 __all__ = [
     "AugmentationConfig",
+    "SCNetConfig",
     "SeparationRecord",
     "SeparationSettings",
     "SeparatorConfig",

@@ -11,9 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from annotated_types import Ge, Gt, Interval, MinLen, MultipleOf
 
 from sonograd.config.common import STRICT, Positive, SampleRate, Seconds, target_problems
+from sonograd.config.scnet import SCNetConfig
 from sonograd.errors import ConfigError
 
 __all__ = [
+    "SCNetConfig",
     "SeparatorConfig",
     "SpectrogramNetConfig",
     "SpectrogramNetLSTMConfig",
@@ -221,4 +223,5 @@ SeparatorConfig: TypeAlias = (
     | SpectrogramNetLSTMConfig
     | SpectrogramNetVAEConfig
     | TFCTDFUNetConfig
+    | SCNetConfig
 )

@@ -15,6 +15,7 @@ from sonograd.separators.classical import (
     RepetitionExtraction,
 )
 from sonograd.separators.default import TFCTDFUNet
+from sonograd.separators.scnet import SCNet
 from sonograd.separators.select import SelectStems
 from sonograd.separators.stream import SeparatorStream
 from sonograd.separators.unet import SpectrogramNetLSTM, SpectrogramNetSimple, SpectrogramNetVAE
@@ -28,6 +29,7 @@ __all__ = [
     "MaskEstimate",
     "OverlapAdd",
     "RepetitionExtraction",
+    "SCNet",
     "SelectStems",
     "Separator",
     "SeparatorStream",

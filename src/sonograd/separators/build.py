@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from sonograd.config import (
+    SCNetConfig,
     SeparatorConfig,
     SpectrogramNetLSTMConfig,
     SpectrogramNetSimpleConfig,
@@ -11,6 +12,7 @@ from sonograd.config import (
 )
 from sonograd.separators.base import Separator
 from sonograd.separators.default import TFCTDFUNet
+from sonograd.separators.scnet import SCNet
 from sonograd.separators.unet import SpectrogramNetLSTM, SpectrogramNetSimple, SpectrogramNetVAE
 
 __all__ = ["build_separator"]
@@ -31,5 +33,7 @@ def build_separator(config: SeparatorConfig) -> Separator:
             return SpectrogramNetVAE(config)
         case TFCTDFUNetConfig():
             return TFCTDFUNet(config)
+        case SCNetConfig():
+            return SCNet(config)
         case _:
             assert_never(config)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sonograd.errors import ParameterError
 
-__all__ = ["ChunkPlan", "Chunker", "OverlapAdd"]
+__all__ = ["ChunkPlan", "Chunker", "OverlapAdd", "mirrored_plan"]
 
 #: What a chunk counts where a fade starts from nothing, so that no sample is left without any.
 _LEAST_WEIGHT = 1e-8
@@ -42,6 +42,13 @@ class ChunkPlan:
         mirror: What lies outside the signal is its mirror image instead of silence, and every
             chunk that begins before the end counts. The signal is then mirrored over an overlap;
             beyond that, the mirror image is mirrored again. ``offset`` is an overlap, too.
+        fade_power: Exponent of the weights.
+        fit: Lengths that the model takes, ``(shortest, step)``: the least ``shortest + k * step``
+            that a chunk fits into is what the model sees, with the chunk in the middle and real
+            neighbors around it. Chunks end where the signal ends, and every one that begins
+            before that counts.
+        summed: Kept parts are added up instead of averaged, and every chunk that begins before
+            the end counts.
     """
 
     length: int
@@ -52,6 +59,9 @@ class ChunkPlan:
     fade: float | None = None
     fade_start: float = 0.5
     mirror: bool = False
+    fade_power: float = 1.0
+    fit: tuple[int, int] | None = None
+    summed: bool = False
 
     def __post_init__(self) -> None:
         """Refuse plans that leave gaps."""
@@ -77,18 +87,36 @@ class ChunkPlan:
                 f"offset is {self.offset}; expected the overlap, {self.length - self.hop}, where "
                 "mirror is set"
             )
+        if self.fade_power <= 0:
+            raise ParameterError(f"fade_power is {self.fade_power}; expected more than 0")
+        if self.fit is not None and (min(self.fit) < 1 or self.context or self.mirror):
+            raise ParameterError(
+                f"fit is {self.fit}, context {self.context} and mirror {self.mirror}; "
+                "expected lengths of at least 1, and fit without the other two"
+            )
 
     @property
     def input_length(self) -> int:
-        """Samples that the model sees of each chunk."""
-        return self.length + 2 * self.context
+        """Samples that the model sees of each chunk, those at the end of a signal aside."""
+        return self.length + sum(self.margins(self.length))
+
+    def margins(self, kept: int) -> tuple[int, int]:
+        """Return the samples that the model sees before and after a chunk of which ``kept`` count.
+
+        That is its length, or less at the end of a signal.
+        """
+        if self.fit is None:
+            return self.context, self.context + self.length - kept
+        shortest, step = self.fit
+        missing = shortest + max(-(-(kept - shortest) // step), 0) * step - kept
+        return missing // 2, missing - missing // 2
 
     @property
     def latency(self) -> int:
         """Samples that must arrive before the first result can leave."""
         # The chunk behind which the first sample is final.
         first = self.offset // self.hop if self.mirror else 0
-        return first * self.hop - self.offset + self.length + self.context
+        return first * self.hop - self.offset + self.length + self.margins(self.length)[1]
 
     def with_overlap(self, overlap: float) -> "ChunkPlan":
         """Return this plan with kept parts that overlap by the fraction ``overlap`` in [0, 1).
@@ -126,17 +154,33 @@ class ChunkPlan:
         """Return the number of chunks that cover a signal of ``samples``."""
         if samples == 0:
             return 0
-        if self.mirror:
+        if self.mirror or self.summed or self.fit is not None:
             return math.ceil((samples + self.offset) / self.hop)
         return 1 + max(0, math.ceil((samples + self.offset - self.length) / self.hop))
 
     def weights(self, *, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Return the weight of each kept sample, shape ``(length,)``, all positive."""
+        if self.summed:
+            return torch.ones(self.length, dtype=dtype, device=device)
         fade = max(self.length - self.hop, 0.5) if self.fade is None else self.fade
         position = torch.arange(self.length, dtype=torch.float64)
         edge = torch.minimum(position, position.flip(0)) + self.fade_start
-        ramp = (edge / fade).clamp(min=_LEAST_WEIGHT, max=1.0)
+        ramp = (edge / fade).clamp(min=_LEAST_WEIGHT, max=1.0) ** self.fade_power
         return ramp.to(dtype=dtype, device=device)
+
+
+def mirrored_plan(length: int, num_overlap: int) -> ChunkPlan:
+    """Return the usual plan of spectrogram transformers.
+
+    Every sample lies in ``num_overlap`` chunks, which fade over a tenth of their ``length``, and
+    the signal is mirrored at its ends.
+
+    >>> mirrored_plan(8 * 44100, 4).hop
+    88200
+    """
+    hop = max(length // num_overlap, 1)
+    fade = max(length // 10 - 1, 1)
+    return ChunkPlan(length, hop, offset=length - hop, fade=fade, fade_start=0, mirror=True)
 
 
 class Chunker:
@@ -148,6 +192,7 @@ class Chunker:
         self._held: list[Tensor] = []
         self._start = 0  # position of the first held sample
         self._received = 0
+        self._finished = False
         self._next = 0  # index of the next chunk
 
     @property
@@ -158,7 +203,7 @@ class Chunker:
     def push(self, block: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Add ``block``; yield ``(index, chunk)`` for every chunk that is complete.
 
-        A chunk has shape ``(..., plan.input_length)``.
+        A chunk has shape ``(..., plan.input_length)``; see :meth:`finish` for the last ones.
         """
         self._held.append(block)
         self._received += block.shape[-1]
@@ -166,23 +211,40 @@ class Chunker:
             yield self._take()
 
     def finish(self) -> Iterator[tuple[int, Tensor]]:
-        """Yield the chunks that remain, filled up with zeros, once the signal has ended."""
+        """Yield the chunks that remain once the signal has ended.
+
+        They are filled up with zeros; with ``plan.fit`` they may be shorter instead.
+        """
+        self._finished = True
         while self._next < self.plan.count(self._received):
             yield self._take()
 
-    def _begin(self, index: int) -> int:
-        return index * self.plan.hop - self.plan.offset - self.plan.context
+    def kept(self, index: int) -> int:
+        """Return how many samples of a chunk count: its length, or less at the end.
+
+        To be asked once the chunk has been handed out.
+        """
+        plan = self.plan
+        if not self._finished or plan.fit is None:
+            return plan.length
+        return min(plan.length, self._received + plan.offset - index * plan.hop)
+
+    def begin(self, index: int) -> int:
+        """Return the position of the first sample that the model sees of a chunk."""
+        before, _ = self.plan.margins(self.kept(index))
+        return index * self.plan.hop - self.plan.offset - before
 
     def _end(self, index: int) -> int:
-        return self._begin(index) + self.plan.input_length
+        kept = self.kept(index)
+        return self.begin(index) + sum(self.plan.margins(kept)) + kept
 
     def _needed(self, index: int) -> int:
         """Return how many samples must have arrived before a chunk is complete."""
-        mirrored = 1 - self._begin(index) if self.plan.mirror else 0
+        mirrored = 1 - self.begin(index) if self.plan.mirror else 0
         return max(self._end(index), mirrored)
 
     def _take(self) -> tuple[int, Tensor]:
-        begin, end = self._begin(self._next), self._end(self._next)
+        begin, end = self.begin(self._next), self._end(self._next)
         held = self._held[0] if len(self._held) == 1 else torch.cat(self._held, dim=-1)
         if self.plan.mirror and (begin < 0 or end > self._received):
             chunk = held[..., self._mirrored(begin, end).to(held.device) - self._start]
@@ -193,7 +255,8 @@ class Chunker:
         index = self._next
         self._next += 1
         reach = self.plan.offset + self.plan.context if self.plan.mirror else 0
-        keep_from = max(self._begin(self._next) - reach, 0)
+        reach += 0 if self.plan.fit is None else max(self.plan.fit) // 2 + 1
+        keep_from = max(self.begin(self._next) - reach, 0)
         self._held = [held[..., keep_from - self._start :]]
         self._start = min(keep_from, self._received)
         return index, chunk

@@ -1,0 +1,398 @@
+"""SCNet: three bands of the spectrum, compressed the more the higher they are.
+
+Tong et al., "SCNet: Sparse Compression Network for Music Source Separation" (ICASSP 2024,
+arXiv:2401.13276). Each level of the encoder shortens the three bands by their own factor and
+refines them along time; in the middle, recurrent layers run over frequency and time, on the
+features and on their spectrum over time in turn; the decoder mirrors the encoder.
+"""
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sonograd.config.io import validate
+from sonograd.config.scnet import SCNetConfig
+from sonograd.errors import ConfigError
+from sonograd.functional.spectral import istft, stft
+from sonograd.functional.windows import hann
+from sonograd.separators.base import Separator
+from sonograd.separators.chunking import mirrored_plan
+from sonograd.separators.published import published_arguments, rename
+from sonograd.shapes import check_batch
+
+__all__ = ["SCNet", "config_from_published", "convert_state"]
+
+
+class _Block(nn.Module):
+    """A narrow convolution along time with a gate, one frequency at a time."""
+
+    def __init__(self, channels: int, compression: float, kernel: int) -> None:
+        super().__init__()
+        hidden = int(channels / compression)
+        self.norm_in = nn.GroupNorm(1, channels)
+        self.gate = nn.Conv1d(channels, 2 * hidden, kernel, padding=kernel // 2)
+        self.depthwise = nn.Conv1d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden)
+        self.norm_out = nn.GroupNorm(1, hidden)
+        self.expand = nn.Conv1d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(rows, channels, frames)`` to the same shape."""
+        y = F.glu(self.gate(self.norm_in(x)), dim=1)
+        y = F.silu(self.norm_out(self.depthwise(y)))
+        result: Tensor = x + self.expand(y)
+        return result
+
+
+class _Encoder(nn.Module):
+    """Shorten each band, refine it, and let the bands see each other."""
+
+    def __init__(self, inputs: int, outputs: int, config: SCNetConfig, bands: list[int]) -> None:
+        super().__init__()
+        self.bands = bands
+        self.strides = config.band_strides
+        self.kernels = config.band_kernels
+        self.down = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, (kernel, 1), (stride, 1))
+            for kernel, stride in zip(self.kernels, self.strides, strict=True)
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                *(_Block(outputs, config.compression, config.conv_kernel) for _ in range(depth))
+            )
+            for depth in config.band_depths
+        )
+        self.mix = nn.Conv2d(outputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ``(batch, inputs, rows, frames)`` to the next level, and to its skip."""
+        parts = []
+        for band, down, blocks, pad in zip(
+            x.split(self.bands, dim=2), self.down, self.blocks, self._padding(), strict=True
+        ):
+            y = down(F.pad(band, (0, 0, *pad)))
+            batch, channels, rows, frames = y.shape
+            y = y.transpose(1, 2).reshape(batch * rows, channels, frames)
+            y = F.gelu(blocks(y)).unflatten(0, (batch, rows))
+            parts.append(y.transpose(1, 2))
+        skip = torch.cat(parts, dim=2)
+        return self.mix(skip), skip
+
+    def _padding(self) -> list[tuple[int, int]]:
+        totals = [
+            kernel - 1 if stride == 1 else -length % stride
+            for length, kernel, stride in zip(self.bands, self.kernels, self.strides, strict=True)
+        ]
+        return [(total // 2, total - total // 2) for total in totals]
+
+    def shortened(self) -> list[int]:
+        """Return the rows of each band on the next level."""
+        return [
+            (length + sum(pad) - kernel) // stride + 1
+            for length, pad, kernel, stride in zip(
+                self.bands, self._padding(), self.kernels, self.strides, strict=True
+            )
+        ]
+
+
+class _Decoder(nn.Module):
+    """Join a level with its skip, and lengthen each band again."""
+
+    def __init__(
+        self, inputs: int, outputs: int, config: SCNetConfig, bands: list[int], short: list[int]
+    ) -> None:
+        super().__init__()
+        self.bands = bands
+        self.short = short
+        self.fuse = nn.Conv2d(2 * inputs, 2 * inputs, 3, padding=1)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(inputs, outputs, (kernel, 1), (stride, 1))
+            for kernel, stride in zip(config.band_kernels, config.band_strides, strict=True)
+        )
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Map ``(batch, inputs, rows, frames)`` to the level above."""
+        x = F.glu(self.fuse((x + skip).repeat(1, 2, 1, 1)), dim=1)
+        parts = []
+        for part, up, length in zip(x.split(self.short, dim=2), self.up, self.bands, strict=True):
+            y = up(part)
+            start = abs(length - y.shape[2]) // 2
+            parts.append(y[:, :, start : start + length])
+        return torch.cat(parts, dim=2)
+
+
+class _Path(nn.Module):
+    """A recurrent layer with a residual connection, over one axis."""
+
+    def __init__(self, channels: int, factor: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.lstm = nn.LSTM(channels, channels * factor, batch_first=True, bidirectional=True)
+        self.linear = nn.Linear(2 * channels * factor, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Recur over the last but one axis of ``(batch, rows, steps, channels)``."""
+        batch = x.shape[0]
+        normed = (
+            F.group_norm(x.reshape(batch, 1, -1), 1, eps=self.norm.eps).reshape(x.shape)
+            * self.norm.weight
+            + self.norm.bias
+        )
+        y, _ = self.lstm(normed.flatten(0, 1))
+        result: Tensor = x + self.linear(y).reshape(x.shape)
+        return result
+
+
+class _DualPath(nn.Module):
+    """Recur over frequency, then over time."""
+
+    def __init__(self, channels: int, factor: int) -> None:
+        super().__init__()
+        self.frequency = _Path(channels, factor)
+        self.time = _Path(channels, factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, frames, rows, channels)`` to the same shape."""
+        x = self.frequency(x)
+        result: Tensor = self.time(x.transpose(1, 2)).transpose(1, 2)
+        return result
+
+
+class _Core(nn.Module):
+    """Everything between the spectrum of the mix and those of the stems, on real numbers."""
+
+    def __init__(self, config: SCNetConfig) -> None:
+        super().__init__()
+        inputs = 2 * config.num_channels
+        stems = len(config.targets)
+        self.masked = config.masked
+        rows = _split(config.num_fft // 2 + 1, config)
+        widths = [inputs, *config.widths]
+        self.encoder = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        for level, (before, after) in enumerate(pairwise(widths)):
+            encoder = _Encoder(before, after, config, rows)
+            outputs = before if level else before * stems
+            self.encoder.append(encoder)
+            self.decoder.insert(0, _Decoder(after, outputs, config, rows, encoder.shortened()))
+            rows = _split(sum(encoder.shortened()), config)
+        self.dual_path = nn.ModuleList(
+            _DualPath(widths[-1] * (1 + index % 2), config.recurrent_factor)
+            for index in range(config.num_dual_path)
+        )
+        if config.masked:
+            self.position = nn.Parameter(torch.zeros(1, inputs, config.num_fft // 2 + 1, 1))
+            nn.init.trunc_normal_(self.position, std=0.02)
+            self.hidden = nn.Conv2d(inputs * stems, 64, 3, padding=1)
+            self.mask = nn.Conv2d(64, inputs * stems, 1)
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        """Estimate spectra, or masks between -1 and 1.
+
+        Args:
+            spectrum: ``(batch, 2 * channels, bins, frames)``: for each channel the real and the
+                imaginary part; an even number of frames.
+
+        Returns:
+            ``(batch, stems * 2 * channels, bins, frames)``.
+        """
+        x = spectrum + self.position if self.masked else spectrum
+        skips = []
+        for encoder in self.encoder:
+            x, skip = encoder(x)
+            skips.append(skip)
+        x = self._middle(x.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
+        for decoder in self.decoder:
+            x = decoder(x, skips.pop())
+        return torch.tanh(self.mask(F.gelu(self.hidden(x)))) if self.masked else x
+
+    def _middle(self, x: Tensor) -> Tensor:
+        """Map ``(batch, frames, rows, channels)`` to the same shape."""
+        frames = x.shape[1]
+        for index, block in enumerate(self.dual_path):
+            x = block(x)
+            with torch.autocast(x.device.type, enabled=False):
+                x = x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
+                if index % 2 == 0:
+                    spectrum = torch.fft.rfft(x, dim=1, norm="ortho")
+                    x = torch.cat((spectrum.real, spectrum.imag), dim=-1)
+                else:
+                    spectrum = torch.complex(*(part.contiguous() for part in x.chunk(2, dim=-1)))
+                    x = torch.fft.irfft(spectrum, n=frames, dim=1, norm="ortho")
+        return x
+
+
+def _split(rows: int, config: SCNetConfig) -> list[int]:
+    """Return how many of ``rows`` belong to each band."""
+    low = math.ceil(rows * config.band_shares[0])
+    middle = math.ceil(rows * (config.band_shares[0] + config.band_shares[1]))
+    return [low, middle - low, rows - middle]
+
+
+class SCNet(Separator):
+    """The network of the paper, and its variant with masks.
+
+    A mix of silence gives silence. An item of a batch is otherwise taken as it is: the level of
+    a recording matters.
+
+    Attributes:
+        core: All that is learned: from the spectrum of the mix to those of the stems.
+    """
+
+    config: SCNetConfig
+
+    def __init__(self, config: SCNetConfig) -> None:
+        """Build the model with random weights.
+
+        Raises:
+            ConfigError: If ``config`` is not valid; with all problems at once.
+        """
+        super().__init__()
+        config = validate(config, source="SCNet")
+        self.config = config
+        self.stems = config.targets
+        self.sample_rate = config.sample_rate
+        self.channels = config.num_channels
+        length = round(config.sample_length * config.sample_rate)
+        self.plan = mirrored_plan(length, config.num_overlap)
+        self.core = _Core(config)
+
+    def forward(self, mix: Tensor) -> Tensor:
+        """Map ``(batch, channels, samples)`` to ``(batch, stems, channels, samples)``."""
+        check_batch(mix, channels=self.channels)
+        batch, _, samples = mix.shape
+        if mix.numel() == 0:
+            return mix.new_zeros(batch, len(self.stems), self.channels, samples)
+        spectrum = self.spectrum(mix)
+        parts = torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).flatten(1, 2)
+        estimate: Tensor = self.core(parts).to(parts.dtype)
+        estimate = estimate.unflatten(1, (len(self.stems), self.channels, 2))
+        stems = torch.view_as_complex(estimate.movedim(3, -1).contiguous())
+        if self.config.masked:
+            stems = stems * spectrum.unsqueeze(1)
+        silent: Tensor = (mix == 0).all(-1).all(-1)
+        return self._inverse(stems, samples).masked_fill(silent[:, None, None, None], 0.0)
+
+    def spectrum(self, mix: Tensor) -> Tensor:
+        """Return the complex spectrum ``(batch, channels, bins, frames)``, frames being even."""
+        hop = self.config.hop_length
+        padding = hop - mix.shape[-1] % hop
+        if (mix.shape[-1] + padding) // hop % 2 == 0:
+            padding += hop
+        padded = F.pad(mix, (0, padding))
+        length = self.config.num_fft
+        window = self._window(mix)
+        spectrum = stft(padded, n_fft=length, hop_length=hop, window=window)
+        return spectrum * length**-0.5
+
+    def _inverse(self, spectrum: Tensor, samples: int) -> Tensor:
+        length = self.config.num_fft
+        window = self._window(spectrum.real)
+        return istft(
+            spectrum * length**0.5,
+            n_fft=length,
+            hop_length=self.config.hop_length,
+            window=window,
+            length=samples,
+        )
+
+    def _window(self, like: Tensor) -> Tensor:
+        length, dtype = self.config.num_fft, like.dtype
+        if dtype in {torch.float16, torch.bfloat16}:
+            dtype = torch.float32
+        if self.config.masked:
+            return hann(length, dtype=dtype, device=like.device)
+        return torch.ones(length, dtype=dtype, device=like.device)
+
+
+_BLOCK_NAMES = {"0": "norm_in", "1": "gate", "3": "depthwise", "4": "norm_out", "6": "expand"}
+_RULES = [
+    (r"^encoder\.(\d+)\.SDlayer\.convs\.(\d+)\.(.*)", r"core.encoder.\1.down.\2.\3"),
+    *(
+        (
+            rf"^encoder\.(\d+)\.conv_modules\.(\d+)\.layers\.(\d+)\.{old}\.(.*)",
+            rf"core.encoder.\1.blocks.\2.\3.{new}.\4",
+        )
+        for old, new in _BLOCK_NAMES.items()
+    ),
+    (r"^encoder\.(\d+)\.globalconv\.(.*)", r"core.encoder.\1.mix.\2"),
+    (r"^decoder\.(\d+)\.0\.conv\.(.*)", r"core.decoder.\1.fuse.\2"),
+    (r"^decoder\.(\d+)\.1\.convtrs\.(\d+)\.(.*)", r"core.decoder.\1.up.\2.\3"),
+    *(
+        (
+            rf"^separation_net\.dp_modules\.(\d+)\.{layer}_layers\.{index}\.(.*)",
+            rf"core.dual_path.\1.{path}.{layer}.\2",
+        )
+        for index, path in enumerate(("frequency", "time"))
+        for layer in ("norm", "lstm", "linear")
+    ),
+    (r"^pos_embed_f$", r"core.position"),
+    (r"^mask_layer\.0\.(.*)", r"core.hidden.\1"),
+    (r"^mask_layer\.2\.(.*)", r"core.mask.\1"),
+]
+
+
+def convert_state(state: Mapping[str, Tensor], config: SCNetConfig) -> dict[str, Tensor]:
+    """Give the tensors of a published SCNet the names that :class:`SCNet` has for them."""
+    del config
+    return rename(state, _RULES, dropped=("window",))
+
+
+_NAMES = {
+    "audio_channels": "num_channels",
+    "nfft": "num_fft",
+    "hop_size": "hop_length",
+    "band_SR": "band_shares",
+    "band_stride": "band_strides",
+    "band_kernel": "band_kernels",
+    "conv_depths": "band_depths",
+    "compress": "compression",
+    "num_dplayer": "num_dual_path",
+    "expand": "recurrent_factor",
+    "sources": "targets",
+}
+_DEFAULTS = SCNetConfig()
+
+
+def config_from_published(kwargs: Mapping[str, Any]) -> SCNetConfig:
+    """Return the configuration for the constructor arguments of a published SCNet.
+
+    Besides these, ``sample_rate``, ``chunk_size`` (in samples), ``num_overlap`` and ``masked``
+    are taken.
+
+    Raises:
+        ConfigError: With every problem at once.
+    """
+    ours = ("conv_kernel", "sample_rate", "num_overlap", "masked")
+    names = {**_NAMES, **{name: name for name in ours}}
+    values = published_arguments(
+        kwargs,
+        defaults={
+            **{old: getattr(_DEFAULTS, new) for old, new in names.items()},
+            "dims": (4, *_DEFAULTS.widths),
+            "chunk_size": None,
+            "win_size": None,
+        },
+        required={"normalized": True},
+        source="SCNet",
+    )
+    rate, samples = values["sample_rate"], values["chunk_size"]
+    problems = []
+    if values["dims"][0] != 2 * values["audio_channels"]:
+        problems.append(f"dims: starts with {values['dims'][0]}; expected twice audio_channels.")
+    if values["win_size"] not in {None, values["nfft"]}:
+        problems.append(f"win_size: {values['win_size']} is not supported; expected nfft.")
+    if problems:
+        raise ConfigError("SCNet", problems)
+    return validate(
+        SCNetConfig(
+            **{new: values[old] for old, new in names.items()},
+            widths=values["dims"][1:],
+            sample_length=samples / rate if samples else _DEFAULTS.sample_length,
+        ),
+        source="SCNet",
+    )
