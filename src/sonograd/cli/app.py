@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("sonograd.cli.train:train", "Train a model on a folder of songs."),
     "test": ("sonograd.cli.test:test", "Separate the songs of a data set, and score them."),
     "evaluate": ("sonograd.cli.evaluate:evaluate", "Score files against their references."),
+    "data": ("sonograd.cli.data:data", "Check the songs of a data set, and repair copies."),
     "plot-history": ("sonograd.cli.plot_history:plot_history", "Draw how a training went."),
     "download": ("sonograd.cli.download:download", "Put a published model into a folder of yours."),
 }

@@ -9,7 +9,8 @@ These layouts are known, each but the list with or without ``train``, ``valid`` 
 * multitrack, as MoisesDB: a folder per song, in it a folder per stem, in it any number of files
   that sum to the stem; a song need not have every stem
 * a list: a ``.csv`` file with a row per song and the columns ``name``, perhaps ``split``, and one
-  per stem (and ``mixture``) with paths relative to the list, several of them separated by ``;``
+  per stem (and ``mixture``) with paths relative to the list, several of them separated by ``;``;
+  ``song.stem.mp4#2`` is the third stream of such a file
 * plain audio files, which are mixtures without stems
 
 Files may be of any format that :class:`~sonograd.data.AudioFile` reads.
@@ -18,6 +19,7 @@ Files may be of any format that :class:`~sonograd.data.AudioFile` reads.
 import csv
 import dataclasses
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,7 @@ MIXTURE = "mixture"
 SPLITS = ("train", "valid", "val", "test")
 #: Streams of a ``.stem.mp4``.
 STEM_STREAMS = (MIXTURE, "drums", "bass", "other", "vocals")
+_STREAM = re.compile(r"(?<=\.mp4)#(\d+)$")
 #: Stems of multitrack songs that belong to one of the usual four; what is not named is ``other``.
 GROUPS: Mapping[str, str] = {
     "percussion": "drums",
@@ -287,9 +290,12 @@ def _listed(path: Path, split: str | None) -> list[SongFiles]:
             continue
         stems = {}
         for stem, cell in row.items():
-            files = [path.parent / part.strip() for part in cell.split(";") if part.strip()]
-            if files:
-                stems[stem] = StemFile(files[0], 0, tuple(files[1:]))
+            first, *added = [part.strip() for part in cell.split(";") if part.strip()] or [""]
+            if first:
+                stream = _STREAM.search(first)
+                place = path.parent / (first[: stream.start()] if stream else first)
+                files = tuple(path.parent / part for part in added)
+                stems[stem] = StemFile(place, int(stream[1]) if stream else 0, files)
         if name in songs:
             raise DatasetError(f"{path}: lists {name!r} twice.")
         songs[name] = SongFiles(name, stems, stems.pop(MIXTURE, None))
