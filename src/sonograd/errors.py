@@ -10,8 +10,10 @@
     ├── DatasetError          a folder of songs
     ├── CheckpointError       a file of weights or training state
     ├── ModelNotFoundError    a model name that nothing answers to      (LookupError)
+    ├── DownloadError         a file that cannot be fetched
     ├── OutputError           a place that cannot be written to
     ├── TrainingError         training that cannot go on
+    ├── UnrelatedError        two recordings of different material
     └── MissingExtraError     an optional dependency                    (ImportError)
 
 Messages say what came, what was expected and what to do, on one line where possible;
@@ -25,6 +27,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DatasetError",
+    "DownloadError",
     "MissingExtraError",
     "ModelNotFoundError",
     "OutputError",
@@ -32,6 +35,7 @@ __all__ = [
     "ShapeError",
     "SonogradError",
     "TrainingError",
+    "UnrelatedError",
 ]
 
 
@@ -73,12 +77,20 @@ class ModelNotFoundError(SonogradError, LookupError):
     """No model answers to the given name."""
 
 
+class DownloadError(SonogradError):
+    """A file cannot be fetched from where it is published."""
+
+
 class OutputError(SonogradError):
     """A result cannot be written where it was asked for."""
 
 
 class TrainingError(SonogradError):
     """Training cannot go on, for example because the loss is no number."""
+
+
+class UnrelatedError(SonogradError):
+    """Two recordings do not hold the same material, so no settings lie between them."""
 
 
 class MissingExtraError(SonogradError, ImportError):

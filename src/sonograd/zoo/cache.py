@@ -1,0 +1,181 @@
+"""Where models that were downloaded lie, and what is known about them.
+
+Each model has a folder of its own: ``source.json`` says where it came from and which hash each
+file had, the rest is a session folder, or several of them for a model with members.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge
+
+from sonograd.config import read_config, write_config
+from sonograd.config.common import STRICT
+from sonograd.errors import ConfigError, OutputError
+
+__all__ = [
+    "SOURCE_NAME",
+    "FileRecord",
+    "SourceRecord",
+    "cached_models",
+    "damaged_files",
+    "file_sha256",
+    "models_folder",
+    "read_source",
+    "remove_cached",
+    "staged_folder",
+    "write_source",
+]
+
+SOURCE_NAME = "source.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """A file that was downloaded.
+
+    Attributes:
+        url: Where it came from; a path for a file of the user's.
+        sha256: Its hash, all 64 digits.
+        size: Its bytes.
+    """
+
+    url: str
+    sha256: str
+    size: Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRecord:
+    """What ``source.json`` says about a converted model.
+
+    Attributes:
+        name: What the model is called.
+        family: Its architecture.
+        license: Under which conditions its weights were published; None if that is unknown.
+        files: The files it was made from.
+        weights: Hash of each file that it was made into, by its name in this folder.
+        member_weights: How much of each stem each member gives, for a model with members.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    name: str
+    family: str
+    license: str | None = None
+    files: tuple[FileRecord, ...] = ()
+    weights: dict[str, str] = field(default_factory=dict)
+    member_weights: tuple[tuple[float, ...], ...] | None = None
+
+
+def models_folder() -> Path:
+    """Return the folder for models: below ``$SONOGRAD_CACHE``, or the user's cache."""
+    base = os.environ.get("SONOGRAD_CACHE")
+    if base:
+        return Path(base, "models")
+    import pooch
+
+    return Path(pooch.os_cache("sonograd"), "models")
+
+
+def cached_models() -> tuple[str, ...]:
+    """Return the names of the models in the cache, sorted."""
+    folder = models_folder()
+    if not folder.is_dir():
+        return ()
+    found = (path.parent.name for path in folder.glob(f"*/{SOURCE_NAME}"))
+    return tuple(sorted(name for name in found if not name.startswith(".")))
+
+
+def read_source(folder: Path) -> SourceRecord | None:
+    """Return what is known about a folder, or None if it holds no converted model."""
+    path = folder / SOURCE_NAME
+    if not path.is_file():
+        return None
+    try:
+        return read_config(path, SourceRecord)
+    except ConfigError:
+        return None
+
+
+def write_source(record: SourceRecord, folder: Path) -> None:
+    """Write ``source.json``."""
+    write_config(record, folder / SOURCE_NAME)
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """Return which files of a converted model are not what was written, and why."""
+    record = read_source(folder)
+    if record is None:
+        return [f"{SOURCE_NAME}: missing or damaged"]
+    problems = []
+    for name, expected in record.weights.items():
+        path = folder / name
+        if not path.is_file():
+            problems.append(f"{name}: missing")
+        elif (actual := file_sha256(path)) != expected:
+            problems.append(f"{name}: SHA-256 is {actual} instead of {expected}")
+    return problems
+
+
+def remove_cached(name: str) -> int:
+    """Delete a model from the cache; return how many bytes that freed.
+
+    Raises:
+        OutputError: If it cannot be deleted.
+    """
+    folder = models_folder() / name
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    trash = folder.with_name(f".{name}.{secrets.token_hex(4)}.part")
+    try:
+        folder.replace(trash)  # so that nobody finds half of it
+        shutil.rmtree(trash)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be removed: {error.strerror}.") from None
+    return size
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """Fill a hidden folder that takes the place of ``target`` at the end, if nothing fails.
+
+    Raises:
+        OutputError: If the folder cannot be made or moved.
+    """
+    stage = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        stage.mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be made: {error.strerror}.") from None
+    try:
+        yield stage
+        try:
+            if target.exists():  # somebody else was faster, or it was damaged
+                old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+                target.replace(old)
+                shutil.rmtree(old, ignore_errors=True)
+            stage.replace(target)
+        except OSError as error:
+            raise OutputError(f"{target}: cannot be written: {error.strerror}.") from None
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hash of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_sha256(record: SourceRecord) -> str:
+    """Return one hash for all weights of a model."""
+    text = json.dumps(sorted(record.weights.items()))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,305 @@
+"""Fetch a file: resumed where it broke off, checked before anything reads it.
+
+A file grows as ``NAME.part`` and becomes ``NAME`` at the end, when its size and hash are right.
+What has another hash is kept as ``NAME.bad``, for those who want to look at it.
+"""
+
+import http.client
+import os
+import re
+import socket
+import ssl
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TypeAlias
+
+from sonograd import __version__
+from sonograd.errors import CheckpointError, DownloadError, OutputError, ParameterError
+from sonograd.zoo.cache import file_sha256
+
+__all__ = ["fetch", "fetch_bytes", "is_offline"]
+
+#: Called with ``(done, total)`` in bytes; ``total`` is ``done`` while it is unknown.
+OnBytes: TypeAlias = Callable[[float, float], None]
+
+#: Seconds until a server has to take a call.
+_CONNECT_TIMEOUT = 1.5
+#: Seconds without a byte after which a connection counts as broken.
+_READ_TIMEOUT = 30.0
+_BLOCK = 1 << 18
+_MAX_BYTES = 20 << 30
+_RETRIES = 4
+
+
+class _BrokenError(Exception):
+    """A connection ended early; another try may go on from there."""
+
+
+def is_offline(offline: bool | None = None) -> bool:
+    """Tell whether the network must not be used: by argument, or by ``$SONOGRAD_OFFLINE``."""
+    if offline is not None:
+        return offline
+    return os.environ.get("SONOGRAD_OFFLINE", "").lower() not in {"", "0", "false", "no"}
+
+
+def fetch(
+    urls: Sequence[str],
+    target: Path,
+    *,
+    sha256: str | None = None,
+    size: int | None = None,
+    offline: bool | None = None,
+    on_progress: OnBytes | None = None,
+) -> str:
+    """Fetch a file from the first address that gives it, and check it.
+
+    The proxies of the environment (``https_proxy``, ``no_proxy``) are used.
+
+    Args:
+        urls: Mirrors, best first; http or https.
+        target: Where the file will be; its folder is made. A right file that is there is kept.
+        sha256: Its hash, or the first digits of it, eight at least; None if it is not known.
+        size: Its bytes, if they are known.
+        offline: Use no network; ``$SONOGRAD_OFFLINE`` if None.
+        on_progress: Called with ``(done, total)`` in bytes.
+
+    Returns:
+        All 64 digits of its hash.
+
+    Raises:
+        DownloadError: If no mirror gives the file, or the network must not be used.
+        CheckpointError: If it is another file than expected; it is kept as ``NAME.bad``.
+        OutputError: If it cannot be written.
+    """
+    check_hash(sha256)
+    if target.is_file() and _fits(target, sha256, size):
+        return file_sha256(target)
+    if is_offline(offline):
+        raise DownloadError(f"{target.name}: is not here yet, and the network is off (--offline).")
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _only_one(part):
+            if target.is_file() and _fits(target, sha256, size):
+                return file_sha256(target)  # another process was faster
+            resumed = part.exists() and part.stat().st_size > 0
+            _from_any(urls, part, size, on_progress)
+            if resumed and not _fits(part, sha256, size):
+                part.unlink()  # its beginning was that of another file
+                _from_any(urls, part, size, on_progress)
+            actual = _check(part, target, sha256, size)
+            part.replace(target)
+            return actual
+    except OSError as error:
+        raise OutputError(
+            f"{target}: cannot be written: {error.strerror or error}. What has arrived is kept; "
+            "the next try goes on from there."
+        ) from None
+
+
+def fetch_bytes(url: str, *, limit: int, offline: bool | None = None) -> bytes:
+    """Return a small file, such as a list of files.
+
+    Raises:
+        DownloadError: If it cannot be fetched, or is larger than ``limit`` bytes.
+    """
+    if is_offline(offline):
+        raise DownloadError(f"{url}: the network is off (--offline).")
+    try:
+        with _open(url, 0) as response:
+            content: bytes = response.read(limit + 1)
+    except (_BrokenError, OSError, http.client.HTTPException) as error:
+        raise DownloadError(f"{url}: {_reason(error)}.") from None
+    if len(content) > limit:
+        raise DownloadError(f"{url}: has more than {limit} bytes.")
+    return content
+
+
+def check_hash(sha256: str | None) -> None:
+    """Refuse what is no hash, nor the beginning of one.
+
+    Raises:
+        ParameterError: If so.
+    """
+    if sha256 is not None and not re.fullmatch(r"[0-9a-f]{8,64}", sha256):
+        raise ParameterError(
+            f"sha256 is {sha256!r}; expected 64 hexadecimal digits, or the first 8 or more."
+        )
+
+
+def _fits(path: Path, sha256: str | None, size: int | None) -> bool:
+    if size is not None and path.stat().st_size != size:
+        return False
+    return sha256 is None or file_sha256(path).startswith(sha256)
+
+
+def _check(part: Path, target: Path, sha256: str | None, size: int | None) -> str:
+    """Return the hash of a file, or put it aside if it is another one."""
+    actual, received = file_sha256(part), part.stat().st_size
+    if sha256 is not None and not actual.startswith(sha256):
+        problem = f"its SHA-256 is {actual}, expected {sha256}{'...' if len(sha256) < 64 else ''}"
+    elif size is not None and received != size:
+        problem = f"it has {received} bytes, expected {size}"
+    else:
+        return actual
+    bad = target.with_name(target.name + ".bad")
+    part.replace(bad)
+    raise CheckpointError(
+        f"{target.name}: not the file that was published: {problem}. It is kept as {bad}; "
+        "nothing was read from it."
+    )
+
+
+def _from_any(urls: Sequence[str], part: Path, size: int | None, on: OnBytes | None) -> None:
+    """Complete ``part`` from the first mirror that can."""
+    problems = []
+    for url in urls:
+        for attempt in range(_RETRIES):
+            before = part.stat().st_size if part.exists() else 0
+            try:
+                _receive(url, part, size, on)
+                return
+            except _BrokenError as error:
+                after = part.stat().st_size if part.exists() else 0
+                if attempt == _RETRIES - 1 or after <= before:
+                    problems.append(f"{url}: {error}")
+                    break
+            except (
+                urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError,
+            ) as error:  # fmt: skip
+                problems.append(f"{url}: {_reason(error)}")
+                break
+    where = "; ".join(problems) or "it is not known where it is published"
+    kept = f" {part.stat().st_size} bytes are kept to go on from." if part.exists() else ""
+    raise DownloadError(f"cannot be downloaded: {where}.{kept}")
+
+
+def _receive(url: str, part: Path, size: int | None, on_progress: OnBytes | None) -> None:
+    """Append to ``part`` what is missing of it."""
+    have = part.stat().st_size if part.exists() else 0
+    if size is not None and have >= size:
+        return
+    with _open(url, have) as response:
+        have, total = _position(response, have)
+        limit = min(size or total or _MAX_BYTES, _MAX_BYTES)
+        if total is not None and total > limit:
+            raise _BrokenError(f"has {total} bytes, expected {limit}")
+        with part.open("r+b" if have else "wb") as file:
+            file.seek(have)
+            file.truncate()
+            for block in _blocks(response):
+                file.write(block)
+                have += len(block)
+                if have > limit:
+                    raise _BrokenError(f"goes on after the {limit} bytes that were expected")
+                if on_progress is not None:
+                    on_progress(have, total or size or have)
+    if total is not None and have < total:
+        raise _BrokenError(f"broke off after {have} of {total} bytes")
+
+
+def _position(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
+    """Return where the content of a response begins, and how long the whole file is."""
+    if response.status == 206:
+        found = re.fullmatch(
+            r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip()
+        )
+        if found is None or int(found[1]) != have:
+            raise _BrokenError("sent another part than it was asked for")
+        return have, None if found[2] == "*" else int(found[2])
+    length = response.headers.get("Content-Length", "")
+    return 0, int(length) if length.isdigit() else None
+
+
+def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    try:
+        while block := response.read(_BLOCK):
+            yield block
+    except http.client.IncompleteRead as error:
+        yield error.partial
+    except (TimeoutError, ConnectionError, ssl.SSLError) as error:
+        raise _BrokenError(_reason(error)) from None
+
+
+@contextmanager
+def _open(url: str, have: int) -> Iterator[http.client.HTTPResponse]:
+    """Ask for a file from byte ``have`` on."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise _BrokenError("no address on the web; expected http:// or https://")
+    _check_reachable(parts)
+    headers = {"User-Agent": f"sonograd/{__version__}", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        response = urllib.request.urlopen(request, timeout=_READ_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and have:  # nothing is left to send, or this is another file
+            raise _BrokenError("has no more bytes") from None
+        raise
+    with response:
+        yield response
+
+
+def _check_reachable(parts: urllib.parse.SplitResult) -> None:
+    """Find out soon whether there is a network at all, even where names are looked up slowly."""
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme)
+    host = parts.hostname or ""
+    if proxy and not urllib.request.proxy_bypass(host):
+        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    problem: list[OSError] = []
+    done = threading.Event()
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT).close()
+        except OSError as error:
+            problem.append(error)
+        done.set()
+
+    threading.Thread(target=connect, daemon=True).start()
+    if not done.wait(_CONNECT_TIMEOUT):
+        raise urllib.error.URLError(f"{host} gives no answer")
+    if problem:
+        raise urllib.error.URLError(problem[0])
+
+
+def _reason(error: BaseException) -> str:
+    """Return what went wrong, in a few words."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server says {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        reason = error.reason
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return f"the certificate of the server is not right ({reason.verify_message})"
+        if isinstance(reason, socket.gaierror):
+            return "no network, or no such server"
+        return str(getattr(reason, "strerror", None) or reason)
+    return str(error) or type(error).__name__
+
+
+@contextmanager
+def _only_one(part: Path) -> Iterator[None]:
+    """Let one process at a time write ``part``, where the system can tell."""
+    lock = part.with_name(part.name + ".lock")
+    with lock.open("ab") as file:
+        _lock(file)
+        yield
+
+
+def _lock(file: IO[bytes]) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    fcntl.flock(file, fcntl.LOCK_EX)
