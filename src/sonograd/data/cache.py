@@ -116,6 +116,8 @@ class DecodedFile:
         first = max(start // up - margin, 0)
         last = -(-(start + samples) // up) + margin
         part = audio.read(first * down, (last - first) * down)
+        missing = (last - first) * down - part.shape[-1]
+        part = torch.nn.functional.pad(part, (0, missing))
         part = resample_audio(part, self.file_rate, self.sample_rate)
         result: NDArray[np.float32] = part.numpy()[:, start - first * up :]
         return result[:, :samples]

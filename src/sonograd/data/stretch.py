@@ -112,10 +112,11 @@ def estimate_tempo(envelope: Array) -> float | None:
     Args:
         envelope: Of :func:`onset_envelope`, several seconds of it.
     """
-    n_fft = 2 * len(envelope)
-    power = np.square(np.abs(np.fft.rfft(envelope, n_fft)))
+    if len(envelope) < 2 * ENVELOPE_HZ:
+        return None
+    power = np.square(np.abs(np.fft.rfft(envelope, 2 * len(envelope))))
     correlation = np.fft.irfft(power)[: len(envelope)]
-    if len(envelope) < 2 * ENVELOPE_HZ or correlation[0] <= 1e-6:
+    if correlation[0] <= 1e-6:
         return None
     correlation = correlation / np.maximum(len(envelope) - np.arange(len(envelope)), 1)
     tempi = np.geomspace(60.0, 200.0, 400)
