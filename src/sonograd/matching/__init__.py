@@ -3,6 +3,7 @@
 :func:`match` takes a dry and a processed signal and returns the chain between them.
 """
 
+from sonograd.matching.api import match
 from sonograd.matching.result import (
     Alignment,
     Candidate,
@@ -25,4 +26,5 @@ __all__ = [
     "Score",
     "StaticCurve",
     "TransferFunction",
+    "match",
 ]

@@ -1,0 +1,173 @@
+"""Lay a processed signal over the dry one: delay, polarity, gain, and whether they belong."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sonograd.functional.convolution import fft_convolve
+
+__all__ = ["REACH", "Overlay", "coherence", "cross_spectra", "overlay", "shift_kernels", "shifted"]
+
+REACH = 256  # samples on either side that a shift between samples depends on
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Where wet lies on dry.
+
+    Attributes:
+        delay: Whole samples by which wet is late.
+        fraction: The rest, in [-0.5, 0.5].
+        polarity: 1 or -1.
+        coherence: Mean magnitude-squared coherence, weighted by energy.
+    """
+
+    delay: int
+    fraction: float
+    polarity: int
+    coherence: float
+
+
+def overlay(dry: Tensor, wet: Tensor, *, max_delay: int, origin: int = 0) -> Overlay:
+    """Find delay and polarity by correlation.
+
+    Two correlations are looked at, the plain one and one whose spectrum is flat, which has the
+    sharper peak; the lag with more coherence wins.
+
+    Args:
+        dry: ``(channels, samples)``.
+        wet: ``(channels, samples)``, any length.
+        max_delay: Largest delay that is looked for, either way.
+        origin: Position of the first sample of ``wet`` less that of ``dry``.
+    """
+    a, b = _mono(dry), _mono(wet)
+    size = 1 << (a.numel() + b.numel() - 1).bit_length()
+    cross = torch.fft.rfft(a, size).conj() * torch.fft.rfft(b, size)
+    strength = cross.abs()
+    floor = 1e-3 * strength.mean() + 1e-300
+    lags = torch.arange(-(a.numel() - 1), b.numel()) + origin
+    allowed = lags.abs() <= max_delay
+    found = []
+    for spectrum in (cross / (strength + floor), cross):
+        full = torch.fft.irfft(spectrum, size)
+        line = torch.cat([full[size - a.numel() + 1 :], full[: b.numel()]])
+        line = torch.where(allowed, line, torch.zeros_like(line))
+        place = int(line.abs().argmax())
+        sides = line[max(place - 1, 0) : place + 2].abs()
+        fraction = _parabola(sides) if sides.numel() == 3 else 0.0
+        delay = int(lags[place])
+        found.append(
+            Overlay(
+                delay,
+                fraction,
+                1 if float(line[place]) >= 0 else -1,
+                _coherence_at(a, b, delay - origin),
+            )
+        )
+    best = max(found, key=lambda item: item.coherence)
+    # The sharp peak is right about the fraction wherever both agree.
+    if abs(found[0].delay - best.delay) <= 1 and found[0].coherence > 0.98 * best.coherence:
+        best = found[0]
+    return best
+
+
+def _mono(x: Tensor) -> Tensor:
+    """Sum of the channels, or the loudest where they cancel."""
+    total = x.sum(0)
+    loud = x[int(x.square().sum(-1).argmax())]
+    return total if float(total.square().sum()) >= float(loud.square().sum()) else loud
+
+
+def _parabola(sides: Tensor) -> float:
+    left, middle, right = sides.tolist()
+    bend = left - 2 * middle + right
+    return max(-0.5, min(0.5, 0.5 * (left - right) / bend)) if bend < 0 else 0.0
+
+
+def _coherence_at(a: Tensor, b: Tensor, delay: int) -> float:
+    """Coherence of the overlap at a lag."""
+    first, second = a[max(-delay, 0) :], b[max(delay, 0) :]
+    samples = min(first.numel(), second.numel())
+    if samples < 256:
+        return 0.0
+    return max(coherence(first[:samples], second[:samples], size) for size in (4096, 16384))
+
+
+def cross_spectra(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Average spectra over Hann windows with three quarters of overlap.
+
+    Args:
+        x: ``(..., samples)``; leading dimensions are averaged over.
+        y: As ``x``.
+        size: Samples of a window.
+
+    Returns:
+        Power of x, power of y, cross spectrum ``conj(X) Y``, each ``(bins,)``, and how many
+        windows went in.
+    """
+    size = min(size, x.shape[-1])
+    window = torch.hann_window(size, dtype=x.dtype)
+    frames = [v.unfold(-1, size, max(size // 4, 1)).reshape(-1, size) for v in (x, y)]
+    power_x = power_y = cross = torch.zeros(size // 2 + 1, dtype=x.dtype)
+    step = max(1, (1 << 22) // size)  # windows at a time, which bounds the memory
+    for begin in range(0, frames[0].shape[0], step):
+        a, b = (torch.fft.rfft(f[begin : begin + step] * window) for f in frames)
+        power_x = power_x + a.abs().square().sum(0)
+        power_y = power_y + b.abs().square().sum(0)
+        cross = cross + (a.conj() * b).sum(0)
+    return power_x, power_y, cross, frames[0].shape[0]
+
+
+def coherence(x: Tensor, y: Tensor, size: int) -> float:
+    """Mean magnitude-squared coherence, weighted by the energies, freed of its bias."""
+    power_x, power_y, cross, count = cross_spectra(x, y, size)
+    both = power_x * power_y
+    value = cross.abs().square() / both.clamp_min(1e-300)
+    weight = both.sqrt()
+    total = float(weight.sum())
+    if total <= 1e-200:
+        return 0.0
+    mean = float((value * weight).sum()) / total
+    bias = 1 / max(1.0, 0.5 * count)  # overlapping windows are not independent
+    return max(0.0, (mean - bias) / (1 - bias)) if bias < 1 else 0.0
+
+
+def shift_kernels(fraction: float) -> tuple[Tensor, Tensor]:
+    """Design filters that read a signal ``fraction`` samples later, and the slope in it.
+
+    A sinc under a Kaiser window of 513 samples, flat to 0.99 of half the sample rate.
+    """
+    time = torch.arange(-REACH, REACH + 1, dtype=torch.float64) + fraction
+    window = torch.special.i0(12.0 * (1 - (time / (REACH + 1)).square()).clamp_min(0).sqrt())
+    window = window / torch.special.i0(torch.tensor(12.0, dtype=torch.float64))
+    angle = math.pi * time
+    small = time.abs() < 1e-6
+    safe = torch.where(small, torch.ones_like(time), time)
+    slope = torch.where(
+        small, -(math.pi**2) * time / 3, torch.cos(angle) / safe - torch.sinc(time) / safe
+    )
+    return torch.sinc(time) * window, slope * window
+
+
+def shifted(x: Tensor, fraction: float, *, slope: bool = False) -> tuple[Tensor, Tensor | None]:
+    """Read ``x`` at ``fraction`` samples after each of its samples but :data:`REACH` at the ends.
+
+    Args:
+        x: ``(..., REACH + samples + REACH)``.
+        fraction: In samples, of either sign, small.
+        slope: Whether to return the derivative in ``fraction``, too.
+    """
+    inside = x[..., REACH : x.shape[-1] - REACH]
+    if fraction == 0.0 and not slope:
+        return inside, None
+    kernel, tilt = shift_kernels(fraction)
+    # y[n] = sum_k x[n + k] s(k - fraction), a convolution with the kernel turned around.
+    length = inside.shape[-1]
+    full = fft_convolve(x, kernel)
+    moved = full[..., 2 * REACH : 2 * REACH + length]
+    if not slope:
+        return moved, None
+    turned = fft_convolve(x, tilt)
+    return (inside if fraction == 0.0 else moved), turned[..., 2 * REACH : 2 * REACH + length]

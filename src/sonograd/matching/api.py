@@ -1,0 +1,328 @@
+"""From dry and processed audio to the settings in between."""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from sonograd.data import AudioFile
+from sonograd.effects import Chain, Gain, from_preset, preset, read_preset
+from sonograd.errors import AudioError, UnrelatedError
+from sonograd.matching.align import REACH, Overlay, overlay
+from sonograd.matching.analyze import clipped_samples, gain_trace, static_curve, transfer_function
+from sonograd.matching.candidates import choose
+from sonograd.matching.chains import build_chain, parse_fix
+from sonograd.matching.excerpts import choose_excerpts, read_problem, shorter, survey
+from sonograd.matching.fitting import Fit, Settings, polish, quick_fit
+from sonograd.matching.guesses import best_gain
+from sonograd.matching.identify import certainty
+from sonograd.matching.result import Alignment, Candidate, Excerpt, MatchResult, Score
+from sonograd.matching.solve import Problem, null_db
+from sonograd.matching.sources import Source
+from sonograd.matching.verdict import verdict
+
+__all__ = ["match"]
+
+Audio: TypeAlias = Tensor | AudioFile | str | os.PathLike[str]
+Progress: TypeAlias = Callable[[float, float], None]
+
+_LISTEN_S = 20.0  # of a long recording, to find the delay
+_UNRELATED = 0.06  # coherence below which two recordings hold different material
+_QUICK_S = 3.0
+
+
+def match(
+    dry: Audio,
+    wet: Audio,
+    chain: str | Iterable[str] | Chain = "auto",
+    *,
+    sample_rate: int | None = None,
+    wet_sample_rate: int | None = None,
+    fix: Mapping[str, float] | None = None,
+    start: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    bands: int = 6,
+    excerpt_s: float = 10.0,
+    max_delay_s: float = 10.0,
+    starts: int = 4,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> MatchResult:
+    """Find the settings of the chain that turns ``dry`` into ``wet``.
+
+    Args:
+        dry: ``(channels, samples)``, an open file or a path.
+        wet: The same material, processed.
+        chain: ``"auto"``, names like ``"eq,compressor,gain"``, or a chain of effects.
+        sample_rate: Of tensors, in Hz.
+        wet_sample_rate: Of ``wet``, where it has another one.
+        fix: Values to hold, ``{"attack_ms": 5}`` or ``{"compressor.attack_ms": 5}``.
+        start: A preset, or its file, to start from; it says what the chain is.
+        bands: Of each equalizer.
+        excerpt_s: How much of a long recording is fitted.
+        max_delay_s: Largest delay that is looked for.
+        starts: Largest number of starting points of a chain.
+        seed: Of random starting points.
+        on_progress: Called with what is done and the whole, in steps.
+
+    Raises:
+        UnrelatedError: If the recordings hold different material.
+        AudioError: If one is silent, too short, or holds what is no number.
+        ParameterError: If an argument is wrong.
+    """
+    began = time.perf_counter()
+    report = _Progress(on_progress)
+    pair = _open(dry, wet, sample_rate, wet_sample_rate)
+    lay = _overlay(pair, max_delay_s)
+    report(1, 20)
+    excerpts = choose_excerpts(pair.dry, pair.wet, lay.delay, total_s=excerpt_s)
+    problem = _problem(pair, lay, excerpts)
+    asked, begin = _asked(chain, start, pair.dry.sample_rate, bands)
+    settings = Settings(
+        fix=parse_fix(asked, fix) if asked is not None else dict(fix or {}),
+        start=begin,
+        delay=lay.fraction if abs(lay.fraction) > 0.05 else 0.0,
+        free_delay=abs(lay.fraction) > 0.05,
+        starts=starts,
+        seed=seed,
+    )
+    quick = shorter(problem, round(_QUICK_S * pair.dry.sample_rate))
+    if asked is None:
+        fits = choose(quick, settings, pair.dry.sample_rate, lay.polarity, bands, report)
+    else:
+        fits = [quick_fit(_with_polarity(asked, lay.polarity, pair.notes), quick, settings)]
+    report(17, 20)
+    best = polish(fits[0], problem, free_delay=True)
+    report(19, 20)
+    result = _result(pair, lay, excerpts, problem, best, fits, settings, began)
+    report(20, 20)
+    return result
+
+
+class _Progress:
+    """Calls back with a number of steps that only grows."""
+
+    def __init__(self, callback: Progress | None) -> None:
+        self.callback = callback
+        self.last = 0.0
+
+    def __call__(self, done: float, total: float) -> None:
+        self.last = max(self.last, done)
+        if self.callback is not None:
+            self.callback(self.last, total)
+
+
+@dataclass
+class _Pair:
+    dry: Source
+    wet: Source
+    notes: list[str]
+
+
+def _open(dry: Audio, wet: Audio, sample_rate: int | None, wet_sample_rate: int | None) -> _Pair:
+    notes: list[str] = []
+    first = Source(dry, "dry", sample_rate)
+    second = Source(wet, "wet", wet_sample_rate or sample_rate, to_rate=first.sample_rate)
+    if second.resampled:
+        notes.append(
+            f"wet was resampled from {second.own_rate} to {first.sample_rate} Hz, the rate of dry."
+        )
+    if first.channels != second.channels:
+        if 1 not in {first.channels, second.channels}:
+            raise AudioError(
+                f"{first.name} has {first.channels} channels and {second.name} "
+                f"{second.channels}; expected the same number, or one of them mono."
+            )
+        mono = first if first.channels == 1 else second
+        notes.append(
+            f"{mono.name} is mono: dry was {'copied to both channels' if mono is first else 'mixed to mono'}."
+        )
+    if first.samples != second.samples:
+        notes.append(
+            f"The lengths differ ({first.samples} and {second.samples} samples); "
+            "the overlap was used."
+        )
+    if min(first.samples, second.samples) < first.sample_rate:
+        notes.append("The recording is shorter than 1 s, which shows slow settings badly.")
+    return _Pair(first, second, notes)
+
+
+def _overlay(pair: _Pair, max_delay_s: float) -> Overlay:
+    """Find the delay where the dry recording is loudest."""
+    rate = pair.dry.sample_rate
+    reach = min(round(max_delay_s * rate), max(pair.dry.samples, pair.wet.samples))
+    listen = round(_LISTEN_S * rate)
+    if pair.dry.samples <= 1.5 * listen:
+        begin, length = 0, pair.dry.samples
+    else:
+        starts, levels, _ = survey(pair.dry)
+        begin = int(starts[(levels + 0.0).argmax()]) - listen // 2
+        begin = max(0, min(begin, pair.dry.samples - listen))
+        length = listen
+    x = pair.dry.read(begin, length)
+    first = max(0, begin - reach)
+    last = min(pair.wet.samples, begin + length + reach)
+    if last <= first:
+        raise AudioError(f"{pair.wet.name} ends before the part of {pair.dry.name} that sounds.")
+    y = pair.wet.read(first, last - first)
+    for name, signal in ((pair.dry.name, x), (pair.wet.name, y)):
+        if float(signal.abs().max()) < 1e-6:
+            raise AudioError(f"{name} is silent; expected sound.")
+    lay = overlay(x, y, max_delay=reach, origin=first - begin)
+    if lay.coherence < _UNRELATED:
+        raise UnrelatedError(
+            f"{pair.dry.name} and {pair.wet.name} hold different material (coherence "
+            f"{lay.coherence:.2f} at the best delay), so no settings lie between them. To make "
+            "one sound like the other, use --reference (matching.match_reference)."
+        )
+    return lay
+
+
+def _problem(pair: _Pair, lay: Overlay, excerpts: tuple[Excerpt, ...]) -> Problem:
+    problem = read_problem(pair.dry, pair.wet, lay.delay, excerpts)
+    for name, x in ((pair.dry.name, problem.dry), (pair.wet.name, problem.wet)):
+        if float(x.abs().max()) < 1e-6:
+            raise AudioError(f"{name} is silent where both overlap; expected sound.")
+    clipped = clipped_samples(problem.wet[..., REACH:-REACH])[..., problem.context :]
+    share = float(clipped.double().mean())
+    if share > 0:
+        pair.notes.append(
+            f"{100 * share:.2g} % of the samples of wet lie flat at its peak (clipped); "
+            "they were left out of the fit."
+        )
+        problem = Problem(problem.dry, problem.wet, problem.context, (~clipped).double())
+    return problem
+
+
+def _asked(
+    chain: str | Iterable[str] | Chain,
+    start: Mapping[str, Any] | str | os.PathLike[str] | None,
+    sample_rate: int,
+    bands: int,
+) -> tuple[Chain | None, Mapping[str, Mapping[str, float]] | None]:
+    """Return the chain that was asked for, None for any, and the values to start from."""
+    if start is not None:
+        if isinstance(start, Mapping):
+            found, values = from_preset(start, sample_rate, source="start")
+        else:
+            found, values = read_preset(start, sample_rate)
+        return found, values
+    if isinstance(chain, Chain):
+        return chain, None
+    if chain == "auto":
+        return None, None
+    return build_chain(chain, sample_rate, bands=bands), None
+
+
+def _with_polarity(chain: Chain, polarity: int, notes: list[str]) -> Chain:
+    """Give a chain a gain that turns the signal over, where wet is."""
+    names = list(chain.stage_names)
+    gains = [name for name in names if isinstance(chain.stage(name), Gain)]
+    turned = sum(chain.stage(name).invert for name in gains) % 2  # type: ignore[attr-defined]
+    if (polarity < 0) == bool(turned):
+        return chain
+    stages = {name: chain.stage(name) for name in names}
+    if gains:
+        last = stages[gains[-1]]
+        assert isinstance(last, Gain)  # it is one of the gains
+        stages[gains[-1]] = Gain(chain.sample_rate, invert=not last.invert)
+    else:
+        stages["polarity"] = Gain(chain.sample_rate, invert=True)
+        notes.append("The polarity is turned over: a gain that inverts was added.")
+    return Chain(**stages)
+
+
+def _result(
+    pair: _Pair,
+    lay: Overlay,
+    excerpts: tuple[Excerpt, ...],
+    problem: Problem,
+    best: Fit,
+    fits: list[Fit],
+    settings: Settings,
+    began: float,
+) -> MatchResult:
+    plan, solution = best.plan, best.solution
+    rate = pair.dry.sample_rate
+    values = plan.values(solution.theta)
+    sure = certainty(plan, solution, problem.count)
+    processed = problem.counted(plan.run(problem.dry, values))
+    wet = problem.target(solution.delay)[0]
+    dry = problem.counted(problem.dry)
+    factor, left = best_gain(dry, wet)
+    gain_only = null_db(solution.energy, left)
+    explained = 1.0 - solution.cost / left if left > 1e-12 * solution.energy else 1.0
+    score = Score(solution.null_db, gain_only, max(0.0, explained), _floor(pair, wet))
+    errors, shown = {}, {}
+    for name in plan.effect.stage_names:
+        params = plan.effect.stage(name).params
+        errors[name] = {p.name: sure.errors.get(f"{name}.{p.name}", 0.0) for p in params}
+        shown[name] = {p.name: sure.shown.get(f"{name}.{p.name}", True) for p in params}
+    analysis = (dry, wet, processed, plan.effect, values)
+    trace = gain_trace(
+        dry, wet, plan.effect, values, starts=[e.start for e in excerpts], sample_rate=rate
+    )
+    candidates = tuple(
+        Candidate(
+            f.name,
+            tuple(s.type_name() for s in (f.chain.stage(n) for n in f.chain.stage_names)),
+            f.bic,
+            f.solution.null_db,
+            len(f.plan),
+            f.starts,
+            f.solution.history,
+        )
+        for f in fits
+    )
+    alignment = Alignment(lay.delay + solution.delay, lay.polarity, abs(factor), lay.coherence)
+    said, doubts = verdict(
+        plan, values, sure, score, alignment, processed=processed, wet=wet, sample_rate=rate
+    )
+    return MatchResult(
+        chain=tuple(plan.effect.stage(n).type_name() for n in plan.effect.stage_names),
+        effect=plan.effect,
+        values=values,
+        preset=preset(plan.effect, values),
+        sample_rate=rate,
+        alignment=alignment,
+        score=score,
+        errors=errors,
+        identifiable=shown,
+        fixed=tuple(sorted(settings.fix)),
+        names=sure.names,
+        correlation=sure.correlation,
+        correlations=sure.strong(),
+        candidates=candidates,
+        history={
+            **{c.name: c.history for c in candidates},
+            "final": solution.history,
+        },
+        excerpts=excerpts,
+        dry=_row(dry),
+        wet=_row(wet),
+        processed=_row(processed),
+        transfer=transfer_function(*analysis, sample_rate=rate),
+        static_curve=static_curve(*analysis, sample_rate=rate),
+        gain_trace=trace,
+        notes=tuple(pair.notes),
+        verdict=said,
+        warnings=doubts,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _row(x: Tensor) -> Tensor:
+    """Put segments one after the other."""
+    return x.movedim(0, 1).reshape(x.shape[1], -1).float()
+
+
+def _floor(pair: _Pair, wet: Tensor) -> float:
+    """Null depth that the bits of the wet file allow."""
+    bits = {"pcm_16": 16, "pcm_s16": 16, "pcm_24": 24, "pcm_u8": 8}.get(pair.wet.codec)
+    if bits is None:
+        return math.inf
+    noise = (2.0 ** (1 - bits)) ** 2 / 12
+    return 10 * math.log10(max(float(wet.square().mean()), 1e-30) / noise)

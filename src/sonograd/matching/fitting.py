@@ -1,0 +1,173 @@
+"""One chain, fitted: starts on a short stretch, then everything on the whole."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sonograd.effects import Chain, Gain, ParametricEQ
+from sonograd.matching.chains import usual_holds
+from sonograd.matching.guesses import starting_points
+from sonograd.matching.solve import Problem, Solution, solve
+from sonograd.matching.stages import Plan, stages_of
+
+__all__ = ["Fit", "Settings", "make_plan", "polish", "quick_fit"]
+
+_GOOD_DB = 55.0  # where no further start is tried
+_PRIOR = 1e-9  # on gains of bands
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for all chains of one match.
+
+    Attributes:
+        fix: ``"stage.parameter": value`` that were asked for.
+        start: Values to start from, nested by stage; None to search.
+        delay: First delay between samples.
+        free_delay: Whether it is fitted from the beginning.
+        starts: Largest number of starting points.
+        seed: Of random starting points.
+    """
+
+    fix: Mapping[str, float]
+    start: Mapping[str, Mapping[str, float]] | None
+    delay: float
+    free_delay: bool
+    starts: int = 4
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted chain.
+
+    Attributes:
+        plan: Chain and coordinates.
+        solution: Where it ended.
+        starts: How many starting points were used.
+        count: Samples that counted.
+    """
+
+    plan: Plan
+    solution: Solution
+    starts: int
+    count: int
+
+    @property
+    def chain(self) -> Chain:
+        """The chain."""
+        return self.plan.effect
+
+    @property
+    def name(self) -> str:
+        """Its stages in a row."""
+        return " -> ".join(self.chain.stage_names)
+
+    @property
+    def bic(self) -> float:
+        """Bayesian information criterion on the energy of the residual.
+
+        Below -90 dB a residual is rounding, and no reason for a longer chain.
+        """
+        floor = 1e-9 * self.solution.energy
+        energy = max(self.solution.cost, floor, 1e-300) / self.count
+        return self.count * math.log(energy) + len(self.plan) * math.log(self.count)
+
+
+def make_plan(chain: Chain, fix: Mapping[str, float]) -> Plan:
+    """Hold what is fixed and what cannot be told apart."""
+    holds = {k: v for k, v in usual_holds(chain).items() if k not in fix}
+    base: dict[str, dict[str, float]] = {}
+    for name, value in {**holds, **fix}.items():
+        stage, _, param = name.partition(".")
+        base.setdefault(stage, {})[param] = value
+    return Plan(chain, base, set(holds) | set(fix))
+
+
+def prior_of(plan: Plan) -> Tensor:
+    """Weights that keep the gains of overlapping bands from growing against each other."""
+    equalizers = {n for n, s in stages_of(plan.effect) if isinstance(s, ParametricEQ)}
+    return torch.tensor(
+        [
+            _PRIOR if c.stage in equalizers and c.param.name.endswith("gain_db") else 0.0
+            for c in plan.coordinates
+        ],
+        dtype=torch.float64,
+    )
+
+
+def quick_fit(
+    chain: Chain,
+    problem: Problem,
+    settings: Settings,
+    *,
+    iterations: int = 25,
+    good_db: float = _GOOD_DB,
+    on_step: Callable[[float], None] | None = None,
+) -> Fit:
+    """Fit on a short stretch from several starts; stop at the first that is good."""
+    plan = make_plan(chain, settings.fix)
+    wet = problem.target(settings.delay)[0]
+    dry = problem.dry[..., problem.context :]
+    if settings.start is not None:
+        points = [settings.start]
+    elif not len(plan) or all(isinstance(s, Gain) for _, s in stages_of(chain)):
+        points = [_gain_only(plan, dry, wet)]
+    else:
+        points = starting_points(
+            chain, dry, wet, plan.base, plan.held, width=settings.starts, seed=settings.seed
+        )
+    best: Solution | None = None
+    used = 0
+    for point in points[: settings.starts]:
+        used += 1
+        found = solve(
+            plan,
+            problem,
+            plan.theta(point),
+            settings.delay,
+            free_delay=settings.free_delay,
+            iterations=iterations,
+            prior=prior_of(plan),
+            tolerance=1e-4,
+            on_step=on_step,
+        )
+        if best is None or found.cost < best.cost:
+            best = found
+        if best.null_db >= good_db:
+            break
+    assert best is not None  # there is at least one point
+    return Fit(plan, best, used, problem.count)
+
+
+def polish(
+    fit: Fit,
+    problem: Problem,
+    *,
+    free_delay: bool,
+    iterations: int = 20,
+    on_step: Callable[[float], None] | None = None,
+) -> Fit:
+    """Fit everything on the whole problem, from where the quick fit ended."""
+    found = solve(
+        fit.plan,
+        problem,
+        fit.solution.theta,
+        fit.solution.delay,
+        free_delay=free_delay,
+        iterations=iterations,
+        prior=prior_of(fit.plan),
+        damping=1e-5,
+        on_step=on_step,
+    )
+    return Fit(fit.plan, found, fit.starts, problem.count)
+
+
+def _gain_only(plan: Plan, dry: Tensor, wet: Tensor) -> dict[str, dict[str, float]]:
+    power = float(dry.square().sum())
+    factor = abs(float((dry * wet).sum())) / power if power > 0 else 1.0
+    level = 20 * math.log10(max(factor, 1e-3))
+    return {c.stage: {c.param.name: level} for c in plan.coordinates if c.param.name == "gain_db"}

@@ -1,0 +1,205 @@
+"""Where to start: closed forms and small searches for each kind of stage."""
+
+import math
+from collections.abc import Mapping
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from sonograd.effects import (
+    Chain,
+    Compressor,
+    Delay,
+    Distortion,
+    Effect,
+    Freeverb,
+    Gain,
+    Gate,
+    ParametricEQ,
+    TwoStageLimiter,
+    Width,
+)
+from sonograd.matching.equalize import band_response, fit_bands, flipped
+from sonograd.matching.stages import run_stage, stages_of
+
+__all__ = ["best_gain", "starting_points"]
+
+_NEPER = math.log(10) / 20
+Values = dict[str, float]
+
+
+def best_gain(x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Return the factor that turns ``x`` into ``y`` best, and the energy that remains."""
+    power = float(x.square().sum())
+    if power <= 0:
+        return 0.0, float(y.square().sum())
+    factor = float((x * y).sum()) / power
+    return factor, float((y - factor * x).square().sum())
+
+
+def decibels(factor: float) -> float:
+    """Return the level of a factor; -120 dB for 0."""
+    return 20 * math.log10(max(abs(factor), 1e-6))
+
+
+def starting_points(
+    chain: Chain,
+    dry: Tensor,
+    wet: Tensor,
+    base: Mapping[str, Mapping[str, float]],
+    held: set[str],
+    *,
+    width: int = 4,
+    seed: int = 0,
+) -> list[dict[str, Values]]:
+    """Return values to start from, most promising first.
+
+    A beam goes through the chain: each stage proposes values for the signal that reaches it, and
+    the proposals that leave the least energy, with the best gain, survive.
+
+    Args:
+        chain: The stages.
+        dry: ``(segments, channels, samples)``, float64.
+        wet: Aligned with it.
+        base: Values of what is held, and defaults.
+        held: ``"stage.parameter"`` of what is held.
+        width: How many survive a stage.
+        seed: Of random proposals.
+    """
+    stages = stages_of(chain)
+    beam: list[tuple[float, dict[str, Values], Tensor]] = [(0.0, {}, dry)]
+    for place, (name, stage) in enumerate(stages):
+        later = [s for _, s in stages[place + 1 :]]
+        target = _before(wet, dry, later, seed) if not isinstance(stage, ParametricEQ) else wet
+        grown = []
+        for _, chosen, x in beam:
+            for proposal in _propose(stage, x, target, seed, later):
+                values = {**base[name], **proposal}
+                values.update({k: v for k, v in base[name].items() if f"{name}.{k}" in held})
+                y = run_stage(stage, x, values)
+                if isinstance(stage, Compressor) and f"{name}.makeup_db" not in held:
+                    factor, _ = best_gain(y, target)
+                    values["makeup_db"] = max(-24.0, min(24.0, decibels(factor)))
+                    y = y * abs(factor)
+                left = best_gain(y, target)[1]
+                grown.append((left, {**chosen, name: values}, y))
+        grown.sort(key=lambda item: item[0])
+        beam = grown[:width]
+    return [chosen for _, chosen, _ in beam]
+
+
+def _before(wet: Tensor, dry: Tensor, later: list[Effect], seed: int) -> Tensor:
+    """Undo the equalizers that follow, as far as the transfer function shows them."""
+    for stage in later:
+        if isinstance(stage, ParametricEQ) and all(
+            kind in {"peak", "low_shelf", "high_shelf"} for kind in stage.bands
+        ):
+            measured = band_response(dry, wet, sample_rate=stage.sample_rate, size=8192)
+            fit = fit_bands(stage, measured, starts=8, iterations=25, seed=seed)[0]
+            return run_stage(stage, wet, flipped(fit.values))
+    return wet
+
+
+def _propose(stage: Effect, x: Tensor, y: Tensor, seed: int, later: list[Effect]) -> list[Values]:
+    if isinstance(stage, Gain):
+        factor, _ = best_gain(x, y)
+        return [{"gain_db": max(-60.0, min(24.0, decibels(factor)))}]
+    if isinstance(stage, ParametricEQ):
+        measured = band_response(x, y, sample_rate=stage.sample_rate, size=8192)
+        fits = fit_bands(stage, measured, starts=16, iterations=40, seed=seed)
+        return [dict(fit.values) for fit in _distinct(fits, 3)]
+    if isinstance(stage, Compressor):
+        return _compressors(x, 4)
+    if isinstance(stage, TwoStageLimiter):
+        levels = _levels(x, (0.7, 0.9, 0.98))
+        return [{"threshold_db": t, "release_ms": r} for t in levels for r in (50.0, 200.0)]
+    if isinstance(stage, Gate):
+        levels = _levels(x, (0.2, 0.4, 0.6, 0.8))
+        times = ((1.0, 50.0), (5.0, 150.0))
+        return [
+            {"threshold_db": t, "ratio": r, "attack_ms": a, "release_ms": b}
+            for t, r, (a, b) in product(levels, (2.0, 6.0), times)
+        ]
+    if isinstance(stage, Distortion):
+        return _drives(x, y)
+    if isinstance(stage, Width):
+        return [_width(x, y)]
+    if isinstance(stage, Delay):
+        return _delays(stage, x, y)
+    if isinstance(stage, Freeverb):
+        rooms = product((0.2, 0.5, 0.8), (0.2, 0.6))
+        return [
+            {"room_size": r, "damping": d, "wet": 0.33, "dry": 0.4, "width": 0.7} for r, d in rooms
+        ]
+    return [{}]
+
+
+def _distinct(fits: list, count: int) -> list:
+    """Keep the best fits that differ in cost."""
+    kept = fits[:1]
+    for fit in fits[1:]:
+        if len(kept) == count:
+            break
+        if all(abs(fit.cost - other.cost) > 1e-3 * other.cost for other in kept):
+            kept.append(fit)
+    return kept
+
+
+def _levels(x: Tensor, ranks: tuple[float, ...]) -> list[float]:
+    """Return quantiles of the magnitude in dB, silence left out."""
+    level = x.abs().reshape(-1)[:: max(1, x.numel() // 100_000)]
+    level = level[level > 1e-4 * float(level.max())]
+    if not level.numel():
+        return [-20.0 for _ in ranks]
+    found = torch.quantile(level, torch.tensor(ranks, dtype=level.dtype))
+    return [max(-79.0, min(-0.5, decibels(float(v)))) for v in found]
+
+
+def _compressors(x: Tensor, times: int) -> list[Values]:
+    pairs = ((1.0, 60.0), (8.0, 120.0), (25.0, 300.0), (0.3, 150.0))[:times]
+    return [
+        {"threshold_db": t, "ratio": r, "attack_ms": a, "release_ms": b}
+        for t, r, (a, b) in product(_levels(x, (0.5, 0.75, 0.9)), (2.0, 5.0), pairs)
+    ]
+
+
+def _drives(x: Tensor, y: Tensor) -> list[Values]:
+    """For each drive the output gain in closed form."""
+    found = []
+    for drive in (0.0, 6.0, 12.0, 18.0, 24.0, 36.0):
+        bent = torch.tanh(math.exp(drive * _NEPER) * x)
+        factor, _ = best_gain(bent, y)
+        found.append({"drive_db": drive, "output_db": max(-60.0, min(24.0, decibels(factor)))})
+    return found
+
+
+def _width(x: Tensor, y: Tensor) -> Values:
+    middle = best_gain(x[:, :1] + x[:, 1:2], y[:, :1] + y[:, 1:2])[0]
+    side = best_gain(x[:, :1] - x[:, 1:2], y[:, :1] - y[:, 1:2])[0]
+    ratio = side / middle if abs(middle) > 1e-9 else 1.0
+    return {"width": max(0.0, min(2.0, ratio))}
+
+
+def _delays(stage: Delay, x: Tensor, y: Tensor) -> list[Values]:
+    """Peaks of the impulse response between both, beyond its first 20 ms."""
+    size = 1 << (2 * x.shape[-1] - 1).bit_length()
+    a, b = torch.fft.rfft(x, size), torch.fft.rfft(y, size)
+    power = a.abs().square().sum((0, 1))
+    response = torch.fft.irfft((a.conj() * b).sum((0, 1)) / (power + 1e-3 * power.mean()), size)
+    rate = stage.sample_rate
+    first, last = round(0.005 * rate), min(round(2.0 * rate), x.shape[-1] - 1)
+    if last <= first:
+        return [{}]
+    line = response[first:last].abs()
+    found = []
+    for _ in range(3):
+        place = int(line.argmax())
+        direct, echo = float(response[0]), float(response[place + first])
+        mix = abs(echo) / max(abs(echo) + abs(direct), 1e-9)
+        for feedback in (0.2, 0.5):
+            found.append(
+                {"delay_ms": 1000 * (place + first) / rate, "mix": mix, "feedback": feedback}
+            )
+        line[max(place - 50, 0) : place + 50] = 0
+    return found

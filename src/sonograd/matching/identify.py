@@ -1,0 +1,136 @@
+"""How sure a match is: standard errors, correlations, and what cannot be known."""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sonograd.errors import ParameterError
+from sonograd.matching.result import Landscape
+from sonograd.matching.solve import Problem, Solution, null_db
+from sonograd.matching.stages import Plan
+
+if TYPE_CHECKING:
+    from sonograd.matching.result import MatchResult
+
+__all__ = ["Certainty", "certainty", "landscape"]
+
+_STRONG = 0.95  # a correlation worth telling
+#: Standard errors beyond these say nothing about a parameter, by scale.
+_WIDE = {"linear": 6.0, "log": 0.7, "slope": 0.15}
+
+
+class Certainty:
+    """Standard errors and correlations of a solution.
+
+    Attributes:
+        covariance: Of the coordinates, ``(n, n)``.
+        errors: Standard errors in the units of the parameters.
+        shown: Whether each parameter is identifiable.
+        correlation: ``(n, n)``.
+        delay_error: Standard error of the delay in samples; 0 where it was held.
+    """
+
+    def __init__(self, plan: Plan, solution: Solution, count: int) -> None:
+        """Invert the normal equations at the solution."""
+        self.names = tuple(c.name for c in plan.coordinates)
+        size = len(plan)
+        noise = max(solution.cost, 1e-16 * solution.energy) / max(count - size, 1)
+        self.covariance, blind = _inverse(solution.normal, noise)
+        spread = self.covariance.diagonal().clamp_min(0).sqrt()
+        self.delay_error = float(spread[size]) if spread.numel() > size else 0.0
+        values = plan.values(solution.theta)
+        self.errors: dict[str, float] = {}
+        self.shown: dict[str, bool] = {}
+        for place, spot in enumerate(plan.coordinates):
+            wide = _WIDE[spot.param.scale]
+            if spot.param.scale == "linear" and spot.param.unit != "dB":
+                wide = 0.25 * (spot.high - spot.low)
+            certain = float(spread[place])
+            known = not bool(blind[place]) and certain < wide
+            rate = spot.rate(values[spot.stage][spot.param.name])
+            self.errors[spot.name] = certain * rate if known else math.nan
+            self.shown[spot.name] = known
+        scale = spread[:size].clamp_min(1e-300)
+        self.correlation = (self.covariance[:size, :size] / scale[:, None] / scale).clamp(-1, 1)
+
+    def strong(self) -> tuple[tuple[str, str, float], ...]:
+        """Return pairs of estimates that move together, strongest first."""
+        pairs = []
+        for a, first in enumerate(self.names):
+            for b in range(a + 1, len(self.names)):
+                value = float(self.correlation[a, b])
+                if abs(value) >= _STRONG and self.shown[first] and self.shown[self.names[b]]:
+                    pairs.append((first, self.names[b], value))
+        return tuple(sorted(pairs, key=lambda p: -abs(p[2])))
+
+
+def certainty(plan: Plan, solution: Solution, count: int) -> Certainty:
+    """Return the certainty of a solution over ``count`` samples."""
+    return Certainty(plan, solution, count)
+
+
+def _inverse(normal: Tensor, noise: float) -> tuple[Tensor, Tensor]:
+    """Invert ``J' J`` by its eigenvalues; tell which coordinates lie in what it does not see."""
+    diagonal = normal.diagonal().clone()
+    dead = diagonal <= 1e-14 * float(diagonal.max().clamp_min(1e-300))
+    scale = torch.where(dead, torch.ones_like(diagonal), diagonal.clamp_min(1e-300).rsqrt())
+    scaled = normal * scale[:, None] * scale
+    values, vectors = torch.linalg.eigh(scaled)
+    seen = values > 1e-10
+    inverse = torch.where(seen, 1 / values.clamp_min(1e-10), torch.zeros_like(values))
+    covariance = noise * (vectors * inverse) @ vectors.mT * scale[:, None] * scale
+    hidden = (vectors.square() * (~seen)).sum(-1) > 0.05
+    return covariance, hidden | dead
+
+
+def landscape(
+    result: "MatchResult", first: str, second: str, *, points: int = 25, span: float = 0.25
+) -> Landscape:
+    """Compute the null depth over two parameters; see :meth:`MatchResult.landscape`."""
+    full = [
+        f"{n}.{p.name}" for n in result.effect.stage_names for p in result.effect.stage(n).params
+    ]
+    for name in (first, second):
+        if name not in full:
+            raise ParameterError(
+                f"{name!r} is no parameter of the match; expected one of {', '.join(full)}"
+            )
+    if first == second:
+        raise ParameterError(f"both parameters are {first!r}; expected two different ones")
+    rate = result.sample_rate
+    samples = min(result.dry.shape[-1], 3 * rate)
+    dry, wet = (v[None, :, :samples].double() for v in (result.dry, result.wet))
+    plan = Plan(result.effect, result.values, set(full) - {first, second})
+    spots = {c.name: c for c in plan.coordinates}
+    axes = []
+    for name in (first, second):
+        stage, _, param = name.partition(".")
+        spot = spots[name]
+        center = spot.from_value(result.values[stage][param])
+        reach = span * (spot.high - spot.low)
+        axes.append(
+            torch.linspace(
+                max(center - reach, spot.low),
+                min(center + reach, spot.high),
+                points,
+                dtype=torch.float64,
+            )
+        )
+    problem = Problem(dry, wet)
+    energy = float(wet.square().sum())
+    order = [c.name for c in plan.coordinates]
+    depth = torch.empty(points, points, dtype=torch.float64)
+    for i, a in enumerate(axes[0]):
+        for j, b in enumerate(axes[1]):
+            place = {first: a, second: b}
+            theta = torch.stack([place[name] for name in order])
+            y = plan.run(problem.dry, plan.values(theta))
+            depth[i, j] = null_db(energy, float((y - wet).square().sum()))
+    human = [
+        torch.tensor([spots[name].to_value(float(v)) for v in axis], dtype=torch.float64)
+        for name, axis in zip((first, second), axes, strict=True)
+    ]
+    at = [result.values[n.partition(".")[0]][n.partition(".")[2]] for n in (first, second)]
+    return Landscape((first, second), human[0], human[1], depth, (at[0], at[1]))

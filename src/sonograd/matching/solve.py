@@ -1,0 +1,238 @@
+"""Levenberg-Marquardt with a trust region: all parameters and the delay between samples at once.
+
+Only the normal equations are kept, so the memory of a fit is that of its tangents. The delay is
+taken out of the wet signal instead of put into the match, which costs two convolutions and leaves
+the residual the same.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sonograd.matching.align import shifted
+from sonograd.matching.stages import Plan
+from sonograd.matching.tangents import Dual
+
+__all__ = ["Problem", "Solution", "null_db", "solve"]
+
+_DELAY_STEP = 0.5
+_CHUNK = 1 << 15
+_TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is fitted.
+
+    Attributes:
+        dry: ``(segments, channels, context + samples)``, float64.
+        wet: ``(segments, channels, REACH + context + samples + REACH)``, whole samples of delay
+            taken out.
+        context: Samples at the start of each segment that do not count.
+        mask: ``(segments, channels, samples)``, 0 where a sample does not count; None for all.
+        energy: That of wet, for scale.
+    """
+
+    dry: Tensor
+    wet: Tensor
+    context: int = 0
+    mask: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of samples that count."""
+        if self.mask is not None:
+            return int(self.mask.sum())
+        segments, channels, samples = self.dry.shape
+        return segments * channels * (samples - self.context)
+
+    def target(self, delay: float, *, slope: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Return wet at ``delay`` samples later, where it counts, and its derivative in it."""
+        moved, turned = shifted(self.wet, delay, slope=slope)
+        return self.counted(moved), None if turned is None else self.counted(turned)
+
+    def counted(self, x: Tensor) -> Tensor:
+        """Cut the context off and blank what does not count."""
+        x = x[..., self.context :]
+        return x if self.mask is None else x * self.mask.to(x.dtype)
+
+    def channel(self, index: int) -> "Problem":
+        """Keep one channel."""
+        mask = None if self.mask is None else self.mask[:, index : index + 1]
+        part = slice(index, index + 1)
+        return replace(self, dry=self.dry[:, part], wet=self.wet[:, part], mask=mask)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where the solver arrived.
+
+    Attributes:
+        theta: Coordinates, ``(parameters,)``.
+        delay: In samples, beyond the whole ones.
+        cost: Energy of the residual.
+        energy: Energy of wet.
+        normal: ``J' J``, ``(n, n)``; the delay is the last where it was free.
+        history: ``null_db`` after each step.
+        converged: Whether steps had become small.
+    """
+
+    theta: Tensor
+    delay: float
+    cost: float
+    energy: float
+    normal: Tensor
+    history: tuple[float, ...]
+    converged: bool
+
+    @property
+    def null_db(self) -> float:
+        """Level of wet over that of the residual."""
+        return null_db(self.energy, self.cost)
+
+
+def null_db(energy: float, cost: float) -> float:
+    """Return the level of wet over that of the residual, in dB."""
+    if energy <= 0:
+        return 0.0 if cost > 0 else math.inf
+    return 10 * math.log10(max(energy, _TINY) / max(cost, energy * 1e-32))
+
+
+def cost_at(plan: Plan, problem: Problem, theta: Tensor, delay: float) -> float:
+    """Return the energy of the residual."""
+    y = problem.counted(plan.run(problem.dry, plan.values(theta)))
+    return float((y - problem.target(delay)[0]).square().sum())
+
+
+def normal_equations(
+    dual: Dual, problem: Problem, delay: float, *, free_delay: bool
+) -> tuple[Tensor, Tensor, float]:
+    """Return ``J' J``, ``J' r`` and the energy of the residual ``r = match - wet``."""
+    target, turned = problem.target(delay, slope=free_delay)
+    residual = (problem.counted(dual.value) - target).reshape(-1)
+    rows = problem.counted(dual.tangent)
+    count = rows.shape[0] + free_delay
+    rows = rows.reshape(rows.shape[0], -1)
+    normal = torch.zeros(count, count, dtype=torch.float64)
+    right = torch.zeros(count, dtype=torch.float64)
+    flat = None if turned is None else turned.reshape(-1)
+    for begin in range(0, residual.numel(), _CHUNK):
+        part = rows[:, begin : begin + _CHUNK].double()
+        if flat is not None:
+            part = torch.cat([part, -flat[None, begin : begin + _CHUNK]])
+        normal.addmm_(part, part.mT)
+        right.addmv_(part, residual[begin : begin + _CHUNK])
+    return normal, right, float(residual.square().sum())
+
+
+def solve(
+    plan: Plan,
+    problem: Problem,
+    theta: Tensor,
+    delay: float = 0.0,
+    *,
+    free_delay: bool = False,
+    iterations: int = 30,
+    tolerance: float = 1e-7,
+    prior: Tensor | None = None,
+    damping: float = 1e-3,
+    on_step: Callable[[float], None] | None = None,
+) -> Solution:
+    """Fit.
+
+    Args:
+        plan: Chain and coordinates.
+        problem: Signals.
+        theta: Where to start.
+        delay: Where the delay starts.
+        free_delay: Whether it is fitted.
+        iterations: Largest number of accepted steps.
+        tolerance: Relative gain of a step below which the fit is done.
+        prior: Weight on the square of the coordinates, ``(parameters,)``, relative to the energy
+            of wet per sample; it holds what the signals do not show.
+        damping: First damping.
+        on_step: Called with ``null_db`` after each accepted step.
+    """
+    low, high, limit = plan.limits()
+    energy = float(problem.target(delay)[0].square().sum())
+    if free_delay:
+        limit = torch.cat([limit, torch.tensor([_DELAY_STEP], dtype=torch.float64)])
+    weight = torch.zeros(len(plan), dtype=torch.float64) if prior is None else prior * energy
+    theta = theta.clone().clamp(low, high)
+    normal, right, data = _linear(plan, problem, theta, delay, free_delay)
+    cost = data + float((weight * theta.square()).sum())
+    history = [null_db(energy, data)]
+    small = 0
+    for _ in range(iterations):
+        stepped = False
+        for _ in range(10):
+            step = _step(normal, right, weight, theta, damping, limit, low, high)
+            moved = (theta + step[: len(plan)]).clamp(low, high)
+            later = delay + float(step[-1]) if free_delay else delay
+            fresh = cost_at(plan, problem, moved, later)
+            total = fresh + float((weight * moved.square()).sum())
+            if total < cost and math.isfinite(total):
+                stepped = True
+                break
+            damping *= 6
+            if damping > 1e9:
+                break
+        if not stepped:
+            break
+        gained = (cost - total) / max(cost, _TINY)
+        theta, delay, cost = moved, later, total
+        damping = max(damping * 0.2, 1e-12)
+        normal, right, data = _linear(plan, problem, theta, delay, free_delay)
+        history.append(null_db(energy, data))
+        if on_step is not None:
+            on_step(history[-1])
+        small = small + 1 if gained < tolerance else 0
+        if small or history[-1] > 290:
+            break
+    else:
+        return Solution(theta, delay, data, energy, normal, tuple(history), converged=False)
+    return Solution(theta, delay, data, energy, normal, tuple(history), converged=True)
+
+
+def _linear(
+    plan: Plan, problem: Problem, theta: Tensor, delay: float, free_delay: bool
+) -> tuple[Tensor, Tensor, float]:
+    dual = plan.linearize(problem.dry, theta)
+    return normal_equations(dual, problem, delay, free_delay=free_delay)
+
+
+def _step(
+    normal: Tensor,
+    right: Tensor,
+    weight: Tensor,
+    theta: Tensor,
+    damping: float,
+    limit: Tensor,
+    low: Tensor,
+    high: Tensor,
+) -> Tensor:
+    """Solve for the step; coordinates that push against their range are left out."""
+    count = weight.numel()
+    matrix, vector = normal.clone(), right.clone()
+    if count:
+        matrix[:count, :count] += torch.diag(weight)
+        vector[:count] += weight * theta
+    diagonal = matrix.diagonal().clone()
+    floor = 1e-9 * float(diagonal.mean()) + _TINY
+    blocked = torch.zeros(vector.numel(), dtype=torch.bool)
+    blocked[:count] = ((theta <= low) & (vector[:count] > 0)) | (
+        (theta >= high) & (vector[:count] < 0)
+    )
+    matrix = matrix + torch.diag(damping * (diagonal + floor) + 1e-13 * (diagonal + floor))
+    matrix[blocked] = 0
+    matrix[:, blocked] = 0
+    matrix[blocked, blocked] = 1
+    vector[blocked] = 0
+    # Unit diagonal first: parameters differ by many orders of magnitude.
+    scale = matrix.diagonal().clamp_min(_TINY).rsqrt()
+    scaled = matrix * scale[:, None] * scale
+    step = -scale * torch.linalg.solve(scaled, scale * vector)
+    return torch.where(step.isfinite(), step, torch.zeros_like(step)).clamp(-limit, limit)

@@ -1,0 +1,319 @@
+"""Processors with tangents: their output and its derivatives in all parameters at once.
+
+Forward mode, written by hand for what is recursive: the tangents of a follower obey the follower's
+own recursion with its branches held fixed, those of a filter are filtered signals. A function here
+takes a :class:`Dual`, the signal with its derivatives so far, and appends the derivatives in its own
+parameters. Signals are float64; tangents may be float32, since they only steer the solver.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from sonograd.functional._branching import follow_level
+from sonograd.functional.ballistics import TimeConvention, smoothing_coefficient
+from sonograd.functional.recursion import sosfilt
+from sonograd.matching._kernels import scan_tangents
+
+__all__ = ["Dual", "Rates", "bend", "compress", "cut", "elementwise", "filtered", "follow", "link"]
+
+_NEPER = math.log(10) / 20
+_SILENCE = 1e-12
+
+Rates = Mapping[str, float]
+"""Derivative of a value in its coordinate, for each free parameter."""
+
+
+@dataclass(frozen=True)
+class Dual:
+    """A signal and its derivatives.
+
+    Attributes:
+        value: ``(segments, channels, samples)``, float64.
+        tangent: ``(parameters, segments, channels, samples)``.
+    """
+
+    value: Tensor
+    tangent: Tensor
+
+    @classmethod
+    def constant(cls, x: Tensor, dtype: torch.dtype = torch.float32) -> "Dual":
+        """Make a signal that depends on no parameter."""
+        return cls(x, torch.empty(0, *x.shape, dtype=dtype, device=x.device))
+
+    def scaled(self, factor: Tensor | float) -> "Dual":
+        """Multiply by what depends on no parameter."""
+        small = factor.to(self.tangent.dtype) if isinstance(factor, Tensor) else factor
+        return Dual(self.value * factor, self.tangent * small)
+
+    def mapped(self, value: Tensor, slope: Tensor) -> "Dual":
+        """Apply a function sample by sample, given its value and slope."""
+        return Dual(value, self.tangent * slope.to(self.tangent.dtype))
+
+    def times(self, other: "Dual") -> "Dual":
+        """Multiply two signals; the parameters of ``self`` are the first of ``other``."""
+        kind = other.tangent.dtype
+        total = other.tangent * self.value.to(kind)
+        own = self.tangent.shape[0]
+        total[:own].addcmul_(self.tangent, other.value.to(kind))
+        return Dual(self.value * other.value, total)
+
+    def extended(self, *more: Tensor) -> "Dual":
+        """Append the derivatives in further parameters."""
+        if not more:
+            return self
+        shape = self.value.shape
+        rows = [m.to(self.tangent.dtype).expand(shape)[None] for m in more]
+        return Dual(self.value, torch.cat([self.tangent.expand(-1, *shape), *rows]))
+
+
+def link(x: Dual, how: str) -> Dual:
+    """Take the magnitude; join channels by ``"max"`` or ``"mean"``, or leave them (``"none"``)."""
+    level = x.mapped(x.value.abs(), x.value.sign())
+    if how == "none" or x.value.shape[-2] == 1:
+        return level
+    if how == "mean":
+        return Dual(level.value.mean(-2, keepdim=True), level.tangent.mean(-2, keepdim=True))
+    value, place = level.value.max(-2, keepdim=True)
+    index = place.expand(level.tangent.shape[0], *place.shape)
+    return Dual(value, level.tangent.gather(-2, index))
+
+
+def follow(
+    level: Dual,
+    attack_ms: float,
+    release_ms: float,
+    rates: tuple[float | None, float | None],
+    *,
+    sample_rate: float,
+    time_convention: TimeConvention,
+) -> Dual:
+    """Follow a level; see :func:`~sonograd.functional.envelope_follower`.
+
+    ``rates`` are the derivatives of both times in their coordinates, None where they are held.
+    """
+    shape = level.value.shape
+    times = torch.tensor([attack_ms, release_ms], dtype=torch.float64, requires_grad=True)
+    factors = smoothing_coefficient(times, sample_rate=sample_rate, time_convention=time_convention)
+    slopes = torch.autograd.grad(factors.sum(), times)[0].tolist()
+    up, down = factors.detach().tolist()
+    rows = level.value.reshape(-1, shape[-1])
+    full = [torch.full((rows.shape[0],), v, dtype=torch.float64) for v in (up, down, 0.0)]
+    value, rising, _ = follow_level(rows, *full)
+    keep = torch.where(rising, up, down)
+    kind = level.tangent.dtype
+    own = [k for k, rate in enumerate(rates) if rate is not None]
+    count = level.tangent.shape[0]
+    drive = torch.empty(count + len(own), *rows.shape, dtype=kind)
+    torch.mul(level.tangent.reshape(count, *rows.shape), (1 - keep).to(kind), out=drive[:count])
+    if own:
+        before = torch.cat([torch.zeros_like(value[:, :1]), value[:, :-1]], -1) - rows
+        for place, k in enumerate(own):
+            chosen = rising if k == 0 else ~rising
+            factor = slopes[k] * (rates[k] or 0.0)
+            drive[count + place] = torch.where(chosen, before * factor, 0.0).to(kind)
+    solved = scan_tangents(keep, drive)
+    return Dual(value.reshape(shape), solved.reshape(-1, *shape))
+
+
+def bend(level: Tensor, threshold: float, knee: float) -> tuple[Tensor, Tensor]:
+    """Slope and overshoot of a static curve; ``threshold`` and ``knee`` in neper."""
+    over = level.clamp_min(_SILENCE).log() - threshold
+    if knee <= 1e-9:
+        return (over > 0).to(level.dtype), over.clamp_min(0)
+    half = knee / 2
+    bent = ((over + half) / knee).clamp(0, 1)
+    return bent, half * bent.square() + (over - half).clamp_min(0)
+
+
+def compress(
+    x: Dual,
+    values: Mapping[str, float],
+    rates: Rates,
+    *,
+    sample_rate: float,
+    detector: str = "peak",
+    smoothing: str = "level",
+    linked: str = "none",
+    time_convention: TimeConvention = "juce",
+    lookahead: int = 0,
+) -> Dual:
+    """Compress; see :class:`~sonograd.effects.Compressor`.
+
+    New tangents come in the order ``rms_ms, attack_ms, release_ms, threshold_db, ratio, knee_db,
+    makeup_db``, those that ``rates`` names.
+    """
+    rate = {"sample_rate": sample_rate, "time_convention": time_convention}
+    if lookahead:
+        x = _padded(x, lookahead)
+    if "ratio" in rates:
+        rates = {**rates, "ratio": rates["ratio"] / values["ratio"] ** 2}  # that of 1 - 1 / ratio
+    level = link(x, linked)
+    if detector == "rms":
+        level = _rms(x, level, values, rates, linked, rate)
+    steep = 1 / values["ratio"] - 1
+    threshold, knee = values["threshold_db"] * _NEPER, values["knee_db"] * _NEPER
+    makeup = values["makeup_db"] * _NEPER
+    times = (values["attack_ms"], values["release_ms"])
+    time_rates = (rates.get("attack_ms"), rates.get("release_ms"))
+    if smoothing == "level":
+        level = follow(level, *times, time_rates, **rate)  # type: ignore[arg-type]
+        bent, over = bend(level.value, threshold, knee)
+        gain = torch.exp(steep * over + makeup)
+        moved = gain * steep * bent
+        safe = torch.where(level.value > _SILENCE, 1 / level.value.clamp_min(_SILENCE), 0.0)
+        dual = level.mapped(gain, moved * safe)
+        dual = dual.extended(*_curve_tangents(rates, gain, moved, over, bent))
+    else:
+        bent, over = bend(level.value, threshold, knee)
+        safe = torch.where(level.value > _SILENCE, 1 / level.value.clamp_min(_SILENCE), 0.0)
+        # Gain in neper before smoothing; unit gain turns its tangents into those of the exponent.
+        one = torch.ones_like(over)
+        need = level.mapped(-steep * over, -steep * bent * safe)
+        own = {k: v for k, v in rates.items() if k != "makeup_db"}
+        curve = _curve_tangents(own, one, steep * bent, over, bent)
+        need = need.extended(*(-c for c in curve))
+        held = follow(need, *times, time_rates, **rate)  # type: ignore[arg-type]
+        order = _gain_order(x.tangent.shape[0], len(curve), time_rates, rates)
+        gain = torch.exp(makeup - held.value)
+        dual = Dual(gain, held.tangent[order] * (-gain).to(held.tangent.dtype))
+        if "makeup_db" in rates:
+            dual = dual.extended(gain * (_NEPER * rates["makeup_db"]))
+    if lookahead:
+        x = Dual(x.value[..., :-lookahead], x.tangent[..., :-lookahead])
+        dual = Dual(dual.value[..., lookahead:], dual.tangent[..., lookahead:])
+    return x.times(dual)
+
+
+def _rms(
+    x: Dual, level: Dual, values: Mapping[str, float], rates: Rates, linked: str, rate: dict
+) -> Dual:
+    """Root of the followed power; ``link`` joins magnitudes, or for means powers."""
+    if linked == "mean" and x.value.shape[-2] > 1:
+        power = Dual(
+            x.value.square().mean(-2, keepdim=True),
+            (2 * x.tangent * x.value.to(x.tangent.dtype)).mean(-2, keepdim=True),
+        )
+    else:
+        power = level.mapped(level.value.square(), 2 * level.value)
+    return root(
+        follow(power, values["rms_ms"], values["rms_ms"], (None, None), **rate)
+        if "rms_ms" not in rates
+        else _follow_both(power, values["rms_ms"], rates["rms_ms"], rate)
+    )
+
+
+def _follow_both(power: Dual, time_ms: float, slope: float, rate: dict) -> Dual:
+    """Follow with one time for both ways: its two tangents are added."""
+    both = follow(power, time_ms, time_ms, (slope, slope), **rate)
+    tangent = both.tangent[:-1].clone()
+    tangent[-1] += both.tangent[-1]
+    return Dual(both.value, tangent)
+
+
+def root(power: Dual) -> Dual:
+    """Take the square root of a power, floored where it has no slope."""
+    safe = power.value.clamp_min(1e-24)
+    value = safe.sqrt()
+    return power.mapped(value, torch.where(power.value > 1e-24, 0.5 / value, 0.0))
+
+
+def _curve_tangents(
+    rates: Rates, gain: Tensor, moved: Tensor, over: Tensor, bent: Tensor
+) -> list[Tensor]:
+    found = []
+    if "threshold_db" in rates:
+        found.append(moved * (-_NEPER * rates["threshold_db"]))
+    if "ratio" in rates:  # d(1 / ratio - 1): the rate is that of the slope
+        found.append(gain * over * (-rates["ratio"]))
+    if "knee_db" in rates:
+        found.append(moved * (1 - bent) * (0.5 * _NEPER * rates["knee_db"]))
+    if "makeup_db" in rates:
+        found.append(gain * (_NEPER * rates["makeup_db"]))
+    return found
+
+
+def _gain_order(
+    before: int, curve: int, times: tuple[float | None, float | None], rates: Rates
+) -> list[int]:
+    """Put the times before the curve, where ``smoothing="level"`` has them."""
+    first = before + ("rms_ms" in rates)
+    late = sum(t is not None for t in times)
+    return [
+        *range(first),
+        *range(first + curve, first + curve + late),
+        *range(first, first + curve),
+    ]
+
+
+def _padded(x: Dual, samples: int) -> Dual:
+    return Dual(pad(x.value, (0, samples)), pad(x.tangent, (0, samples)))
+
+
+def filtered(x: Dual, sections: Tensor, slopes: Tensor) -> Dual:
+    """Filter with a cascade.
+
+    Args:
+        x: The signal.
+        sections: ``(sections, 6)``.
+        slopes: Their derivatives ``(parameters, sections, 6)``, each not zero in one section only.
+    """
+    shape = x.value.shape
+    value = sosfilt(x.value, sections)
+    kind = x.tangent.dtype
+    old = sosfilt(x.tangent, sections) if x.tangent.shape[0] else x.tangent
+    if not slopes.shape[0]:
+        return Dual(value, old)
+    fresh = torch.empty(slopes.shape[0], *shape, dtype=kind)
+    moving = slopes.abs().amax(-1) > 0
+    small, small_value = x.value.to(kind), value.to(kind)
+    for k in range(sections.shape[0]):
+        mine = moving[:, k].nonzero()[:, 0]
+        if not len(mine):
+            continue
+        # dY = [db H_rest x - da y] / a: both signals through 1 / a, then short sums.
+        rest = sections.clone()
+        rest[k, :3] = torch.tensor([1.0, 0.0, 0.0], dtype=sections.dtype)
+        through = sosfilt(small, rest)
+        back = sosfilt(small_value, rest[k : k + 1])
+        zero = torch.zeros_like(through[..., :2])
+        through, back = torch.cat([zero, through], -1), torch.cat([zero, back], -1)
+        taps = slopes[mine, k].to(kind)
+        length = shape[-1]
+        for place, tap in zip(mine.tolist(), taps.tolist(), strict=True):
+            total = torch.mul(through[..., 2:], tap[0], out=fresh[place])
+            for lag, weight in ((1, tap[1]), (2, tap[2])):
+                total.add_(through[..., 2 - lag : 2 - lag + length], alpha=weight)
+            for lag, weight in ((1, tap[4]), (2, tap[5])):
+                total.add_(back[..., 2 - lag : 2 - lag + length], alpha=-weight)
+    return Dual(value, torch.cat([old, fresh]))
+
+
+def elementwise(
+    x: Dual,
+    curve: Callable[[Tensor, Mapping[str, Tensor]], Tensor],
+    values: Mapping[str, float],
+    rates: Rates,
+) -> Dual:
+    """Apply a curve to each sample; its slopes come from one reverse pass."""
+    with torch.enable_grad():
+        signal = x.value.detach().requires_grad_(True)
+        spread = {}
+        for name, number in values.items():
+            given = torch.full_like(signal, number) if name in rates else torch.tensor(number)
+            spread[name] = given.to(signal.dtype).detach().requires_grad_(name in rates)
+        y = curve(signal, spread)
+        names = [name for name in values if name in rates]
+        slopes = torch.autograd.grad(y.sum(), [signal, *(spread[n] for n in names)])
+    own = [s * rates[n] for s, n in zip(slopes[1:], names, strict=True)]
+    return x.mapped(y.detach(), slopes[0]).extended(*own)
+
+
+def cut(x: Dual, limit: float) -> Dual:
+    """Clip to ``[-limit, limit]``."""
+    inside = (x.value.abs() <= limit).to(x.value.dtype)
+    return x.mapped(x.value.clamp(-limit, limit), inside)
