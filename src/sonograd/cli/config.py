@@ -6,7 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from sonograd.cli.console import Console
+from sonograd.cli.settings import parse_changes, print_table
 from sonograd.config.separators import MaskActivation
+from sonograd.config.session import CONFIG_NAME
 from sonograd.errors import ConfigError
 
 __all__ = ["config"]
@@ -17,7 +19,7 @@ def config(
     /,
     *,
     model_type: str | None = None,
-    save: Path | None = None,
+    save: Path = Path("my_model"),
     vocals: bool = False,
     drums: bool = False,
     bass: bool = False,
@@ -44,6 +46,7 @@ def config(
     bottleneck_factor: int | None = None,
     complete_targets: bool | None = None,
     full_resolution_hz: float | None = None,
+    change: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
 ) -> int:
     """Make the session folder of a new model: a folder with model.json in it.
 
@@ -51,16 +54,17 @@ def config(
     errors; --display shows those that it has.
 
     Args:
-        name: The architecture: SpectrogramNetSimple, SpectrogramNetLSTM, SpectrogramNetVAE or
-            TFCTDFUNet.
+        name: The architecture: SpectrogramNetSimple, SpectrogramNetLSTM, SpectrogramNetVAE,
+            TFCTDFUNet (that of the default model), or another one; a name that does not exist
+            lists all. Or a model that exists, such as default or a folder, for its settings.
         model_type: The same, as an option.
-        save: The session folder; named like the architecture by default.
+        save: The session folder. Default: my_model.
         vocals: Estimate the vocals.
         drums: Estimate the drums.
         bass: Estimate the bass.
         other: Estimate the other instruments.
         target: Estimate a stem of another name; may be given several times.
-        display: Show the configuration; without --save, write nothing.
+        display: Show the configuration as a table.
         overwrite: Replace model.json, and nothing else, in a folder that is not empty.
         num_channels: Audio channels, 1 for mono and 2 for stereo.
         num_hidden_channels: Channels of the first block.
@@ -81,6 +85,8 @@ def config(
         bottleneck_factor: How much narrower than the frequency axis its bottlenecks are.
         complete_targets: The targets make up the whole mix.
         full_resolution_hz: Up to here its masks have one value per bin.
+        change: Any other field of model.json as key=value, for instance num_overlap=4; may be
+            given several times.
     """
     from sonograd.jobs.configure import MODEL_TYPES, configure, describe, model_config
 
@@ -113,13 +119,10 @@ def config(
         raise ConfigError("model type", [f"is missing; expected one of {', '.join(MODEL_TYPES)}."])
     flags = {"vocals": vocals, "drums": drums, "bass": bass, "other": other}
     targets = [stem for stem, wanted in flags.items() if wanted] + list(target or ())
-    chosen = model_config(kind, targets=targets, settings=given)
+    chosen = model_config(kind, targets=targets, settings=given | parse_changes(change))
+    path = configure(chosen, save, overwrite=overwrite)
     if display:
-        for key, value in describe(chosen).items():
-            print(f"{key:20} {', '.join(value) if isinstance(value, list) else value}")
-        if save is None:
-            return 0
-    path = configure(chosen, save or Path(kind), overwrite=overwrite)
+        print_table(CONFIG_NAME, describe(chosen))
     with Console() as console:
         console.message(f"next: sonograd train {path.parent} DATASET")
     print(path)

@@ -1,6 +1,5 @@
 """``sonograd train FOLDER DATASET``."""
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from sonograd.cli.console import Console, format_seconds
+from sonograd.cli.settings import parse_changes, print_table
 from sonograd.config.session import TRAINER_NAME, WEIGHTS_NAME
 from sonograd.config.training import OptimizerName, ScheduleName
-from sonograd.errors import ParameterError
 
 if TYPE_CHECKING:
     from sonograd.training.logging import TrainingEvent
@@ -246,26 +245,11 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
             given[name] = given[name].replace("-", "_")
     if "precision" in given:
         given["precision"] = _PRECISIONS.get(given["precision"], given["precision"])
-    for text in options["change"] or ():
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ParameterError(f"--set {text}: expected key=value, as in lr=0.001")
-        try:
-            given[name.replace("-", "_")] = json.loads(value)
-        except json.JSONDecodeError:
-            given[name.replace("-", "_")] = value
-    return given
+    return given | parse_changes(options["change"])
 
 
-def _display(settings: dict[str, Any], prefix: str = "") -> None:
-    """Print settings, one a line."""
-    if not prefix:
-        print(f"# {TRAINER_NAME}")
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            _display(value, f"{prefix}{name}.")
-        else:
-            print(f"{prefix + name:28} {value}")
+def _display(settings: dict[str, Any]) -> None:
+    print_table(TRAINER_NAME, settings)
 
 
 def _short(event: "TrainingEvent") -> str:

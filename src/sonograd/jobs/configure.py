@@ -8,47 +8,61 @@ from typing import Any, cast, get_args
 
 from sonograd.config import SeparatorConfig, parse_config, suggest, to_dict, write_config
 from sonograd.config.session import CONFIG_NAME
-from sonograd.errors import ConfigError, OutputError
+from sonograd.errors import ConfigError, ModelNotFoundError, OutputError
 
-__all__ = ["MODEL_TYPES", "configure", "model_config"]
+__all__ = ["MODEL_TYPES", "configure", "describe", "model_config"]
 
 _KINDS: Mapping[str, Any] = {
     kind.__dataclass_fields__["model_type"].default: kind for kind in get_args(SeparatorConfig)
 }
-#: Names of the architectures.
+#: Names of the architectures: those of the spectrogram U-Nets, the default model's, and more.
 MODEL_TYPES: tuple[str, ...] = tuple(_KINDS)
 _MUSDB = frozenset({"drums", "bass", "other", "vocals"})
 
 
 def model_config(
-    model_type: str, *, targets: Sequence[str] = (), settings: Mapping[str, Any] | None = None
+    model: str, *, targets: Sequence[str] = (), settings: Mapping[str, Any] | None = None
 ) -> SeparatorConfig:
     """Return a configuration.
 
     Args:
-        model_type: One of :data:`MODEL_TYPES`.
-        targets: Stems to estimate; the architecture's own if empty.
+        model: One of :data:`MODEL_TYPES`, for its defaults; or a model with weights, see
+            :func:`sonograd.zoo.resolve`, for what that one is built from.
+        targets: Stems to estimate; the model's own if empty.
         settings: Other fields to change.
 
     Raises:
         ConfigError: If anything is not valid; with every problem at once.
     """
-    if model_type not in _KINDS:
-        raise ConfigError(
-            "model_type",
-            [
-                f"got {model_type!r}; expected one of {', '.join(MODEL_TYPES)}."
-                + suggest(model_type, MODEL_TYPES)
-            ],
-        )
-    names = [field.name for field in dataclasses.fields(_KINDS[model_type])]
-    data: dict[str, Any] = {"model_type": model_type, **(settings or {})}
+    data: dict[str, Any] = {"model_type": model} if model in _KINDS else _known(model)
+    names = [field.name for field in dataclasses.fields(_KINDS[data["model_type"]])]
     if targets:
         data["targets"] = list(targets)
         if "complete_targets" in names and not set(targets) >= _MUSDB:
-            data.setdefault("complete_targets", False)
+            data["complete_targets"] = False
+    data |= settings or {}
     data = {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
-    return parse_config(data, cast("type[SeparatorConfig]", SeparatorConfig), source=model_type)
+    return parse_config(data, cast("type[SeparatorConfig]", SeparatorConfig), source=model)
+
+
+def _known(model: str) -> dict[str, Any]:
+    """Return the configuration of a model that exists already."""
+    from sonograd.zoo.lookup import model_names, resolve
+
+    try:
+        found = resolve(model)
+    except ModelNotFoundError as error:
+        names = sorted({*MODEL_TYPES, *model_names()})
+        raise ConfigError(
+            "model_type",
+            [f"got {model!r}; expected one of {', '.join(names)}." + suggest(model, names)],
+        ) from error
+    if found.path is None:
+        raise ConfigError("model_type", [f"{model} works without weights; use it as it is."])
+    config = found.load().config
+    if config is None:
+        raise ConfigError("model_type", [f"{model} cannot be trained: {found.note}."])
+    return to_dict(config)
 
 
 def configure(
@@ -79,5 +93,6 @@ def configure(
 
 
 def describe(config: SeparatorConfig) -> dict[str, Any]:
-    """Return what ``--display`` shows: the fields by name."""
-    return to_dict(config)
+    """Return the fields of a configuration by name, the architecture first."""
+    fields = to_dict(config)
+    return {"model_type": fields.pop("model_type"), **fields}

@@ -14,7 +14,7 @@ from sonograd.config import (
     write_config,
 )
 from sonograd.config.io import suggest
-from sonograd.config.session import CONFIG_NAME, STATE_NAME, TRAINER_NAME
+from sonograd.config.session import CONFIG_NAME, STATE_NAME, TRAINER_NAME, WEIGHTS_NAME
 from sonograd.config.training import TrainingConfig, from_auralflow
 from sonograd.errors import ConfigError, DatasetError, OutputError, ParameterError
 
@@ -74,7 +74,9 @@ def train(
     The folder holds ``model.json``. ``trainer.json`` is read if there is one, changed by
     ``settings``, and written. Beside them appear ``log.csv``, ``checkpoint.pth`` (the state to
     resume from, saved every few minutes) and ``weights.safetensors`` (the best weights so far),
-    and what :class:`~sonograd.config.training.VisualsConfig` asks for.
+    and what :class:`~sonograd.config.training.VisualsConfig` asks for. Where there is no state
+    yet, but weights, as :func:`~sonograd.jobs.download.download` leaves a folder, training starts
+    from these weights.
 
     Args:
         folder: The session folder.
@@ -203,10 +205,7 @@ def _run(
     options: dict[str, Any],
     tell: Callable[[str], None],
 ) -> TrainResult:
-    import torch
-
     from sonograd.data.chunks import ChunkDataset
-    from sonograd.separators import build_separator
     from sonograd.training.criteria import check_criterion
     from sonograd.training.loop import fit
     from sonograd.training.schedule import make_clock, steps_per_epoch
@@ -217,9 +216,7 @@ def _run(
             f"batch_size is {config.batch_size}; expected a multiple of the number of processes "
             f"({processes})"
         )
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        separator = build_separator(model_config)
+    separator = _initial(folder, model_config, config.seed, tell if state is None else None)
     check_criterion(separator, config)
     source, validation = _data(dataset, separator, model_config, config, tell)
     skipped = getattr(source, "skipped", {}) | getattr(validation, "skipped", {})
@@ -236,7 +233,7 @@ def _run(
         source,
         samples,
         config=config.augmentation,
-        equalizer_bins=model_config.num_fft // 2 + 1,
+        equalizer_bins=getattr(model_config, "num_fft", 4096) // 2 + 1,
         seed=config.seed,
     )
     before = 0 if state is None else state.step
@@ -261,12 +258,40 @@ def _run(
     )
 
 
+def _initial(
+    folder: Path,
+    model_config: SeparatorConfig,
+    seed: int,
+    tell: Callable[[str], None] | None,
+) -> "Separator":
+    """Return the model before its first step, with the weights of its folder if there are some.
+
+    Args:
+        folder: The session folder.
+        model_config: Its configuration.
+        seed: Of random weights.
+        tell: Is told where weights come from; None if they will be replaced by a saved state.
+    """
+    import torch
+
+    from sonograd.separators import build_separator, load_separator
+
+    weights = folder / WEIGHTS_NAME
+    if tell is not None and weights.exists():
+        tell(f"starting from the weights in {weights}")
+        return load_separator(weights, config=model_config)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build_separator(model_config)
+
+
 def _chunk_samples(separator: "Separator", config: SeparatorConfig) -> int:
     from sonograd.separators import TFCTDFUNet
 
     if isinstance(separator, TFCTDFUNet):
         return separator.chunk_samples
-    return round(config.sample_length * config.sample_rate)
+    seconds = getattr(config, "sample_length", None)
+    return separator.plan.length if seconds is None else round(seconds * separator.sample_rate)
 
 
 def _data(
