@@ -27,6 +27,7 @@ def loss_landscape(
     *,
     path: Sequence[Any] | Tensor | None = None,
     truth: Sequence[float] | float | None = None,
+    mark: str = "truth",
     log: bool | None = None,
     label: str = "loss",
     title: str = "",
@@ -40,6 +41,7 @@ def loss_landscape(
         y: The same for the vertical axis of a map.
         path: The way of an optimizer: values ``(steps,)``, or ``(steps, 2)`` on a map.
         truth: The true value, or the two of them.
+        mark: What to call it.
         log: Draw the logarithm of the loss; by default on maps of positive losses.
         label: What the loss is.
         title: Written above.
@@ -63,8 +65,8 @@ def loss_landscape(
             f"{'(steps,)' if y is None else '(steps, 2)'}"
         )
     if y is None:
-        return _curve(values, x, way, truth, bool(log), label, title)
-    return _map(values, x, y, way, truth, log, label, title)
+        return _curve(values, x, way, truth, mark, bool(log), label, title)
+    return _map(values, x, y, way, truth, mark, log, label, title)
 
 
 @torch.no_grad()
@@ -81,14 +83,21 @@ def _evaluate(loss: Callable[..., Tensor | float] | Tensor, x: Tensor, y: Tensor
 
 
 def _curve(
-    values: Tensor, x: Axis, way: Tensor | None, truth: Any, log: bool, label: str, title: str
+    values: Tensor,
+    x: Axis,
+    way: Tensor | None,
+    truth: Any,
+    mark: str,
+    log: bool,
+    label: str,
+    title: str,
 ) -> "Figure":
     figure, axes = canvas(width=5.4)
     ax = axes[0, 0]
     points = x[1].detach().cpu().double()
     ax.plot(points.numpy(), values.numpy(), color=TRUTH, linewidth=1.8)
     if truth is not None:
-        ax.axvline(float(truth), color=MUTED, linestyle=":", linewidth=1.2, label="truth")
+        ax.axvline(float(truth), color=MUTED, linestyle=":", linewidth=1.2, label=mark)
     lowest = int(values.nan_to_num(math.inf).argmin())
     ax.plot(
         points[lowest].item(), values[lowest].item(), "o", color=TRUTH, markersize=5,
@@ -106,7 +115,7 @@ def _curve(
 
 
 def _map(
-    values: Tensor, x: Axis, y: Axis, way: Tensor | None, truth: Any, log: bool | None,
+    values: Tensor, x: Axis, y: Axis, way: Tensor | None, truth: Any, mark: str, log: bool | None,
     label: str, title: str,
 ) -> "Figure":  # fmt: skip
     finite = values[values.isfinite()]
@@ -132,14 +141,20 @@ def _map(
         _draw_way(ax, way[:, 0], way[:, 1])
     if truth is not None:
         a, b = (float(value) for value in truth)
-        ax.plot(a, b, "x", color=INK, markersize=8, markeredgewidth=2, label="truth")
+        ax.plot(a, b, "x", color="black", markersize=8, markeredgewidth=2, label=mark)
     ax.set(
         xlabel=x[0], ylabel=y[0], xlim=(float(across.min()), float(across.max())),
         ylim=(float(up.min()), float(up.max())),
     )  # fmt: skip
     headline(ax, title)
     legend(
-        ax, loc="upper right", frameon=True, facecolor="white", edgecolor="none", framealpha=0.75
+        ax,
+        loc="upper right",
+        frameon=True,
+        facecolor="white",
+        edgecolor="none",
+        framealpha=0.75,
+        labelcolor="black",
     )
     bar = figure.colorbar(image, ax=ax, pad=0.02, label=f"log10 of the {label}" if log else label)
     bar.ax.yaxis.label.set(fontsize=8.5, color=MUTED)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.plotting.axes import clock
 from sonograd.plotting.style import (
     ACCENT,
     MUTED,
@@ -146,45 +147,55 @@ def static_curve(
 def gain_reduction(
     traces: Mapping[str, Tensor],
     *,
-    sample_rate: float,
-    start_s: float = 0.0,
-    audio: Tensor | None = None,
+    time_s: Tensor | None = None,
+    sample_rate: float | None = None,
     title: str = "",
 ) -> "Figure":
     """Draw gains over time, in dB, as needles of compressors show them.
 
     Args:
-        traces: Title to gains ``(samples,)`` in dB.
+        traces: Title to gains ``(samples,)`` in dB; NaN leaves a gap.
+        time_s: When each is, ``(samples,)``; pieces with longer gaps between them are drawn side
+            by side. Or:
         sample_rate: Of the traces, in Hz.
-        start_s: Time of the first sample.
-        audio: A signal ``(samples,)`` of the same rate, drawn behind as an envelope.
         title: Written above.
 
     Raises:
-        ParameterError: If there is no trace.
+        ParameterError: If there is no trace, or not one of time and rate.
+        ShapeError: If lengths differ.
         MissingExtraError: If matplotlib is not installed.
     """
-    if not traces:
-        raise ParameterError("got no traces; expected at least one")
+    if not traces or (time_s is None) == (sample_rate is None):
+        raise ParameterError(
+            f"got {len(traces)} traces, time_s={time_s} and sample_rate={sample_rate}; expected "
+            "traces, and one of the others"
+        )
+    points = len(next(iter(traces.values())))
+    if time_s is None:
+        time_s = torch.arange(points, dtype=torch.float64) / float(sample_rate or 1)
+    for name, trace in traces.items():
+        if trace.shape != time_s.shape or trace.ndim != 1 or not points:
+            raise ShapeError(
+                f"{name} has shape {tuple(trace.shape)}; expected {tuple(time_s.shape)}, with at "
+                "least one sample"
+            )
     figure, axes = canvas(height=2.4)
     ax = axes[0, 0]
-    ax.set_ylim(*_limits(torch.cat([trace.reshape(-1) for trace in traces.values()]), least=3.0))
-    if audio is not None:
-        behind = ax.twinx()
-        time, low, high = _envelope(audio.reshape(-1), sample_rate, start_s)
-        behind.fill_between(time.numpy(), low.numpy(), high.numpy(), color=SHADE, linewidth=0)
-        behind.set_axis_off()
-        ax.set_zorder(behind.get_zorder() + 1)
-        ax.patch.set_visible(False)
-    for (name, trace), color in zip(traces.items(), _cycle(len(traces)), strict=True):
-        time, low, high = _envelope(trace.reshape(-1), sample_rate, start_s)
-        ax.fill_between(time.numpy(), low.numpy(), high.numpy(), color=color, linewidth=0.9)
+    place, starts = _side_by_side(time_s.detach().cpu().double())
+    for (name, trace), color in zip(traces.items(), _cycle(len(traces))[::-1], strict=True):
+        x, low, high = _envelope(place, trace, starts)
+        ax.fill_between(x.numpy(), low.numpy(), high.numpy(), color=color, linewidth=0.9, alpha=0.9)
         ax.plot([], [], color=color, label=name or None)
-    ax.set_xlim(float(time[0]), float(time[-1]) or 1.0)
-    ax.set(xlabel="time (s)", ylabel="gain (dB)")
+    for k in starts[1:]:
+        ax.axvline(float(place[k]), color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+    if len(starts) > 1:
+        ax.set_xticks([float(place[k]) for k in starts], [clock(_tenth(time_s[k])) for k in starts])
+    ax.set_xlim(float(place[0]), float(place[-1]) or 1.0)
+    ax.set_ylim(*_limits(torch.cat(list(traces.values())), least=3.0))
+    ax.set(xlabel="time (s)" if len(starts) == 1 else "time, in pieces", ylabel="gain (dB)")
     headline(ax, title)
     if len(traces) > 1:
-        legend(ax)
+        legend(ax, loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=len(traces))
     return figure
 
 
@@ -199,7 +210,7 @@ def convergence(
 
     Args:
         histories: Title to the value after each step; the first is that of the start.
-        best: The title that is drawn in front, in color; all are in color if None.
+        best: The title that is drawn in front, thicker; all are alike if None.
         ylabel: What the value is.
         title: Written above.
 
@@ -215,18 +226,21 @@ def convergence(
     for (name, values), color in zip(shown.items(), _cycle(len(shown)), strict=True):
         front = best is None or name == best
         ax.plot(
-            range(len(values)), values,
-            color=(ACCENT if best is not None else color) if front else MUTED,
-            linewidth=1.9 if front else 1.0, alpha=1.0 if front else 0.55,
-            zorder=3 if front else 2, marker="o" if len(values) < 40 else "", markersize=2.5,
+            range(len(values)),
+            values,
+            color=color,
+            linewidth=2.2 if front else 1.1,
+            zorder=3 if front else 2,
+            marker="o" if len(values) < 40 else "",
+            markersize=3.0 if front else 2.0,
             label=name,
-        )  # fmt: skip
+        )
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - optional
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="step", ylabel=ylabel)
     headline(ax, title)
-    legend(ax, ncols=2 if len(shown) > 4 else 1)
+    legend(ax, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     return figure
 
 
@@ -305,17 +319,38 @@ def _limits(values: Tensor, least: float = 6.0) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _envelope(x: Tensor, sample_rate: float, start_s: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return times and the lowest and highest value of each column."""
+def _side_by_side(time: Tensor) -> tuple[Tensor, list[int]]:
+    """Return times without long gaps, and where pieces start."""
+    if len(time) < 2:
+        return time - time[0], [0]
+    steps = time.diff()
+    usual = steps.median()
+    far = steps > 8 * usual
+    if not far.any():
+        return time, [0]
+    place = torch.cat([torch.zeros(1).double(), torch.where(far, usual, steps).cumsum(0)])
+    return place, [0, *(int(k) + 1 for k in far.nonzero())]
+
+
+def _tenth(time: Tensor) -> float:
+    return round(float(time), 1)
+
+
+def _envelope(place: Tensor, x: Tensor, starts: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return places and the lowest and highest value of each column; NaN between pieces."""
     x = x.detach().cpu().double()
-    if not len(x):
-        raise ShapeError("a trace has no samples; expected (samples,) with at least one")
     columns = min(_COLUMNS, len(x))
     edges = torch.linspace(0, len(x), columns + 1).round().long().tolist()
     pieces = [x[a : max(b, a + 1)] for a, b in itertools.pairwise(edges)]
     low = torch.stack([piece.min() for piece in pieces])
     high = torch.stack([piece.max() for piece in pieces])
-    # Columns touch each other, so that a steady trace is a line and not nothing.
-    low[1:] = torch.minimum(low[1:], high[:-1])
-    high[1:] = torch.maximum(high[1:], low[:-1])
-    return start_s + torch.tensor(edges[:-1]).double() / sample_rate, low, high
+    # Columns touch each other, so that a steep trace is a line and not dots.
+    before_low, before_high = low[:-1].clone(), high[:-1].clone()
+    touching = torch.ones(columns - 1, dtype=torch.bool)
+    first = torch.tensor(edges[1:-1], dtype=torch.long)
+    for start in starts[1:]:
+        touching[int(torch.searchsorted(first, start).clamp(max=columns - 2))] = False
+    touching &= before_low.isfinite() & low[1:].isfinite()
+    low[1:] = torch.where(touching, torch.minimum(low[1:], before_high), low[1:])
+    high[1:] = torch.where(touching, torch.maximum(high[1:], before_low), high[1:])
+    return place[torch.tensor(edges[:-1], dtype=torch.long)], low, high
