@@ -53,7 +53,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("sonograd.cli.evaluate:evaluate", "Score files against their references."),
     "data": ("sonograd.cli.data:data", "Check the songs of a data set, and repair copies."),
     "plot-history": ("sonograd.cli.plot_history:plot_history", "Draw how a training went."),
-    "download": ("sonograd.cli.download:download", "Put a published model into a folder of yours."),
+    "models": ("sonograd.cli.models:models", "List models; show, verify and remove them."),
+    "download": ("sonograd.cli.download:download", "Bring a published model here."),
+    "convert": ("sonograd.cli.convert:convert", "Convert a checkpoint that others published."),
 }
 
 app = App(

@@ -2,21 +2,45 @@
 
 from pathlib import Path
 
+from sonograd.cli.console import Console
+
 __all__ = ["download"]
 
 
-def download(model: str, /, *, save: Path | None = None, overwrite: bool = False) -> int:
-    """Put a published model into a session folder of your own.
+def download(
+    model: str,
+    /,
+    *,
+    save: Path | None = None,
+    overwrite: bool = False,
+    offline: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Bring a published model here, checked and converted; prints where its weights are.
 
-    It can then be used, tested and trained on like one that was made by config. Models that come
-    with sonograd need no network.
+    A download that broke off goes on where it ended. With --save the model becomes a session
+    folder, which can be used, tested and trained on like one that was made by config. Models that
+    come with sonograd need no network.
 
     Args:
-        model: Its name; sonograd separate --help lists them.
-        save: The session folder; named like the model by default.
-        overwrite: Replace model.json and weights.safetensors in a folder that is not empty.
+        model: Its name, see sonograd models; or hf://OWNER/NAME.
+        save: A session folder to write; by default the model stays in the cache.
+        overwrite: Replace model.json and weights.safetensors in a folder that is not empty;
+            without --save: download it again.
+        offline: Use no network.
+        quiet: Show neither progress nor messages.
     """
     from sonograd.jobs.download import download as run
 
-    print(run(model, save, overwrite=overwrite))
+    with Console(quiet=quiet, unit="bytes") as console:
+        console.describe(model)
+        path = run(
+            model,
+            save,
+            overwrite=overwrite,
+            offline=offline or None,
+            on_progress=console.progress,
+            on_message=console.message,
+        )
+    print(path)
     return 0

@@ -132,9 +132,20 @@ def load_separator(
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
         separator = build_separator(config or info.config)
     expected = separator.state_dict()
-    _check_tensors(path, tensors, expected)
+    check_tensors(path, tensors, expected)
     separator.load_state_dict({name: tensors[name].to(expected[name].dtype) for name in expected})
     return separator.eval()
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a file is one that :func:`save_separator` wrote, by its header."""
+    if path.suffix.lower() != ".safetensors" or not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError, ValueError):
+        return False
 
 
 def _read(path: Path, *, weights: bool) -> tuple[CheckpointInfo, dict[str, Tensor]]:
@@ -204,7 +215,7 @@ def _check_same_model(path: Path, stored: SeparatorConfig, expected: SeparatorCo
         )
 
 
-def _check_tensors(
+def check_tensors(
     path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> None:
     """Refuse tensors that are missing, left over, of another shape, or not finite."""

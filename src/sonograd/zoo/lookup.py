@@ -1,6 +1,5 @@
 """From what a user types as MODEL to a separator."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -13,11 +12,19 @@ from sonograd.config import SeparatorConfig, read_config, suggest
 from sonograd.config.io import read_json
 from sonograd.config.session import CONFIG_NAME, STATE_NAME, WEIGHTS_NAME
 from sonograd.errors import CheckpointError, ModelNotFoundError, ParameterError
+from sonograd.zoo.cache import (
+    SOURCE_NAME,
+    cached_models,
+    file_sha256,
+    models_folder,
+    read_source,
+)
+from sonograd.zoo.registry import HUB_PREFIX, model_entries
 
 if TYPE_CHECKING:
     from sonograd.separators import Separator
 
-__all__ = ["ResolvedModel", "load", "model_names", "resolve"]
+__all__ = ["ResolvedModel", "is_published", "load", "model_names", "resolve"]
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _REGISTRY = Path(__file__).parent / "registry.json"
@@ -30,10 +37,12 @@ class ResolvedModel:
 
     Attributes:
         name: What to call it: the name it was asked by, or that of its file or folder.
-        path: Its weights, or None for a model without weights.
+        path: Its weights, or the list of its members; None for a model without weights. What is
+            still to be downloaded is not there yet; :meth:`load` brings it.
         config_path: The configuration beside the weights, for a session folder.
         expected_sha256: What :attr:`sha256` must be, for weights that come with sonograd.
         note: What its users should know; empty for most.
+        is_published: Whether it lies in the cache of downloads, or is to be fetched there.
     """
 
     name: str
@@ -41,14 +50,14 @@ class ResolvedModel:
     config_path: Path | None = None
     expected_sha256: str | None = None
     note: str = ""
+    is_published: bool = False
 
     @property
     def sha256(self) -> str | None:
         """Hash of the file of weights, as hexadecimal digits; None without weights."""
         if self.path is None:
             return None
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(self.path)
 
     def load(
         self,
@@ -75,6 +84,12 @@ class ResolvedModel:
                     f"{option} is {value}, but {self.name} was trained for one {option}; "
                     f"leave it out, and convert the audio."
                 )
+        if self.is_published and not self.path.exists():
+            from sonograd.zoo.install import install
+
+            install(self.name)
+        if self.path.name == SOURCE_NAME:
+            return _load_members(self.path.parent)
         if self.expected_sha256 is not None and self.sha256 != self.expected_sha256:
             raise CheckpointError(
                 f"{self.path}: damaged, its SHA-256 is {self.sha256} instead of "
@@ -103,6 +118,21 @@ def _classical(name: str) -> Callable[..., "Separator"]:
     return kinds[name]
 
 
+def _load_members(folder: Path) -> "Separator":
+    """Return a model that is made of several."""
+    from sonograd.separators.checkpoint import load_separator
+    from sonograd.separators.ensemble import Ensemble
+
+    record = read_source(folder)
+    if record is None or record.member_weights is None:
+        raise CheckpointError(f"{folder / SOURCE_NAME}: damaged; download the model again.")
+    members = [
+        load_separator(folder / str(number) / WEIGHTS_NAME)
+        for number in range(len(record.member_weights))
+    ]
+    return Ensemble(members, weights=record.member_weights)
+
+
 @cache
 def _registry() -> dict[str, dict[str, str]]:
     """Return what is known about the weights that come with sonograd, by name."""
@@ -111,20 +141,23 @@ def _registry() -> dict[str, dict[str, str]]:
 
 
 def model_names() -> tuple[str, ...]:
-    """Return the names that :func:`load` knows without any file of yours, sorted.
+    """Return the names of the models that are on this computer, sorted.
+
+    :func:`~sonograd.zoo.model_entries` has those that can be downloaded, too.
 
     >>> "hpss" in model_names()
     True
     """
-    return tuple(sorted({*_CLASSICAL, *_registry()}))
+    return tuple(sorted({*_CLASSICAL, *_registry(), *cached_models()}))
 
 
 def resolve(model: str | os.PathLike[str]) -> ResolvedModel:
     """Find out what ``model`` means, without loading it.
 
     Args:
-        model: A session folder, a ``.safetensors`` file, or one of :func:`model_names`. A name
-            comes first; write ``./hpss`` for a folder that is called like a model.
+        model: A session folder, a ``.safetensors`` file, or the name of a model, see
+            :func:`model_names` and :func:`~sonograd.zoo.model_entries`; or ``hf://owner/name``. A
+            name comes first; write ``./hpss`` for a folder that is called like a model.
 
     Raises:
         ModelNotFoundError: If it is none of them, or a session folder without weights.
@@ -135,19 +168,42 @@ def resolve(model: str | os.PathLike[str]) -> ResolvedModel:
     if name in _registry():
         sha256 = _registry()[name]["sha256"]
         return ResolvedModel(name, _WEIGHTS / f"{name}.safetensors", expected_sha256=sha256)
+    if is_published(name):
+        return _published(name)
     if name and path.is_dir():
         return _session(path)
     if path.is_file():
         if path.name == CONFIG_NAME:
             return _session(path.parent)
         return ResolvedModel(path.stem, path)
-    names = model_names()
+    names = sorted({*model_names(), *model_entries()})
     looks_like_path = path.suffix or len(path.parts) > 1
     what = "there is no such file or folder" if looks_like_path else "no model has this name"
     raise ModelNotFoundError(
-        f"{name!r}: {what}; expected a session folder, a .safetensors file, or one of "
-        f"{', '.join(names)}.{suggest(name, names)}"
+        f"{name!r}: {what}; expected a session folder, a .safetensors file, or a name (sonograd "
+        f"models lists them), such as {', '.join(model_names())}.{suggest(name, names)}"
     )
+
+
+def is_published(model: str | os.PathLike[str]) -> bool:
+    """Tell whether ``model`` is a name of something to be downloaded, here already or not."""
+    name = str(model)
+    if name.startswith(HUB_PREFIX) or name in cached_models():
+        return True
+    entries = model_entries()
+    return name in entries and entries[name].kind in {"published", "user"}
+
+
+def _published(name: str) -> ResolvedModel:
+    from sonograd.zoo.install import cache_name
+
+    folder = models_folder() / cache_name(name)
+    record = read_source(folder)
+    entry = model_entries().get(name)
+    members = record.member_weights if record else entry.member_weights if entry else None
+    if members is not None or (record and record.weights.keys() != {WEIGHTS_NAME}):
+        return ResolvedModel(name, folder / SOURCE_NAME, is_published=True)
+    return ResolvedModel(name, folder / WEIGHTS_NAME, is_published=True)
 
 
 def _expand(model: str | os.PathLike[str]) -> Path:
@@ -161,6 +217,9 @@ def _expand(model: str | os.PathLike[str]) -> Path:
 
 
 def _session(folder: Path) -> ResolvedModel:
+    record = read_source(folder)
+    if record is not None and record.member_weights is not None:
+        return ResolvedModel(folder.resolve().name, folder / SOURCE_NAME)
     config_path, weights = folder / CONFIG_NAME, folder / WEIGHTS_NAME
     if not config_path.is_file():
         raise ModelNotFoundError(

@@ -22,6 +22,8 @@ from sonograd.zoo.cache import models_folder
 __all__ = [
     "CLASSICAL",
     "FAMILIES",
+    "HUB_PREFIX",
+    "UNKNOWN",
     "ModelEntry",
     "PublishedFile",
     "Score",
@@ -44,6 +46,10 @@ FAMILIES = (
     "OpenUnmix",
     "SCNet",
 )
+#: How models of a hub are called: ``hf://owner/name``.
+HUB_PREFIX = "hf://"
+#: Family and stems of a model that says so only in its weights.
+UNKNOWN = "unknown"
 Kind: TypeAlias = Literal["classical", "shipped", "published", "user"]
 
 
@@ -122,7 +128,7 @@ class ModelEntry:
         """Return what is wrong between those fields that are in ``values``."""
         problems = target_problems(values["stems"]) if "stems" in values else []
         match values:
-            case {"files": files, "family": family} if files and family not in FAMILIES:
+            case {"files": files, "family": family} if files and family not in {*FAMILIES, UNKNOWN}:
                 problems.append(
                     f"family: got {family!r}; expected one of {', '.join(FAMILIES)}."
                     + suggest(family, FAMILIES)

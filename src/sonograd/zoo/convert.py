@@ -1,0 +1,216 @@
+"""Turn published checkpoints into separators of ours.
+
+A file is read as plain data, its tensors are renamed by the rules of the family, and the result
+must fit the model exactly. The family is chosen from a list: nothing that a file says is imported.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from sonograd.config import SeparatorConfig, parse_config, suggest
+from sonograd.errors import CheckpointError, ConfigError, ParameterError
+from sonograd.separators import Separator, build_separator
+from sonograd.separators.checkpoint import check_tensors, is_checkpoint, load_separator
+from sonograd.zoo.registry import FAMILIES
+from sonograd.zoo.settings import model_arguments, read_settings
+from sonograd.zoo.unpickle import PublishedCheckpoint, read_published
+
+__all__ = ["convert_checkpoint", "detect_family"]
+
+#: Our modules, by family; this list is all that can be imported.
+_MODULES = {
+    "BandSplitRoFormer": "roformer",
+    "ConvTasNet": "conv_tasnet",
+    "Demucs": "demucs",
+    "HTDemucs": "htdemucs",
+    "HybridDemucs": "hybrid_demucs",
+    "MelBandRoFormer": "roformer",
+    "OpenUnmix": "open_unmix",
+    "SCNet": "scnet",
+}
+#: What published files call these classes.
+_PUBLISHED_CLASSES = {
+    "demucs.demucs.Demucs": "Demucs",
+    "demucs.hdemucs.HDemucs": "HybridDemucs",
+    "demucs.htdemucs.HTDemucs": "HTDemucs",
+}
+#: A tensor that one family alone has, the more special ones first.
+_SIGNS = (
+    ("crosstransformer.", "HTDemucs"),
+    ("tencoder.0.conv.weight", "HybridDemucs"),
+    ("separation_net.dp_modules.", "SCNet"),
+    ("final_norm.gamma", "BandSplitRoFormer"),
+    ("band_split.to_features.", "MelBandRoFormer"),
+    ("lstm.weight_ih_l0", "OpenUnmix"),
+    ("masker.TCN.", "ConvTasNet"),
+    ("encoder.0.0.weight", "Demucs"),
+)
+
+
+class _Family(Protocol):
+    """What the module of a family offers."""
+
+    def config_from_published(self, kwargs: Mapping[str, Any]) -> SeparatorConfig: ...
+
+    def convert_state(
+        self, state: Mapping[str, Tensor], config: SeparatorConfig
+    ) -> dict[str, Tensor]: ...
+
+
+def convert_checkpoint(
+    files: Sequence[Path] | Mapping[str, Path],
+    *,
+    family: str | None = None,
+    settings: Path | Mapping[str, Any] | None = None,
+    stems: Sequence[str] | None = None,
+) -> Separator:
+    """Read published weights into a separator.
+
+    Args:
+        files: One file of weights; or one per stem, by its name, where each has a network.
+        family: One of :data:`~sonograd.zoo.registry.FAMILIES`; found out from the names of the
+            tensors if None.
+        settings: Arguments of the constructor that the weights were made for, or the ``.yaml`` or
+            ``.json`` file that holds them; for files that say nothing about themselves.
+        stems: Names of the stems, in the order of the network; those of the settings if None.
+
+    Returns:
+        The model in evaluation mode, in float32 on the CPU.
+
+    Raises:
+        CheckpointError: If a file is damaged, refused, or belongs to another family.
+        ConfigError: If the settings do not fit the family.
+        ParameterError: If the family is not known, or nothing says how the model was built.
+    """
+    if family is not None and family not in FAMILIES:
+        raise ParameterError(
+            f"family is {family!r}; expected one of {', '.join(FAMILIES)}."
+            + suggest(family, FAMILIES)
+        )
+    named = files if isinstance(files, Mapping) else {file.name: file for file in files}
+    if not named:
+        raise ParameterError("there is no file to convert")
+    name = ", ".join(path.name for path in named.values())
+    if len(named) == 1 and is_checkpoint(next(iter(named.values()))):
+        return load_separator(next(iter(named.values())))
+    read = {key: read_published(path) for key, path in named.items()}
+    family = family or _family_of(read, name)
+    checkpoint = _joined(read, family, per_stem=isinstance(files, Mapping))
+    arguments = _arguments(checkpoint, family, settings, name)
+    if isinstance(files, Mapping):
+        arguments["targets"] = list(files)
+    if stems is not None:
+        arguments["sources"] = list(stems)
+    module = cast("_Family", import_module(f"sonograd.separators.{_MODULES[family]}"))
+    config = _config(module, arguments, family)
+    if config.model_type != family:
+        raise ConfigError(name, [f"settings: of a {config.model_type}, expected a {family}."])
+    state = module.convert_state(checkpoint.state, config)
+    return _filled(config, state, name)
+
+
+def detect_family(names: Sequence[str]) -> str | None:
+    """Return the family that tensors of these names belong to, or None.
+
+    >>> detect_family(["final_norm.gamma"])
+    'BandSplitRoFormer'
+    """
+    for sign, family in _SIGNS:
+        if any(name.startswith(sign) for name in names):
+            return family
+    return None
+
+
+def _family_of(read: Mapping[str, PublishedCheckpoint], name: str) -> str:
+    first = next(iter(read.values()))
+    known = _PUBLISHED_CLASSES.get(first.class_name or "")
+    family = known or detect_family(list(first.state))
+    if family is None:
+        raise CheckpointError(
+            f"{name}: of no family that is known (its tensors are {_some(first.state)}); "
+            f"give one of {', '.join(FAMILIES)} with --family."
+        )
+    return family
+
+
+def _joined(
+    read: Mapping[str, PublishedCheckpoint], family: str, *, per_stem: bool
+) -> PublishedCheckpoint:
+    """Return one checkpoint; where each stem has a network, names begin with that of the stem."""
+    if not per_stem:
+        if len(read) > 1:
+            raise ParameterError(f"{len(read)} files were given; a {family} has one.")
+        return next(iter(read.values()))
+    state = {
+        f"{stem}.{key}": tensor for stem, one in read.items() for key, tensor in one.state.items()
+    }
+    return PublishedCheckpoint(state)
+
+
+def _arguments(
+    checkpoint: PublishedCheckpoint,
+    family: str,
+    settings: Path | Mapping[str, Any] | None,
+    name: str,
+) -> dict[str, Any]:
+    if isinstance(settings, Path):
+        arguments = model_arguments(read_settings(settings), source=str(settings))
+    else:
+        arguments = dict(settings or {})
+    if not arguments and checkpoint.class_name is not None:
+        arguments = dict(checkpoint.arguments)
+    if not arguments and family not in {"OpenUnmix", "SCNet"}:
+        raise ParameterError(
+            f"{name}: nothing says how this {family} was built; give the file with its settings: "
+            "--config FILE.yaml"
+        )
+    if family == "SCNet" and any(key.startswith("mask_layer") for key in checkpoint.state):
+        arguments["masked"] = True
+    return arguments
+
+
+def _config(module: _Family, arguments: Mapping[str, Any], family: str) -> SeparatorConfig:
+    if arguments.get("model_type") == family:  # a model.json of ours
+        plain = {key: value for key, value in arguments.items() if key != "sources"}
+        return parse_config(plain, cast("type[SeparatorConfig]", SeparatorConfig), source=family)
+    try:
+        return module.config_from_published(arguments)
+    except (TypeError, KeyError, IndexError, ZeroDivisionError, OverflowError) as error:
+        raise ConfigError(family, [f"settings that make no sense: {error!r}."]) from None
+
+
+def _filled(config: SeparatorConfig, state: Mapping[str, Tensor], name: str) -> Separator:
+    """Build the model and load all weights, once they are known to fit."""
+    path = Path(name)
+    _check_size(config, state, path)
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
+        separator = build_separator(config)
+    expected = separator.state_dict()
+    check_tensors(path, state, expected)
+    separator.load_state_dict({key: state[key].to(expected[key].dtype) for key in expected})
+    return separator.eval()
+
+
+def _check_size(config: SeparatorConfig, state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse settings of a far larger model before any memory is taken for it."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            expected = build_separator(config).state_dict()
+    except (RuntimeError, NotImplementedError):  # it computes something while it is built
+        expected = {}
+    wanted = sum(math.prod(tensor.shape) for tensor in expected.values())
+    given = sum(tensor.numel() for tensor in state.values())
+    if wanted > 4 * given + 1_000_000:
+        raise CheckpointError(
+            f"{path}: holds {given} numbers, but a model with these settings has {wanted}."
+        )
+
+
+def _some(names: Mapping[str, Any]) -> str:
+    return ", ".join(list(names)[:3])
