@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from sonograd.config.io import validate
 from sonograd.config.separators import TFCTDFUNetConfig
@@ -119,6 +120,23 @@ def _pooling(borders: list[int], rows: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(down), torch.from_numpy(up)
 
 
+def _normalized(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
+    """Convolve and normalize, in one pass over memory when the statistics are fixed."""
+    if norm.training or norm.running_mean is None or norm.running_var is None:
+        y: Tensor = norm(conv(x))
+        return y
+    weight, bias = fuse_conv_bn_weights(
+        conv.weight,
+        conv.bias,
+        norm.running_mean,
+        norm.running_var,
+        norm.eps,
+        norm.weight,
+        norm.bias,
+    )
+    return F.conv2d(x, weight, bias, padding=conv.padding)
+
+
 class _Block(nn.Module):
     """Two convolutions around a bottleneck over frequency, with a residual connection."""
 
@@ -135,10 +153,10 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, channels, frames, rows)`` to the same shape."""
-        y = self.norm_in(self.conv_in(x))
-        y = F.relu(y + self.position.to(y.dtype), inplace=True)
+        y = _normalized(x, self.conv_in, self.norm_in)
+        y = F.relu(y.add_(self.position.to(y.dtype)), inplace=True)
         y = self._bottleneck(y)
-        return F.relu(self.norm_out(self.conv_out(y)) + x, inplace=True)
+        return F.relu(_normalized(y, self.conv_out, self.norm_out).add_(x), inplace=True)
 
     def _bottleneck(self, x: Tensor) -> Tensor:
         """Add to each frame what a narrow network over all its rows makes of it."""
@@ -196,6 +214,7 @@ class TFCTDFUNet(Separator):
     def _set_grid(self) -> None:
         config = self.config
         self.grid = mask_grid(config.num_fft, config.sample_rate, config.full_resolution_hz)
+        self._stretches = _stretches(self.grid)
         groups = np.repeat(np.arange(len(self.grid) - 1), np.diff(self.grid))
         centers = (self.grid[:-1] + self.grid[1:] - 1) / 2 * config.sample_rate / config.num_fft
         borders = _bands(centers)
@@ -298,7 +317,7 @@ class TFCTDFUNet(Separator):
         """Map ``(batch, channels, samples)`` to stems, masks and the spectrum of the mix."""
         check_batch(mix, channels=self.channels)
         batch, channels, samples = mix.shape
-        if samples == 0 or batch == 0:
+        if mix.numel() == 0:
             frames = 1 + samples // self.config.hop_length
             shape = (batch, channels, self.config.num_fft // 2 + 1, frames)
             masks = mix.new_zeros(batch, len(self.stems), *shape[1:])
@@ -306,18 +325,47 @@ class TFCTDFUNet(Separator):
             return MaskEstimate(
                 stems, masks, torch.complex(mix.new_zeros(shape), mix.new_zeros(shape))
             )
+        stems, masks, spectrum = self._separate(mix)
+        masks = masks.index_select(-1, self._group_of_bin).mT
+        return MaskEstimate(stems, masks, spectrum)
+
+    def _separate(self, mix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return stems, masks per group ``(..., frames, groups)`` and the spectrum of the mix."""
         scaled, level = normalize_level(mix)
         spectrum = self.spectrum(scaled)
         logits = self.logits(self._features(spectrum)).to(mix.dtype)
         masks = torch.softmax(logits, dim=1)[:, : len(self.stems)]
-        masks = masks.index_select(-1, self._group_of_bin).mT
-        spectra = masks * spectrum[:, None]
-        stems = self._waveform(spectra, samples) * level[:, None]
-        return MaskEstimate(stems, masks, spectrum * level[..., None] / self._scale)
+        stems = self._waveform(self._masked(masks, spectrum), mix.shape[-1])
+        return stems * level[:, None], masks, spectrum * level[..., None] / self._scale
+
+    def _masked(self, masks: Tensor, spectrum: Tensor) -> Tensor:
+        """Return the spectra ``(batch, stems, channels, bins, frames)`` of all stems.
+
+        Stretches of groups of one width are multiplied as they are, so that masks are not
+        repeated for every bin.
+        """
+        parts = torch.view_as_real(spectrum.mT)[:, None]
+        stretches = []
+        for begin, end, width in self._stretches:
+            first = int(self.grid[begin])
+            bins = parts[..., first : first + (end - begin) * width, :].unflatten(-2, (-1, width))
+            product = masks[..., begin:end, None, None] * bins
+            stretches.append(product.flatten(-3, -2))
+        return torch.view_as_complex(torch.cat(stretches, dim=-2)).mT
 
     def forward(self, mix: Tensor) -> Tensor:
         """Map ``(batch, channels, samples)`` to ``(batch, stems, channels, samples)``."""
-        return self.estimate(mix).stems
+        check_batch(mix, channels=self.channels)
+        if mix.numel() == 0:
+            return self.estimate(mix).stems
+        return self._separate(mix)[0]
+
+
+def _stretches(grid: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Return where groups of one width begin and end, and that width."""
+    widths = np.diff(grid)
+    borders = [0, *(np.flatnonzero(np.diff(widths)) + 1), len(widths)]
+    return [(int(begin), int(end), int(widths[begin])) for begin, end in pairwise(borders)]
 
 
 def _plan(config: TFCTDFUNetConfig) -> ChunkPlan:
