@@ -4,6 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from sonograd.config import (
+    ConvTasNetConfig,
+    DemucsConfig,
+    HTDemucsConfig,
+    HybridDemucsConfig,
+    OpenUnmixConfig,
     SCNetConfig,
     SpectrogramNetLSTMConfig,
     SpectrogramNetSimpleConfig,
@@ -12,7 +17,12 @@ from sonograd.config import (
 )
 from sonograd.separators import (
     CenterExtraction,
+    ConvTasNet,
+    Demucs,
     HarmonicPercussive,
+    HTDemucs,
+    HybridDemucs,
+    OpenUnmix,
     RepetitionExtraction,
     SCNet,
     SelectStems,
@@ -35,8 +45,73 @@ _SPECTROGRAM_NET: dict[str, Any] = {
 }
 _RECURRENT: dict[str, Any] = {**_SPECTROGRAM_NET, "hidden_size": 8, "recurrent_depth": 1}
 
+_DEMUCS: dict[str, Any] = {
+    "targets": ("vocals", "drums"),
+    "num_hidden_channels": 4,
+    "sample_rate": 1000,
+    "sample_length": 0.4,
+}
+
 #: Builders of small, untrained separators that run in milliseconds.
 TINY: dict[type[Separator], Callable[[], Separator]] = {
+    ConvTasNet: lambda: ConvTasNet(
+        ConvTasNetConfig(
+            sample_rate=1000,
+            sample_length=0.4,
+            num_filters=6,
+            bottleneck_channels=4,
+            hidden_channels=6,
+            skip_channels=3,
+            num_blocks=2,
+            num_repeats=1,
+        )
+    ),
+    Demucs: lambda: Demucs(
+        DemucsConfig(
+            **_DEMUCS,
+            depth=2,
+            norm_starts=1,
+            norm_groups=2,
+            branch_attention_starts=1,
+            branch_lstm_starts=1,
+            branch_compression=1,
+        )
+    ),
+    HTDemucs: lambda: HTDemucs(
+        HTDemucsConfig(
+            **_DEMUCS,
+            num_fft=256,
+            depth=2,
+            bottom_channels=8,
+            transformer_layers=2,
+            transformer_heads=2,
+            branch_compression=2,
+        )
+    ),
+    HybridDemucs: lambda: HybridDemucs(
+        HybridDemucsConfig(
+            **_DEMUCS,
+            num_fft=64,
+            depth=3,
+            branch_attention_starts=2,
+            branch_lstm_starts=2,
+            branch_compression=1,
+        )
+    ),
+    OpenUnmix: lambda: OpenUnmix(
+        OpenUnmixConfig(
+            targets=("vocals", "drums"),
+            residual_target="rest",
+            sample_rate=1000,
+            sample_length=0.4,
+            num_fft=64,
+            hop_length=16,
+            max_bin=20,
+            hidden_size=8,
+            recurrent_depth=2,
+            wiener_frames=10,
+        )
+    ),
     CenterExtraction: lambda: CenterExtraction(sample_rate=1000, channels=2),
     HarmonicPercussive: lambda: HarmonicPercussive(sample_rate=1000, channels=2),
     RepetitionExtraction: lambda: RepetitionExtraction(sample_rate=1000, channels=2),

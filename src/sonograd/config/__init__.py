@@ -4,8 +4,11 @@ Nothing here imports torch. A configuration is read with :func:`read_config`, wr
 :func:`write_config`, and validated as a whole, so that one run names all its problems.
 """
 
+from sonograd.config.conv_tasnet import ConvTasNetConfig
 from sonograd.config.dataset import AugmentationConfig
+from sonograd.config.demucs import DemucsConfig, HTDemucsConfig, HybridDemucsConfig
 from sonograd.config.io import parse_config, read_config, suggest, to_dict, validate, write_config
+from sonograd.config.open_unmix import OpenUnmixConfig
 from sonograd.config.output import SeparationRecord, SeparationSettings
 from sonograd.config.scnet import SCNetConfig
 from sonograd.config.separators import (
@@ -19,6 +22,11 @@ from sonograd.config.training import TrainingConfig
 
 __all__ = [
     "AugmentationConfig",
+    "ConvTasNetConfig",
+    "DemucsConfig",
+    "HTDemucsConfig",
+    "HybridDemucsConfig",
+    "OpenUnmixConfig",
     "SCNetConfig",
     "SeparationRecord",
     "SeparationSettings",

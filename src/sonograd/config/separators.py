@@ -11,6 +11,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from annotated_types import Ge, Gt, Interval, MinLen, MultipleOf
 
 from sonograd.config.common import STRICT, Positive, SampleRate, Seconds, target_problems
+from sonograd.config.conv_tasnet import ConvTasNetConfig
+from sonograd.config.demucs import DemucsConfig, HTDemucsConfig, HybridDemucsConfig
+from sonograd.config.open_unmix import OpenUnmixConfig
 from sonograd.config.scnet import SCNetConfig
 from sonograd.errors import ConfigError
 
@@ -224,4 +227,9 @@ SeparatorConfig: TypeAlias = (
     | SpectrogramNetVAEConfig
     | TFCTDFUNetConfig
     | SCNetConfig
+    | OpenUnmixConfig
+    | DemucsConfig
+    | HybridDemucsConfig
+    | HTDemucsConfig
+    | ConvTasNetConfig
 )

@@ -205,6 +205,7 @@ from sonograd.functional.weighting import (
     k_weighting_gain,
     pre_emphasis,
 )
+from sonograd.functional.wiener import expectation_maximization, wiener
 from sonograd.functional.windows import (
     blackman,
     blackman_harris,
@@ -282,6 +283,7 @@ __all__ = [
     "envelope_follower",
     "envelope_follower_stream",
     "estimate_frequency",
+    "expectation_maximization",
     "exponential_average",
     "fast_length",
     "feedback_delay",
@@ -431,5 +433,6 @@ __all__ = [
     "volume_mel_filters",
     "wave_fold",
     "wavetable_oscillator",
+    "wiener",
     "window_shape",
 ]

@@ -14,19 +14,32 @@ from sonograd.separators.classical import (
     HarmonicPercussive,
     RepetitionExtraction,
 )
+from sonograd.separators.conv_tasnet import ConvTasNet
 from sonograd.separators.default import TFCTDFUNet
+from sonograd.separators.demucs import Demucs
+from sonograd.separators.htdemucs import HTDemucs
+from sonograd.separators.hybrid_demucs import HybridDemucs
+from sonograd.separators.open_unmix import OpenUnmix
 from sonograd.separators.scnet import SCNet
 from sonograd.separators.select import SelectStems
-from sonograd.separators.stream import SeparatorStream
+from sonograd.separators.stream import Lane, SeparatorStream
+from sonograd.separators.survey import Blocks, Survey
 from sonograd.separators.unet import SpectrogramNetLSTM, SpectrogramNetSimple, SpectrogramNetVAE
 
 __all__ = [
+    "Blocks",
     "CenterExtraction",
     "CheckpointInfo",
     "ChunkPlan",
     "Chunker",
+    "ConvTasNet",
+    "Demucs",
+    "HTDemucs",
     "HarmonicPercussive",
+    "HybridDemucs",
+    "Lane",
     "MaskEstimate",
+    "OpenUnmix",
     "OverlapAdd",
     "RepetitionExtraction",
     "SCNet",
@@ -36,6 +49,7 @@ __all__ = [
     "SpectrogramNetLSTM",
     "SpectrogramNetSimple",
     "SpectrogramNetVAE",
+    "Survey",
     "TFCTDFUNet",
     "build_separator",
     "load_separator",

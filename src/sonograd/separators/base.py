@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sonograd.separators.chunking import ChunkPlan
-from sonograd.separators.stream import SeparatorStream
+from sonograd.separators.stream import Lane, SeparatorStream
+from sonograd.separators.survey import Blocks, Run, Survey, listen
 from sonograd.shapes import check_audio
 
 if TYPE_CHECKING:
@@ -70,15 +71,58 @@ class Separator(nn.Module, ABC):
         """Run one batch of chunks without gradients; silent chunks give silent stems.
 
         Args:
-            chunks: ``(batch, channels, plan.input_length)``.
+            chunks: ``(batch, channels, samples)``, usually ``plan.input_length`` samples.
 
         Returns:
-            ``(batch, stems, channels, plan.input_length)``.
+            ``(batch, stems, channels, samples)``.
         """
         with torch.no_grad():
             stems: Tensor = self(chunks)
             silent = chunks.abs().amax(dim=(-2, -1)) == 0
             return stems.masked_fill(silent[:, None, None, None], 0.0) if silent.any() else stems
+
+    def survey(
+        self, plan: ChunkPlan | None = None, *, blocks: Blocks | None = None
+    ) -> Survey | None:
+        """Return a fresh survey of one mix, or None for models that need to know no more of it.
+
+        Args:
+            plan: How chunks are to be cut; the model's own plan if None.
+            blocks: Where to keep what does not stay small; in memory if None.
+        """
+        del plan, blocks
+        return None
+
+    def lanes(self, plan: ChunkPlan | None = None) -> tuple[Lane, ...]:
+        """Return what runs side by side on a mix, and is averaged: the model alone, for most."""
+        return (Lane(self, self.plan if plan is None else plan),)
+
+    def hear(
+        self,
+        blocks: Callable[[], Iterable[Tensor]],
+        *,
+        plan: ChunkPlan | None = None,
+        store: Callable[[], Blocks] = dict,
+        run: Run = map,
+    ) -> list[Survey | None]:
+        """Let every lane hear a whole mix, if it wants to, before the mix is separated.
+
+        Args:
+            blocks: Begins the mix anew, in blocks ``(channels, samples)`` of any length.
+            plan: How chunks are to be cut; the model's own plan if None.
+            store: Makes what keeps a survey's data, see :data:`~sonograd.separators.Blocks`.
+            run: Applies a function to many things, as :func:`map` does.
+
+        Returns:
+            What to give to :meth:`stream`: a survey per lane, or None.
+        """
+        heard = []
+        for lane in self.lanes(plan):
+            survey = lane.separator.eval().survey(lane.plan, blocks=store())
+            if survey is not None:
+                listen(survey, blocks(), run)
+            heard.append(survey)
+        return heard
 
     def separate(
         self,
@@ -111,12 +155,14 @@ class Separator(nn.Module, ABC):
         total = flat.shape[0] * samples / self.sample_rate
         results = []
         for number, item in enumerate(flat):
-            stream = self.stream(overlap=overlap, batch_size=batch_size)
+            plan = self._plan(overlap)
+            heard = self.hear(lambda item=item: item.split(1 << 18, dim=-1), plan=plan)  # type: ignore[misc]
+            stream = SeparatorStream(self, plan, batch_size=batch_size, heard=heard)
             parts = []
-            for begin in range(0, max(samples, 1), stream.plan.hop):
-                parts.append(stream.push(item[:, begin : begin + stream.plan.hop]))
+            for begin in range(0, max(samples, 1), plan.hop):
+                parts.append(stream.push(item[:, begin : begin + plan.hop]))
                 if on_progress is not None and samples:
-                    done = number * samples + min(begin + stream.plan.hop, samples)
+                    done = number * samples + min(begin + plan.hop, samples)
                     on_progress(done / self.sample_rate, total)
             parts.append(stream.finish())
             results.append(torch.cat(parts, dim=-1))
@@ -124,7 +170,22 @@ class Separator(nn.Module, ABC):
             return mix.new_empty(*leading, len(self.stems), channels, samples)
         return torch.stack(results).reshape(*leading, len(self.stems), channels, samples)
 
-    def stream(self, *, overlap: float | None = None, batch_size: int = 1) -> SeparatorStream:
-        """Start a block-wise separation, see :class:`~sonograd.separators.SeparatorStream`."""
-        plan = self.plan if overlap is None else self.plan.with_overlap(overlap)
-        return SeparatorStream(self, plan, batch_size=batch_size)
+    def stream(
+        self,
+        *,
+        overlap: float | None = None,
+        batch_size: int = 1,
+        heard: Sequence[Survey | None] | None = None,
+    ) -> SeparatorStream:
+        """Start a block-wise separation, see :class:`~sonograd.separators.SeparatorStream`.
+
+        Args:
+            overlap: Fraction of a chunk that neighbors share, in [0, 1); the model's own if None.
+            batch_size: Chunks that run together.
+            heard: What :meth:`hear` returned for the same mix and overlap. Models that need to
+                know a mix as a whole otherwise take each chunk for itself, as live ones do.
+        """
+        return SeparatorStream(self, self._plan(overlap), batch_size=batch_size, heard=heard)
+
+    def _plan(self, overlap: float | None) -> ChunkPlan:
+        return self.plan if overlap is None else self.plan.with_overlap(overlap)

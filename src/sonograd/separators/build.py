@@ -3,6 +3,11 @@
 from typing import assert_never
 
 from sonograd.config import (
+    ConvTasNetConfig,
+    DemucsConfig,
+    HTDemucsConfig,
+    HybridDemucsConfig,
+    OpenUnmixConfig,
     SCNetConfig,
     SeparatorConfig,
     SpectrogramNetLSTMConfig,
@@ -11,7 +16,12 @@ from sonograd.config import (
     TFCTDFUNetConfig,
 )
 from sonograd.separators.base import Separator
+from sonograd.separators.conv_tasnet import ConvTasNet
 from sonograd.separators.default import TFCTDFUNet
+from sonograd.separators.demucs import Demucs
+from sonograd.separators.htdemucs import HTDemucs
+from sonograd.separators.hybrid_demucs import HybridDemucs
+from sonograd.separators.open_unmix import OpenUnmix
 from sonograd.separators.scnet import SCNet
 from sonograd.separators.unet import SpectrogramNetLSTM, SpectrogramNetSimple, SpectrogramNetVAE
 
@@ -35,5 +45,15 @@ def build_separator(config: SeparatorConfig) -> Separator:
             return TFCTDFUNet(config)
         case SCNetConfig():
             return SCNet(config)
+        case OpenUnmixConfig():
+            return OpenUnmix(config)
+        case DemucsConfig():
+            return Demucs(config)
+        case HybridDemucsConfig():
+            return HybridDemucs(config)
+        case HTDemucsConfig():
+            return HTDemucs(config)
+        case ConvTasNetConfig():
+            return ConvTasNet(config)
         case _:
             assert_never(config)

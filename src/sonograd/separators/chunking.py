@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError
 
@@ -251,7 +252,7 @@ class Chunker:
         else:
             piece = held[..., max(begin, 0) - self._start : end - self._start]
             missing = (max(-begin, 0), end - max(begin, 0) - piece.shape[-1])
-            chunk = torch.nn.functional.pad(piece, missing) if any(missing) else piece.clone()
+            chunk = nnf.pad(piece, missing) if any(missing) else piece.clone()
         index = self._next
         self._next += 1
         reach = self.plan.offset + self.plan.context if self.plan.mirror else 0
@@ -284,8 +285,13 @@ class OverlapAdd:
         self._next = 0
         self._emitted = 0
 
-    def add(self, index: int, chunk: Tensor) -> Tensor:
-        """Add chunk ``index`` of shape ``(..., plan.input_length)``; return what is now final.
+    def add(self, index: int, chunk: Tensor, kept: int | None = None) -> Tensor:
+        """Add chunk ``index``, as long as the one that was handed out; return what is now final.
+
+        Args:
+            index: Chunks arrive in order.
+            chunk: ``(..., samples)``.
+            kept: Samples that count, see :meth:`Chunker.kept`; the length of a chunk if None.
 
         Returns:
             The next samples of the result, shape ``(..., any)``.
@@ -294,25 +300,37 @@ class OverlapAdd:
             ParameterError: If chunks do not arrive in order or have another length.
         """
         plan = self.plan
-        if index != self._next or chunk.shape[-1] != plan.input_length:
+        kept = plan.length if kept is None else kept
+        before, after = plan.margins(kept)
+        if index != self._next or chunk.shape[-1] != before + kept + after:
             raise ParameterError(
                 f"chunk {index} of {chunk.shape[-1]} samples arrived; "
-                f"expected chunk {self._next} of {plan.input_length} samples"
+                f"expected chunk {self._next} of {before + kept + after} samples"
             )
-        kept = chunk[..., plan.context : plan.context + plan.length]
+        part = chunk[..., before : before + kept]
         if self._sum is None or self._weights is None or self._norm is None:
-            self._weights = plan.weights(dtype=kept.dtype, device=kept.device)
-            self._sum = torch.zeros_like(kept)
+            self._weights = plan.weights(dtype=part.dtype, device=part.device)
+            self._sum = part.new_zeros(*part.shape[:-1], plan.length)
             self._norm = torch.zeros_like(self._weights)
-        self._sum = self._sum + kept * self._weights
-        self._norm = self._norm + self._weights
+        missing = (0, plan.length - kept)
+        self._sum = self._sum + nnf.pad(part * self._weights[:kept], missing)
+        self._norm = self._norm + nnf.pad(self._weights[:kept], missing)
         self._next += 1
-        done = self._sum[..., : plan.hop] / self._norm[: plan.hop]
-        self._sum = torch.nn.functional.pad(self._sum[..., plan.hop :], (0, plan.hop))
-        self._norm = torch.nn.functional.pad(self._norm[plan.hop :], (0, plan.hop))
+        done = self._average(slice(0, plan.hop))
+        self._sum = nnf.pad(self._sum[..., plan.hop :], (0, plan.hop))
+        self._norm = nnf.pad(self._norm[plan.hop :], (0, plan.hop))
         done = done[..., max(plan.offset - index * plan.hop, 0) :]
         self._emitted += done.shape[-1]
         return done
+
+    def _average(self, where: slice) -> Tensor:
+        """Return what has been put together; behind the last chunk it is silent."""
+        assert self._sum is not None
+        assert self._norm is not None
+        if self.plan.summed:
+            return self._sum[..., where]
+        norm = self._norm[where]
+        return self._sum[..., where] / norm.masked_fill(norm == 0, 1.0)
 
     def finish(self, samples: int) -> Tensor | None:
         """Return the rest of a signal of ``samples``, or None if no chunk was ever added.
@@ -320,8 +338,7 @@ class OverlapAdd:
         The last blocks may have run past the end of the signal: the caller cuts the whole to
         ``samples``; :class:`~sonograd.separators.stream.SeparatorStream` does so.
         """
-        if self._sum is None or self._norm is None:
+        if self._sum is None:
             return None
         before = max(self.plan.offset - self._next * self.plan.hop, 0)
-        rest = slice(before, before + max(samples - self._emitted, 0))
-        return self._sum[..., rest] / self._norm[rest]
+        return self._average(slice(before, before + max(samples - self._emitted, 0)))

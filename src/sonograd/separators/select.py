@@ -7,6 +7,9 @@ from torch import Tensor
 from sonograd.config import suggest
 from sonograd.errors import ParameterError
 from sonograd.separators.base import Separator
+from sonograd.separators.chunking import ChunkPlan
+from sonograd.separators.stream import Lane
+from sonograd.separators.survey import Blocks, SelectedSurvey
 
 __all__ = ["SelectStems"]
 
@@ -40,3 +43,24 @@ class SelectStems(Separator):
         """Map ``(batch, channels, samples)`` to ``(batch, stems, channels, samples)``."""
         stems: Tensor = self.separator(mix)
         return stems[:, self._indices]
+
+    def survey(
+        self, plan: ChunkPlan | None = None, *, blocks: Blocks | None = None
+    ) -> SelectedSurvey | None:
+        """Return the survey of the separator, if it has one."""
+        survey = self.separator.survey(plan, blocks=blocks)
+        return None if survey is None else SelectedSurvey(survey, self._indices)
+
+    def lanes(self, plan: ChunkPlan | None = None) -> tuple[Lane, ...]:
+        """Return the lanes of the separator, with these stems only, if there are several."""
+        lanes = self.separator.lanes(plan)
+        if len(lanes) == 1:
+            return super().lanes(plan)
+        return tuple(
+            Lane(
+                SelectStems(lane.separator, self.stems),
+                lane.plan,
+                None if lane.weights is None else tuple(lane.weights[i] for i in self._indices),
+            )
+            for lane in lanes
+        )

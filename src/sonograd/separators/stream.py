@@ -1,6 +1,7 @@
 """Block-wise separation: push blocks of any size, receive stems as soon as they are final."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -8,12 +9,93 @@ from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.separators.chunking import Chunker, ChunkPlan, OverlapAdd
+from sonograd.separators.survey import Survey
 from sonograd.shapes import check_floating
 
 if TYPE_CHECKING:
     from sonograd.separators.base import Separator
 
-__all__ = ["SeparatorStream"]
+__all__ = ["Lane", "LaneMixer", "LaneStream", "SeparatorStream"]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One of the models that run side by side on a mix.
+
+    Attributes:
+        separator: The model.
+        plan: How the mix is cut for it.
+        weights: What it counts in the average of each stem; the same as the others if None.
+    """
+
+    separator: "Separator"
+    plan: ChunkPlan
+    weights: tuple[float, ...] | None = None
+
+
+class LaneStream:
+    """A mix on its way through one lane: blocks to chunks, and stems of chunks to blocks."""
+
+    def __init__(self, lane: Lane, survey: Survey | None = None) -> None:
+        """Start before the first sample; ``survey`` has heard the mix."""
+        self.lane = lane
+        self.survey = survey
+        self.plan = lane.plan if survey is None else survey.second
+        self.chunker = Chunker(self.plan)
+        self._overlap_add = OverlapAdd(self.plan)
+
+    def push(self, block: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Add a block of the mix; yield the chunks that are complete, with their numbers."""
+        block = block if self.survey is None else self.survey.prepare(block)
+        return self.chunker.push(block)
+
+    def separate(self, chunks: Tensor, indices: Sequence[int]) -> Tensor:
+        """Map chunks ``(batch, channels, samples)`` to ``(batch, stems, channels, samples)``."""
+        if self.survey is None:
+            return self.lane.separator.separate_chunks(chunks)
+        return self.survey.separate(chunks, indices)
+
+    def add(self, index: int, stems: Tensor) -> Tensor:
+        """Add the stems of a chunk, in order; return what is now final."""
+        return self._restore(self._overlap_add.add(index, stems, self.chunker.kept(index)))
+
+    def finish(self) -> Tensor | None:
+        """Return the rest, or None if there was no chunk."""
+        rest = self._overlap_add.finish(self.chunker.received)
+        return None if rest is None else self._restore(rest)
+
+    def _restore(self, stems: Tensor) -> Tensor:
+        return stems if self.survey is None else self.survey.restore(stems)
+
+
+class LaneMixer:
+    """Averages the stems of several lanes as far as all of them have come."""
+
+    def __init__(self, lanes: Sequence[Lane], stems: int) -> None:
+        """Start before the first sample."""
+        given = [lane.weights or (1.0,) * stems for lane in lanes]
+        self._weights = [[row[stem] for row in given] for stem in range(stems)]
+        self._waiting: list[list[Tensor]] = [[] for _ in lanes]
+
+    def add(self, lane: int, stems: Tensor) -> Tensor | None:
+        """Add the next ``(stems, channels, samples)`` of a lane; return what is ready, if any."""
+        if len(self._waiting) == 1:
+            return stems
+        self._waiting[lane].append(stems)
+        lengths = [sum(part.shape[-1] for part in parts) for parts in self._waiting]
+        if not min(lengths):
+            return None
+        ready = min(lengths)
+        taken = []
+        for number, parts in enumerate(self._waiting):
+            whole = torch.cat(parts, dim=-1)
+            taken.append(whole[..., :ready])
+            self._waiting[number] = [whole[..., ready:].clone()]
+        weights = torch.tensor(self._weights, dtype=stems.dtype, device=stems.device)
+        total = torch.zeros_like(taken[0])
+        for part, share in zip(taken, weights.mT, strict=True):
+            total += part * share[:, None, None]
+        return total / weights.sum(1)[:, None, None]
 
 
 class SeparatorStream:
@@ -30,22 +112,35 @@ class SeparatorStream:
     torch.Size([2, 2, 15000])
     """
 
-    def __init__(self, separator: "Separator", plan: ChunkPlan, *, batch_size: int = 1) -> None:
+    def __init__(
+        self,
+        separator: "Separator",
+        plan: ChunkPlan,
+        *,
+        batch_size: int = 1,
+        heard: Sequence[Survey | None] | None = None,
+    ) -> None:
         """Start before the first sample.
 
         Args:
             separator: The model; it is put into evaluation mode.
             plan: Where the chunks lie.
             batch_size: Chunks that run through the model together.
+            heard: What :meth:`~sonograd.separators.Separator.hear` returned for this mix.
         """
         if batch_size < 1:
             raise ParameterError(f"batch_size is {batch_size}; expected at least 1")
         self.separator = separator.eval()
         self.plan = plan
         self.batch_size = batch_size
-        self._chunker = Chunker(plan)
-        self._overlap_add = OverlapAdd(plan)
-        self._waiting: list[tuple[int, Tensor]] = []
+        lanes = separator.lanes(plan)
+        surveys = [None] * len(lanes) if heard is None else heard
+        self._lanes = [
+            LaneStream(lane, survey) for lane, survey in zip(lanes, surveys, strict=True)
+        ]
+        self._mixer = LaneMixer(lanes, len(separator.stems))
+        self._waiting: list[list[tuple[int, Tensor]]] = [[] for _ in lanes]
+        self._received = 0
         self._emitted = 0
         self._like: Tensor | None = None
         self._finished = False
@@ -68,8 +163,12 @@ class SeparatorStream:
             )
         check_floating(block, name="block")
         self._like = block
-        # A copy, since callers often fill the same buffer again.
-        return self._join(self._run(self._chunker.push(block.clone())))
+        self._received += block.shape[-1]
+        block = block.clone()  # callers often fill the same buffer again
+        done: list[Tensor] = []
+        for number, lane in enumerate(self._lanes):
+            done += self._run(number, lane.push(block))
+        return self._join(done)
 
     def finish(self) -> Tensor:
         """End the signal; return the rest of the stems, ``(stems, channels, samples)``.
@@ -79,35 +178,46 @@ class SeparatorStream:
         """
         self._check_open()
         self._finished = True
-        done = self._run(self._chunker.finish())
-        done.extend(self._run_batch())
-        rest = self._overlap_add.finish(self._chunker.received)
-        if rest is not None:
-            done.append(rest)
+        done: list[Tensor] = []
+        for number, lane in enumerate(self._lanes):
+            done += self._run(number, lane.chunker.finish())
+            done += self._run_batch(number)
+            rest = lane.finish()
+            if rest is not None:
+                done += self._mix(number, rest)
         return self._join(done)
 
     def _check_open(self) -> None:
         if self._finished:
             raise ParameterError("this stream is finished; start another one with stream()")
 
-    def _run(self, chunks: Iterable[tuple[int, Tensor]]) -> list[Tensor]:
+    def _run(self, number: int, chunks: Iterable[tuple[int, Tensor]]) -> list[Tensor]:
         """Run every batch that gets full, and return what is final; the rest waits."""
         done: list[Tensor] = []
-        for chunk in chunks:
-            self._waiting.append(chunk)
-            if len(self._waiting) == self.batch_size:
-                done.extend(self._run_batch())
+        waiting = self._waiting[number]
+        for index, chunk in chunks:
+            if waiting and waiting[0][1].shape != chunk.shape:
+                done += self._run_batch(number)
+            waiting.append((index, chunk))
+            if len(waiting) == self.batch_size:
+                done += self._run_batch(number)
         return done
 
-    def _run_batch(self) -> list[Tensor]:
-        batch, self._waiting = self._waiting, []
+    def _run_batch(self, number: int) -> list[Tensor]:
+        batch = self._waiting[number][:]
+        self._waiting[number].clear()
         if not batch:
             return []
-        stems = self.separator.separate_chunks(torch.stack([chunk for _, chunk in batch]))
-        return [
-            self._overlap_add.add(index, item)
-            for (index, _), item in zip(batch, stems, strict=True)
-        ]
+        lane, indices = self._lanes[number], [index for index, _ in batch]
+        stems = lane.separate(torch.stack([chunk for _, chunk in batch]), indices)
+        done: list[Tensor] = []
+        for index, item in zip(indices, stems, strict=True):
+            done += self._mix(number, lane.add(index, item))
+        return done
+
+    def _mix(self, number: int, stems: Tensor) -> list[Tensor]:
+        ready = self._mixer.add(number, stems)
+        return [] if ready is None else [ready]
 
     def _join(self, parts: list[Tensor]) -> Tensor:
         """Concatenate, never running past the end of what was received."""
@@ -116,6 +226,6 @@ class SeparatorStream:
             shape = (len(self.separator.stems), self.separator.channels, 0)
             return torch.empty(shape) if like is None else like.new_empty(shape)
         result = torch.cat(parts, dim=-1)
-        result = result[..., : self._chunker.received - self._emitted]
+        result = result[..., : self._received - self._emitted]
         self._emitted += result.shape[-1]
         return result
