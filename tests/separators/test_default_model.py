@@ -8,7 +8,7 @@ import torch
 
 from sonograd.config import TFCTDFUNetConfig
 from sonograd.errors import ConfigError, ShapeError
-from sonograd.separators import TFCTDFUNet
+from sonograd.separators import TFCTDFUNet, default
 from sonograd.separators.default import mask_grid
 
 SMALL = TFCTDFUNetConfig(
@@ -69,6 +69,19 @@ def test_stems_of_the_estimate_are_the_masked_spectrum():
         mix[0], 256, 64, window=torch.hann_window(256), pad_mode="constant", return_complex=True
     )
     torch.testing.assert_close(estimate.mix_spectrum[0], spectrum, atol=1e-3, rtol=1e-4)
+
+
+def test_folded_normalization_changes_nothing(monkeypatch):
+    model, mix = _model(), torch.randn(1, 2, 4000)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for values in (module.weight.data, module.running_var):
+                values.uniform_(0.5, 2.0)
+            for values in (module.bias.data, module.running_mean):
+                values.normal_()
+    folded = model(mix)
+    monkeypatch.setattr(default, "_normalized", lambda x, conv, norm: norm(conv(x)))
+    torch.testing.assert_close(folded, model(mix), atol=1e-5, rtol=1e-4)
 
 
 def test_no_seam_in_a_steady_signal():
