@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sonograd.config import SpectrogramNetSimpleConfig, TFCTDFUNetConfig
+from sonograd.config import SpectrogramNetSimpleConfig, TFCTDFUNetConfig, write_config
 
 
 def _tiny_model(**changes):
@@ -76,3 +76,40 @@ def tiny_unet():
 @pytest.fixture
 def write_songs():
     return _write_songs
+
+
+QUICK = {
+    "criterion": "l1",
+    "batch_size": 2,
+    "max_samples": 4,
+    "max_epochs": 1,
+    "num_workers": 0,
+    "lr": 2e-3,
+    "validation_songs": 1,
+}
+
+
+@pytest.fixture
+def session(tmp_path):
+    """Make a session folder of a small U-Net."""
+
+    def make(name="session", config=None):
+        folder = tmp_path / name
+        folder.mkdir()
+        write_config(config or _tiny_unet(), folder / "model.json")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def run():
+    """Train quickly on the CPU."""
+
+    def train_quickly(folder, songs, *, settings=None, **options):
+        from sonograd.jobs.train import train
+
+        return train(folder, songs, settings=QUICK | (settings or {}), device="cpu", **options)
+
+    train_quickly.settings = QUICK
+    return train_quickly

@@ -1,8 +1,9 @@
 """Songs as sets of stems: what is trained and validated on."""
 
+import copy
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast, overload
 
@@ -141,6 +142,18 @@ class StemFolder(Sequence[Example]):
             reasons = "; ".join(list(self.skipped.values())[:3])
             raise DatasetError(f"{root}: none of {len(songs)} songs can be read: {reasons}")
         self.names = tuple(song.name for song in songs if song.name not in self.skipped)
+        self._keep(range(len(self.names)))
+
+    def subset(self, names: Collection[str]) -> "StemFolder":
+        """Return some of the songs; what has been opened is shared."""
+        result = copy.copy(self)
+        rows = [row for row, name in enumerate(self.names) if name in names]
+        result._keep(rows)
+        return result
+
+    def _keep(self, rows: Sequence[int]) -> None:
+        self.names = tuple(self.names[row] for row in rows)
+        self._files = [self._files[row] for row in rows]
         self._lengths = [
             max((f.samples for parts in files for f, _ in parts), default=0)
             for files in self._files

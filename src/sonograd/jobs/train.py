@@ -16,7 +16,7 @@ from sonograd.config import (
 from sonograd.config.io import suggest
 from sonograd.config.session import CONFIG_NAME, STATE_NAME, TRAINER_NAME, WEIGHTS_NAME
 from sonograd.config.training import TrainingConfig, from_auralflow
-from sonograd.errors import ConfigError, DatasetError, OutputError, ParameterError
+from sonograd.errors import ConfigError, OutputError, ParameterError
 
 if TYPE_CHECKING:
     from sonograd.data.stems import Example, StemSource
@@ -338,10 +338,14 @@ def _data(
     if valid is not None:
         held_out = open_songs(None, valid) if config.validation_songs else ()
         return open_songs(names[: config.max_tracks], split), held_out
-    chosen = choose_held_out(names, config.validation_songs, seed=config.seed)
+
+    def choose(names: Sequence[str]) -> set[str]:
+        return choose_held_out(names, config.validation_songs, seed=config.seed)
+
+    chosen = choose(names)
     rest = [name for name in names if name not in chosen][: config.max_tracks]
-    if not rest:
-        raise DatasetError(
-            f"{root}: has {len(names)} songs; expected at least 2, one to validate on."
-        )
-    return open_songs(rest, split), open_songs(sorted(chosen), split) if chosen else ()
+    found = open_songs([*rest, *chosen], split)
+    if not chosen.intersection(found.names):
+        chosen = choose(found.names)
+    held_out = found.subset(chosen)
+    return found.subset(set(found.names) - chosen), held_out if len(held_out) else ()
