@@ -141,7 +141,7 @@ class Conductor(Callback):
         better = score is not None and (self.best is None or score > self.best)
         if better:
             self.best = score
-        if trainer.is_global_zero and (better or not self.songs):
+        if trainer.is_global_zero and (better or score is None):
             self._save_model(scores)
         self._save(trainer)
 

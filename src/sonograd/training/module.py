@@ -68,7 +68,7 @@ def make_loader(
         batch_sampler=sampler,
         collate_fn=collate_chunks,
         num_workers=workers,
-        pin_memory=config.pin_memory,
+        pin_memory=config.pin_memory and torch.accelerator.is_available(),
         prefetch_factor=config.pre_fetch if workers else None,
         persistent_workers=config.persistent_workers and workers > 0,
     )
