@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from sonograd.config import (
+    BandSplitRoFormerConfig,
     ConvTasNetConfig,
     DemucsConfig,
     HTDemucsConfig,
     HybridDemucsConfig,
+    MelBandRoFormerConfig,
     OpenUnmixConfig,
     SCNetConfig,
     SpectrogramNetLSTMConfig,
@@ -16,12 +18,14 @@ from sonograd.config import (
     TFCTDFUNetConfig,
 )
 from sonograd.separators import (
+    BandSplitRoFormer,
     CenterExtraction,
     ConvTasNet,
     Demucs,
     HarmonicPercussive,
     HTDemucs,
     HybridDemucs,
+    MelBandRoFormer,
     OpenUnmix,
     RepetitionExtraction,
     SCNet,
@@ -50,6 +54,21 @@ _DEMUCS: dict[str, Any] = {
     "num_hidden_channels": 4,
     "sample_rate": 1000,
     "sample_length": 0.4,
+}
+
+_ROFORMER: dict[str, Any] = {
+    "targets": ("vocals", "drums"),
+    "sample_rate": 8000,
+    "sample_length": 0.1,
+    "num_fft": 128,
+    "hop_length": 32,
+    "width": 8,
+    "depth": 2,
+    "linear_depth": 1,
+    "num_heads": 2,
+    "head_width": 4,
+    "mask_expansion": 2,
+    "skip_connection": True,
 }
 
 #: Builders of small, untrained separators that run in milliseconds.
@@ -112,8 +131,12 @@ TINY: dict[type[Separator], Callable[[], Separator]] = {
             wiener_frames=10,
         )
     ),
+    BandSplitRoFormer: lambda: BandSplitRoFormer(
+        BandSplitRoFormerConfig(**_ROFORMER, bins_per_band=(1, 2, 2, 4, 8, 16, 32))
+    ),
     CenterExtraction: lambda: CenterExtraction(sample_rate=1000, channels=2),
     HarmonicPercussive: lambda: HarmonicPercussive(sample_rate=1000, channels=2),
+    MelBandRoFormer: lambda: MelBandRoFormer(MelBandRoFormerConfig(**_ROFORMER, num_bands=10)),
     RepetitionExtraction: lambda: RepetitionExtraction(sample_rate=1000, channels=2),
     SCNet: lambda: SCNet(
         SCNetConfig(

@@ -10,6 +10,7 @@ from sonograd.config.demucs import DemucsConfig, HTDemucsConfig, HybridDemucsCon
 from sonograd.config.io import parse_config, read_config, suggest, to_dict, validate, write_config
 from sonograd.config.open_unmix import OpenUnmixConfig
 from sonograd.config.output import SeparationRecord, SeparationSettings
+from sonograd.config.roformer import BandSplitRoFormerConfig, MelBandRoFormerConfig
 from sonograd.config.scnet import SCNetConfig
 from sonograd.config.separators import (
     SeparatorConfig,
@@ -22,10 +23,12 @@ from sonograd.config.training import TrainingConfig
 
 __all__ = [
     "AugmentationConfig",
+    "BandSplitRoFormerConfig",
     "ConvTasNetConfig",
     "DemucsConfig",
     "HTDemucsConfig",
     "HybridDemucsConfig",
+    "MelBandRoFormerConfig",
     "OpenUnmixConfig",
     "SCNetConfig",
     "SeparationRecord",

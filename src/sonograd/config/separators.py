@@ -14,10 +14,13 @@ from sonograd.config.common import STRICT, Positive, SampleRate, Seconds, target
 from sonograd.config.conv_tasnet import ConvTasNetConfig
 from sonograd.config.demucs import DemucsConfig, HTDemucsConfig, HybridDemucsConfig
 from sonograd.config.open_unmix import OpenUnmixConfig
+from sonograd.config.roformer import BandSplitRoFormerConfig, MelBandRoFormerConfig
 from sonograd.config.scnet import SCNetConfig
 from sonograd.errors import ConfigError
 
 __all__ = [
+    "BandSplitRoFormerConfig",
+    "MelBandRoFormerConfig",
     "SCNetConfig",
     "SeparatorConfig",
     "SpectrogramNetConfig",
@@ -232,4 +235,6 @@ SeparatorConfig: TypeAlias = (
     | HybridDemucsConfig
     | HTDemucsConfig
     | ConvTasNetConfig
+    | BandSplitRoFormerConfig
+    | MelBandRoFormerConfig
 )

@@ -1,5 +1,6 @@
 """Models that take a mix apart, and the machinery that runs them on audio of any length."""
 
+from sonograd.separators.band_split_roformer import BandSplitRoFormer
 from sonograd.separators.base import MaskEstimate, Separator
 from sonograd.separators.build import build_separator
 from sonograd.separators.checkpoint import (
@@ -19,6 +20,7 @@ from sonograd.separators.default import TFCTDFUNet
 from sonograd.separators.demucs import Demucs
 from sonograd.separators.htdemucs import HTDemucs
 from sonograd.separators.hybrid_demucs import HybridDemucs
+from sonograd.separators.mel_band_roformer import MelBandRoFormer
 from sonograd.separators.open_unmix import OpenUnmix
 from sonograd.separators.scnet import SCNet
 from sonograd.separators.select import SelectStems
@@ -27,6 +29,7 @@ from sonograd.separators.survey import Blocks, Survey
 from sonograd.separators.unet import SpectrogramNetLSTM, SpectrogramNetSimple, SpectrogramNetVAE
 
 __all__ = [
+    "BandSplitRoFormer",
     "Blocks",
     "CenterExtraction",
     "CheckpointInfo",
@@ -39,6 +42,7 @@ __all__ = [
     "HybridDemucs",
     "Lane",
     "MaskEstimate",
+    "MelBandRoFormer",
     "OpenUnmix",
     "OverlapAdd",
     "RepetitionExtraction",

@@ -3,10 +3,12 @@
 from typing import assert_never
 
 from sonograd.config import (
+    BandSplitRoFormerConfig,
     ConvTasNetConfig,
     DemucsConfig,
     HTDemucsConfig,
     HybridDemucsConfig,
+    MelBandRoFormerConfig,
     OpenUnmixConfig,
     SCNetConfig,
     SeparatorConfig,
@@ -15,12 +17,14 @@ from sonograd.config import (
     SpectrogramNetVAEConfig,
     TFCTDFUNetConfig,
 )
+from sonograd.separators.band_split_roformer import BandSplitRoFormer
 from sonograd.separators.base import Separator
 from sonograd.separators.conv_tasnet import ConvTasNet
 from sonograd.separators.default import TFCTDFUNet
 from sonograd.separators.demucs import Demucs
 from sonograd.separators.htdemucs import HTDemucs
 from sonograd.separators.hybrid_demucs import HybridDemucs
+from sonograd.separators.mel_band_roformer import MelBandRoFormer
 from sonograd.separators.open_unmix import OpenUnmix
 from sonograd.separators.scnet import SCNet
 from sonograd.separators.unet import SpectrogramNetLSTM, SpectrogramNetSimple, SpectrogramNetVAE
@@ -55,5 +59,9 @@ def build_separator(config: SeparatorConfig) -> Separator:
             return HTDemucs(config)
         case ConvTasNetConfig():
             return ConvTasNet(config)
+        case BandSplitRoFormerConfig():
+            return BandSplitRoFormer(config)
+        case MelBandRoFormerConfig():
+            return MelBandRoFormer(config)
         case _:
             assert_never(config)

@@ -25,12 +25,12 @@ __all__ = ["convert_checkpoint", "detect_family"]
 
 #: Our modules, by family; this list is all that can be imported.
 _MODULES = {
-    "BandSplitRoFormer": "roformer",
+    "BandSplitRoFormer": "band_split_roformer",
     "ConvTasNet": "conv_tasnet",
     "Demucs": "demucs",
     "HTDemucs": "htdemucs",
     "HybridDemucs": "hybrid_demucs",
-    "MelBandRoFormer": "roformer",
+    "MelBandRoFormer": "mel_band_roformer",
     "OpenUnmix": "open_unmix",
     "SCNet": "scnet",
 }
