@@ -83,7 +83,9 @@ def test_memory_and_latency_are_bounded():
     for received in range(7, 2000, 7):
         stream.push(torch.randn(1, 7))
         late = max(late, received - stream._emitted)
-        held = sum(block.untyped_storage().nbytes() // 4 for block in stream._chunker._held)
+        held = sum(
+            block.untyped_storage().nbytes() // 4 for block in stream._lanes[0].chunker._held
+        )
         assert held <= 2 * toy.plan.input_length + 7
     # What waits for its neighbor to be averaged comes one hop later.
     assert late < toy.plan.latency + toy.plan.hop

@@ -249,7 +249,7 @@ class _Job:
                 samples=resampled_length(task.samples, task.sample_rate, rate),
             ) as writers:  # fmt: skip
                 separated = separate_blocks(
-                    self.runner, separator, self._blocks(task, file), plan=plan,
+                    self.runner, separator, lambda: self._blocks(task, file), plan=plan,
                     channels=task.channels, sample_rate=task.sample_rate, output_rate=rate,
                 )  # fmt: skip
                 done = 0

@@ -196,7 +196,7 @@ class _Tester:
         for _, stems in separate_blocks(
             self._runner,
             separator,
-            mix(),
+            mix,
             plan=separator.plan,
             channels=estimates.shape[1],
             sample_rate=rate,

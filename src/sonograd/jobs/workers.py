@@ -9,12 +9,12 @@ Threads are process state; this module alone sets them, and gives them back.
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ from torch import Tensor
 from sonograd.config.output import Precision
 from sonograd.errors import ParameterError, SonogradError
 from sonograd.jobs.resources import free_cores, usable_cores
-from sonograd.separators import Separator
+from sonograd.separators import Lane, Separator
+from sonograd.separators.stream import LaneStream
 
 __all__ = ["ChunkRunner", "shared_cores"]
 
@@ -119,7 +120,7 @@ class ChunkRunner:
 
         Args:
             separator: A model in evaluation mode, on the runner's device.
-            chunks: Each ``(channels, samples)``, all of one shape.
+            chunks: Each ``(channels, samples)``.
 
         Yields:
             ``(stems, channels, samples)`` per chunk.
@@ -127,33 +128,67 @@ class ChunkRunner:
         Raises:
             SonogradError: If the device has no memory for a single chunk.
         """
+        lane = LaneStream(Lane(separator, separator.plan))
+        return self.run_lanes((lane, index, chunk) for index, chunk in enumerate(chunks))
+
+    def run_lanes(self, items: Iterable[tuple[LaneStream, int, Tensor]]) -> Iterator[Tensor]:
+        """Do the same for chunks of several lanes.
+
+        Args:
+            items: A lane, the number of a chunk in it, and the chunk ``(channels, samples)``.
+        """
+
+        def separate(batch: list[tuple[LaneStream, int, Tensor]]) -> Tensor:
+            chunks = torch.stack([chunk for _, _, chunk in batch])
+            return self._separate(batch[0][0], chunks, [index for _, index, _ in batch])
+
+        for stems in self.map(separate, self._batches(items)):
+            yield from stems
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Apply a function to many things, some at a time, and yield the results in order."""
         if self._pool is None:
             raise RuntimeError("the runner has no workers; use it in a with statement")
-        source = iter(chunks)
-        in_flight: deque[Future[Tensor]] = deque()
+        source = iter(items)
+        in_flight: deque[Future[Any]] = deque()
         try:
             while True:
-                while len(in_flight) <= self.workers:
-                    batch = list(islice(source, self.batch_size))
-                    if not batch:
-                        break
-                    work = self._pool.submit(self._separate, separator, torch.stack(batch))
-                    in_flight.append(work)
+                for item in islice(source, self.workers + 1 - len(in_flight)):
+                    in_flight.append(self._pool.submit(self._apply, function, item))
                 if not in_flight:
                     return
-                yield from in_flight.popleft().result()
+                yield in_flight.popleft().result()
         finally:
             for work in in_flight:
                 work.cancel()
 
-    def _separate(self, separator: Separator, batch: Tensor) -> Tensor:
+    def _apply(self, function: Callable[[Any], Any], item: Any) -> Any:
+        with self._arithmetic():
+            return function(item)
+
+    def _batches(
+        self, items: Iterable[tuple[LaneStream, int, Tensor]]
+    ) -> Iterator[list[tuple[LaneStream, int, Tensor]]]:
+        """Yield what can run together: chunks of one lane and one shape."""
+        batch: list[tuple[LaneStream, int, Tensor]] = []
+        for item in items:
+            if batch and (item[0] is not batch[0][0] or item[2].shape != batch[0][2].shape):
+                yield batch
+                batch = []
+            batch.append(item)
+            if len(batch) >= self.batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _separate(self, lane: LaneStream, batch: Tensor, indices: list[int]) -> Tensor:
         """Separate ``(batch, channels, samples)``, in halves if memory does not suffice."""
         if not batch.any():
             size, channels, samples = batch.shape
-            return batch.new_zeros(size, len(separator.stems), channels, samples)
+            return batch.new_zeros(size, len(lane.lane.separator.stems), channels, samples)
         try:
-            with self._arithmetic():
-                stems = separator.separate_chunks(batch.to(self.device))
+            stems = lane.separate(batch.to(self.device), indices)
             return stems.to(device="cpu", dtype=batch.dtype)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
@@ -166,9 +201,10 @@ class ChunkRunner:
                 f"{self.device} has not enough memory for one chunk of {batch.shape[-1]} samples; "
                 "close other programs, or use --device cpu or fewer --workers"
             )
+        half = (len(batch) + 1) // 2
         self.batch_size = min(self.batch_size, len(batch) // 2)
-        halves = batch.split((len(batch) + 1) // 2)
-        return torch.cat([self._separate(separator, half) for half in halves])
+        parts = ((batch[:half], indices[:half]), (batch[half:], indices[half:]))
+        return torch.cat([self._separate(lane, *part) for part in parts])
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         if self.precision == "bf16":

@@ -255,6 +255,9 @@ class OpenUnmixSurvey(Survey):
             for _ in run(lambda item: self._recur(*item), todo):
                 pass
 
+    def _stored(self, *key: int | str) -> Tensor:
+        return self._blocks[key].to(self._net.window.device)
+
     def _recur(self, target: int, lstm: nn.LSTM, layer: int, direction: int) -> None:
         """Run one layer in one direction over the whole mix, with a state that is carried."""
         cell, state = _single(lstm, layer, direction), None
@@ -269,9 +272,9 @@ class OpenUnmixSurvey(Survey):
     def _inputs(self, target: int, layer: int, window: int) -> Tensor:
         """Return what a layer sees of a window, ``(frames, features)``."""
         if layer == 0:
-            return self._blocks[target, "encoded", window]
+            return self._stored(target, "encoded", window)
         directions = 1 if self._net.config.unidirectional else 2
-        parts = [self._blocks[target, (layer - 1) % 2, way, window] for way in range(directions)]
+        parts = [self._stored(target, (layer - 1) % 2, way, window) for way in range(directions)]
         return torch.cat(parts, dim=-1)
 
     @torch.no_grad()
@@ -292,7 +295,7 @@ class OpenUnmixSurvey(Survey):
         depth = net.config.recurrent_depth
         estimates = [
             target_net.after(
-                self._blocks[target, "encoded", index][None],
+                self._stored(target, "encoded", index)[None],
                 self._inputs(target, depth, index)[None],
                 magnitude,
             )
