@@ -41,6 +41,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Make synthetic multitrack songs to train and test with.",
     ),
     "render": ("sonograd.cli.render:render", "Run a chain of effects on files."),
+    "match": (
+        "sonograd.cli.match:match",
+        "Find the settings between dry and processed audio.",
+    ),
     "effects": (
         "sonograd.cli.effects:effects",
         "List effects with their parameters, or print a preset.",

@@ -5,6 +5,7 @@ from sonograd.jobs.demo import DemoReport, DemoScore, demo
 from sonograd.jobs.download import download
 from sonograd.jobs.evaluate import EvaluationReport, evaluate
 from sonograd.jobs.history import plot_history
+from sonograd.jobs.match import MatchOutcome, MatchReport, match_files
 from sonograd.jobs.outcome import SeparationEvent, SeparationReport, SongOutcome
 from sonograd.jobs.render import render_files
 from sonograd.jobs.separate import separate_files
@@ -20,6 +21,8 @@ __all__ = [
     "Drawing",
     "DrawingReport",
     "EvaluationReport",
+    "MatchOutcome",
+    "MatchReport",
     "SeparationEvent",
     "SeparationReport",
     "SongOutcome",
@@ -30,6 +33,7 @@ __all__ = [
     "download",
     "draw_spectrograms",
     "evaluate",
+    "match_files",
     "model_config",
     "plot_history",
     "render_files",

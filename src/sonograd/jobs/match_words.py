@@ -2,22 +2,28 @@
 
 import math
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sonograd.matching import MatchResult
+from sonograd.plotting.lines import lines_as_text
 
 __all__ = [
     "Setting",
     "chain_words",
+    "curves_as_text",
     "decibels",
     "settings",
     "stage_words",
+    "summary_line",
     "table_lines",
     "value_words",
 ]
 
 _BAND = re.compile(r"band(\d+)_(.*)")
+_MARKS = ((50, "50 Hz"), (200, "200 Hz"), (1000, "1 kHz"), (5000, "5 kHz"), (20000, "20 kHz"))
 _MOST_DECIMALS = 4
 _MOST_DIGITS = 6
 _SHORT = {
@@ -149,6 +155,51 @@ def table_lines(result: MatchResult) -> list[str]:
     for row in rows:
         lines.append(f"  {row.stage + '.' + row.name:<{width}}  {row.words}")
     return lines
+
+
+def summary_line(name: str, summary: Mapping[str, Any]) -> str:
+    """Return a match in one line, from its JSON data."""
+    null, explained = summary.get("null_db"), summary.get("explained")
+    depth = decibels(math.inf if null is None else float(null))
+    share = "" if explained is None else f", explains {100 * float(explained):.2f} % of the change"
+    return f"{name}: {chain_words(tuple(summary.get('chain', ())))}, null depth {depth}{share}"
+
+
+def curves_as_text(result: MatchResult, *, color: bool = False) -> str:
+    """Draw the response, the curve of the dynamics and the convergence for a terminal."""
+    columns = min(shutil.get_terminal_size().columns, 100)
+    transfer, static = result.transfer, result.static_curve
+    hertz = transfer.frequencies_hz
+    sure = transfer.coherence > 0.5
+    level = [20 * x.abs().clamp_min(1e-6).log10() for x in (transfer.measured, transfer.fitted)]
+    drawn = [
+        lines_as_text(
+            {"measured": (hertz[sure], level[0][sure]), "match": (hertz, level[1])},
+            columns=columns,
+            log=True,
+            marks=_MARKS,
+            unit="dB",
+            title="frequency response",
+            color=color,
+            points=("measured",),
+        )
+    ]
+    if len(static.curve_input_db):
+        drawn.append(
+            lines_as_text(
+                {
+                    "measured": (static.input_db, static.output_db),
+                    "match": (static.curve_input_db, static.curve_output_db),
+                },
+                columns=columns,
+                marks=[(x, f"{x} dB") for x in range(-80, 10, 20)],
+                unit="dB",
+                title="level out over level in",
+                color=color,
+                points=("measured",),
+            )
+        )
+    return "\n\n".join(drawn)
 
 
 def _label(name: str, unit: str) -> str:
