@@ -238,7 +238,8 @@ def _open(url: str, have: int) -> Iterator[http.client.HTTPResponse]:
         headers["Range"] = f"bytes={have}-"
     request = urllib.request.Request(url, headers=headers)
     try:
-        response = urllib.request.urlopen(request, timeout=_READ_TIMEOUT)
+        # A new opener each time, which looks at the proxies of the environment as they are now.
+        response = urllib.request.build_opener().open(request, timeout=_READ_TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and have:  # nothing is left to send, or this is another file
