@@ -41,7 +41,7 @@ def _uniform(shape: tuple[int, ...], inputs: int) -> nn.Parameter:
 class _Split(nn.Module):
     """Normalize the bins of each band of a group, and make features of them."""
 
-    scale: Tensor
+    counts: Tensor
     index: Tensor
 
     def __init__(self, bands: Sequence[Sequence[int]], bins: int, parts: int, width: int) -> None:
@@ -49,10 +49,11 @@ class _Split(nn.Module):
         most = max(map(len, bands))
         index = [[*band, *[bins] * (most - len(band))] for band in bands]
         filled = [[1.0] * len(band) + [0.0] * (most - len(band)) for band in bands]
-        root = torch.tensor([(parts * len(band)) ** 0.5 for band in bands], device="cpu")
+        count = torch.tensor([float(parts * len(band)) for band in bands], device="cpu")
         mask = torch.tensor(filled, device="cpu").repeat_interleave(parts, dim=1)
         self.register_buffer("index", torch.tensor(index, device="cpu"), persistent=False)
-        self.register_buffer("scale", mask * root[:, None], persistent=False)
+        # Whole numbers, which any type holds exactly.
+        self.register_buffer("counts", mask * count[:, None], persistent=False)
         self.gamma = nn.Parameter(torch.ones(len(bands), 1, most * parts))
         self.weight = _uniform((len(bands), most * parts, width), most * parts)
         self.bias = nn.Parameter(torch.zeros(len(bands), 1, width))
@@ -63,7 +64,7 @@ class _Split(nn.Module):
         bands, most = self.index.shape
         taken = x.index_select(1, self.index.flatten()).reshape(rows, bands, most * parts)
         normed = F.normalize(taken, dim=-1).transpose(0, 1)
-        scaled = normed * (self.gamma * self.scale[:, None])
+        scaled = normed * (self.gamma * self.counts.sqrt()[:, None])
         return torch.baddbmm(self.bias.to(scaled.dtype), scaled, self.weight.to(scaled.dtype))
 
 
@@ -122,7 +123,7 @@ class BandMasks(nn.Module):
     """From features of all bands to masks of their bins; where bands overlap, the mean counts."""
 
     index: Tensor
-    share: Tensor
+    counts: Tensor
 
     def __init__(
         self,
@@ -157,12 +158,9 @@ class BandMasks(nn.Module):
             places[number].append(place)
         most, nowhere = max(map(len, places)), sum(map(len, bands))
         index = [[*found, *[nowhere] * (most - len(found))] for found in places]
-        share = [1 / len(found) for found in places]
+        counts = [[float(len(found))] for found in places]
         self.register_buffer("index", torch.tensor(index, device="cpu").mT, persistent=False)
-        self.register_buffer(
-            "share", torch.tensor(share, dtype=torch.float64, device="cpu").float()[:, None],
-            persistent=False,
-        )  # fmt: skip
+        self.register_buffer("counts", torch.tensor(counts, device="cpu"), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(bands, rows, inputs)`` to ``(rows, bins, parts)``."""
@@ -178,4 +176,4 @@ class BandMasks(nn.Module):
         total = masks.index_select(1, self.index[0])
         for places in self.index[1:]:
             total = total + masks.index_select(1, places)
-        return total * self.share.to(total.dtype)
+        return total / self.counts.to(total.dtype)
