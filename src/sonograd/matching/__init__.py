@@ -1,9 +1,14 @@
 """Find the settings of processors and instruments from sound.
 
-:func:`match` takes a dry and a processed signal and returns the chain between them.
+:func:`match` takes a dry and a processed recording and returns the chain between them, with
+standard errors; :func:`match_batch` does so for many pairs. :func:`match_reference` brings one
+recording closer to another one of different material. :func:`match_synth` finds what an instrument
+has to play.
 """
 
 from sonograd.matching.api import match
+from sonograd.matching.batch import BatchItem, match_batch
+from sonograd.matching.reference import Distance, ReferenceResult, match_reference
 from sonograd.matching.result import (
     Alignment,
     Candidate,
@@ -18,13 +23,18 @@ from sonograd.matching.result import (
 
 __all__ = [
     "Alignment",
+    "BatchItem",
     "Candidate",
+    "Distance",
     "Excerpt",
     "GainTrace",
     "Landscape",
     "MatchResult",
+    "ReferenceResult",
     "Score",
     "StaticCurve",
     "TransferFunction",
     "match",
+    "match_batch",
+    "match_reference",
 ]

@@ -10,7 +10,7 @@ from sonograd.functional.convolution import fft_convolve
 
 __all__ = ["REACH", "Overlay", "coherence", "cross_spectra", "overlay", "shift_kernels", "shifted"]
 
-REACH = 256  # samples on either side that a shift between samples depends on
+REACH = 1024  # samples on either side that a shift between samples depends on
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def coherence(x: Tensor, y: Tensor, size: int) -> float:
 def shift_kernels(fraction: float) -> tuple[Tensor, Tensor]:
     """Design filters that read a signal ``fraction`` samples later, and the slope in it.
 
-    A sinc under a Kaiser window of 513 samples, flat to 0.99 of half the sample rate.
+    A sinc under a Kaiser window of 2049 samples, flat to 0.997 of half the sample rate.
     """
     time = torch.arange(-REACH, REACH + 1, dtype=torch.float64) + fraction
     window = torch.special.i0(12.0 * (1 - (time / (REACH + 1)).square()).clamp_min(0).sqrt())

@@ -144,7 +144,7 @@ def gain_trace(
 
 
 def clipped_samples(wet: Tensor) -> Tensor:
-    """Find samples that lie flat at the largest magnitude of their channel, at least three in a row.
+    """Find runs of at least three samples at the largest magnitude of their channel.
 
     Args:
         wet: ``(segments, channels, samples)``.

@@ -3,27 +3,31 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sonograd.data import AudioFile
 from sonograd.effects import Chain, Gain, from_preset, preset, read_preset
-from sonograd.errors import AudioError, UnrelatedError
+from sonograd.errors import AudioError, ParameterError, UnrelatedError
 from sonograd.matching.align import REACH, Overlay, overlay
 from sonograd.matching.analyze import clipped_samples, gain_trace, static_curve, transfer_function
+from sonograd.matching.blackbox import black_box, is_black_box
 from sonograd.matching.candidates import choose
 from sonograd.matching.chains import build_chain, parse_fix
 from sonograd.matching.excerpts import choose_excerpts, read_problem, shorter, survey
 from sonograd.matching.fitting import Fit, Settings, polish, quick_fit
+from sonograd.matching.gradient import Method, descend
 from sonograd.matching.guesses import best_gain
-from sonograd.matching.identify import certainty
+from sonograd.matching.identify import canonical, certainty
 from sonograd.matching.result import Alignment, Candidate, Excerpt, MatchResult, Score
 from sonograd.matching.solve import Problem, null_db
 from sonograd.matching.sources import Source
+from sonograd.matching.variants import best_variant
 from sonograd.matching.verdict import verdict
+from sonograd.params import Param
 
 __all__ = ["match"]
 
@@ -42,12 +46,19 @@ def match(
     *,
     sample_rate: int | None = None,
     wet_sample_rate: int | None = None,
+    process: Callable[..., Any] | None = None,
+    parameters: Sequence[Param] | None = None,
     fix: Mapping[str, float] | None = None,
     start: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     bands: int = 6,
     excerpt_s: float = 10.0,
     max_delay_s: float = 10.0,
     starts: int = 4,
+    method: Method = "lm",
+    loss: str | nn.Module = "waveform",
+    steps: int = 300,
+    learning_rate: float = 0.03,
+    variants: bool = True,
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> MatchResult:
@@ -59,12 +70,23 @@ def match(
         chain: ``"auto"``, names like ``"eq,compressor,gain"``, or a chain of effects.
         sample_rate: Of tensors, in Hz.
         wet_sample_rate: Of ``wet``, where it has another one.
+        process: A black box ``process(x, **values)`` instead of a chain, such as a plug-in: takes
+            and returns ``(channels, samples)``, starting from rest at every call.
+        parameters: What ``process`` takes: names, units, ranges.
         fix: Values to hold, ``{"attack_ms": 5}`` or ``{"compressor.attack_ms": 5}``.
         start: A preset, or its file, to start from; it says what the chain is.
         bands: Of each equalizer.
         excerpt_s: How much of a long recording is fitted.
         max_delay_s: Largest delay that is looked for.
         starts: Largest number of starting points of a chain.
+        method: ``"lm"``: all parameters and the delay by Levenberg-Marquardt. ``"adam"``,
+            ``"sgd"`` and ``"lbfgs"`` go down the gradient of ``loss`` from the first guess.
+        loss: Of gradient descent: ``"waveform"``, ``"l1"``, ``"mrstft"``, or a module
+            ``loss(estimate, reference)``.
+        steps: Of gradient descent.
+        learning_rate: Of gradient descent, on the scale [0, 1] of each parameter.
+        variants: Whether other detectors, knees, links and ways of smoothing are tried where a
+            compressor leaves something.
         seed: Of random starting points.
         on_progress: Called with what is done and the whole, in steps.
 
@@ -74,30 +96,57 @@ def match(
         ParameterError: If an argument is wrong.
     """
     began = time.perf_counter()
+    check_options(bands=bands, excerpt_s=excerpt_s, starts=starts, steps=steps)
+    check_options(learning_rate=learning_rate, max_delay_s=max_delay_s)
     report = _Progress(on_progress)
     pair = _open(dry, wet, sample_rate, wet_sample_rate)
+    rate = pair.dry.sample_rate
+    if process is not None:
+        chain = Chain(process=black_box(process, parameters or (), rate))
+    asked, begin = _asked(chain, start, rate, bands)
+    fixed = parse_fix(asked, fix) if asked is not None else dict(fix or {})
     lay = _overlay(pair, max_delay_s)
     report(1, 20)
     excerpts = choose_excerpts(pair.dry, pair.wet, lay.delay, total_s=excerpt_s)
     problem = _problem(pair, lay, excerpts)
-    asked, begin = _asked(chain, start, pair.dry.sample_rate, bands)
+    between = abs(lay.fraction) > 0.05
     settings = Settings(
-        fix=parse_fix(asked, fix) if asked is not None else dict(fix or {}),
+        fix=fixed,
         start=begin,
-        delay=lay.fraction if abs(lay.fraction) > 0.05 else 0.0,
-        free_delay=abs(lay.fraction) > 0.05,
+        delay=lay.fraction if between else 0.0,
+        free_delay=between,
         starts=starts,
         seed=seed,
     )
-    quick = shorter(problem, round(_QUICK_S * pair.dry.sample_rate))
+    quick = shorter(problem, round(_QUICK_S * rate))
     if asked is None:
-        fits = choose(quick, settings, pair.dry.sample_rate, lay.polarity, bands, report)
+        fits = choose(quick, settings, rate, lay.polarity, bands, report)
     else:
-        fits = [quick_fit(_with_polarity(asked, lay.polarity, pair.notes), quick, settings)]
-    report(17, 20)
-    best = polish(fits[0], problem, free_delay=True)
+        turned = asked if process else _with_polarity(asked, lay.polarity, pair.notes)
+        iterations = 20 if method == "lm" else 0
+        fits = [quick_fit(turned, quick, settings, iterations=iterations)]
+    report(14, 20)
+    extra: dict[str, tuple[float, ...]] = {}
+    if method != "lm":
+        best, extra["loss"] = descend(
+            fits[0],
+            quick,
+            method=method,
+            loss=loss,
+            steps=steps,
+            learning_rate=learning_rate,
+            on_step=lambda _: report(15, 20),
+        )
+        best = polish(best, problem, free_delay=False, iterations=0)
+    else:
+        best = fits[0]
+        if variants:
+            best, tried = best_variant(best, quick, settings)
+            pair.variants = [f"{what}: {f.solution.null_db:.1f} dB" for what, f in tried]
+        report(17, 20)
+        best = canonical(polish(best, problem, free_delay=True))
     report(19, 20)
-    result = _result(pair, lay, excerpts, problem, best, fits, settings, began)
+    result = _result(pair, lay, excerpts, problem, best, fits, settings, began, extra)
     report(20, 20)
     return result
 
@@ -120,6 +169,7 @@ class _Pair:
     dry: Source
     wet: Source
     notes: list[str]
+    variants: list[str] = field(default_factory=list)
 
 
 def _open(dry: Audio, wet: Audio, sample_rate: int | None, wet_sample_rate: int | None) -> _Pair:
@@ -138,7 +188,8 @@ def _open(dry: Audio, wet: Audio, sample_rate: int | None, wet_sample_rate: int 
             )
         mono = first if first.channels == 1 else second
         notes.append(
-            f"{mono.name} is mono: dry was {'copied to both channels' if mono is first else 'mixed to mono'}."
+            f"{mono.name} is mono: dry was "
+            f"{'copied to both channels' if mono is first else 'mixed to mono'}."
         )
     if first.samples != second.samples:
         notes.append(
@@ -244,6 +295,7 @@ def _result(
     fits: list[Fit],
     settings: Settings,
     began: float,
+    extra: Mapping[str, tuple[float, ...]],
 ) -> MatchResult:
     plan, solution = best.plan, best.solution
     rate = pair.dry.sample_rate
@@ -254,6 +306,8 @@ def _result(
     dry = problem.counted(problem.dry)
     factor, left = best_gain(dry, wet)
     gain_only = null_db(solution.energy, left)
+    if all(isinstance(plan.effect.stage(name), Gain) for name in plan.effect.stage_names):
+        left = float((wet - lay.polarity * dry).square().sum())
     explained = 1.0 - solution.cost / left if left > 1e-12 * solution.energy else 1.0
     score = Score(solution.null_db, gain_only, max(0.0, explained), _floor(pair, wet))
     errors, shown = {}, {}
@@ -285,7 +339,7 @@ def _result(
         chain=tuple(plan.effect.stage(n).type_name() for n in plan.effect.stage_names),
         effect=plan.effect,
         values=values,
-        preset=preset(plan.effect, values),
+        preset=_preset(plan.effect, values),
         sample_rate=rate,
         alignment=alignment,
         score=score,
@@ -299,6 +353,7 @@ def _result(
         history={
             **{c.name: c.history for c in candidates},
             "final": solution.history,
+            **extra,
         },
         excerpts=excerpts,
         dry=_row(dry),
@@ -314,6 +369,14 @@ def _result(
     )
 
 
+def _preset(chain: Chain, values: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Write a preset; the values of a black box are plain parameters."""
+    if any(is_black_box(chain.stage(name)) for name in chain.stage_names):
+        params = {k: v for given in values.values() for k, v in given.items()}
+        return {"format": "sonograd-parameters", "version": 1, "params": params}
+    return preset(chain, values)
+
+
 def _row(x: Tensor) -> Tensor:
     """Put segments one after the other."""
     return x.movedim(0, 1).reshape(x.shape[1], -1).float()
@@ -326,3 +389,10 @@ def _floor(pair: _Pair, wet: Tensor) -> float:
         return math.inf
     noise = (2.0 ** (1 - bits)) ** 2 / 12
     return 10 * math.log10(max(float(wet.square().mean()), 1e-30) / noise)
+
+
+def check_options(**given: Any) -> None:
+    """Refuse numbers that make no sense."""
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise ParameterError(f"{name} is {value!r}; expected a positive number")

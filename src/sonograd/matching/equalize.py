@@ -13,6 +13,8 @@ from sonograd.matching.align import cross_spectra
 __all__ = ["BandResponse", "EqualizerFit", "band_response", "fit_bands", "flipped"]
 
 _LOG10 = math.log(10) / 20
+_STEP = 1e-5
+_EXACT = 2e-6  # cost below which bands are not moved any more
 _PRIOR = 1e-3  # on gains, which otherwise grow against each other
 _RANGE = {"frequency_hz": (math.log(22.0), math.log(19_000.0)), "gain_db": (-20.0, 20.0)}
 _QUALITY = {"low_shelf": (0.25, 3.0), "high_shelf": (0.25, 3.0)}
@@ -89,21 +91,48 @@ def fit_bands(
     measured: BandResponse,
     *,
     starts: int = 16,
-    iterations: int = 40,
+    iterations: int = 30,
+    rounds: int = 4,
     seed: int = 0,
+    begin: Mapping[str, float] | None = None,
 ) -> list[EqualizerFit]:
     """Fit; best first.
+
+    A batch of starts is fitted at once. Then bands of the best fits are moved to where most is
+    missing, all such moves in one batch, for as long as that helps: cascades of bands have many
+    local minima, and nearly all of them have a band in the wrong place.
 
     Args:
         stage: The equalizer; its kinds of bands are used.
         measured: What it should be.
         starts: How many starting points go in one batch.
-        iterations: Steps of Levenberg-Marquardt.
+        iterations: Steps of Levenberg-Marquardt per batch.
+        rounds: How often bands are moved, at most.
         seed: Of the starting points.
+        begin: Values that are one of the starting points.
     """
     problem = _Bands(stage, measured)
-    points = problem.starts(starts, seed)
-    damping = torch.full((starts, 1, 1), 1e-2, dtype=torch.float64)
+    first = problem.starts(starts, seed)
+    if begin is not None:
+        first = torch.cat([problem.point(begin)[None], first])
+    points, cost = _descend(problem, first, iterations)
+    for _ in range(rounds):
+        best = float(cost[0])
+        if best < _EXACT:
+            break
+        moved = torch.cat([problem.relocated(points[k]) for k in range(min(2, len(points)))])
+        fresh, fresh_cost = _descend(problem, moved, iterations)
+        points, cost = torch.cat([points, fresh]), torch.cat([cost, fresh_cost])
+        order = cost.argsort()[: max(starts, 8)]
+        points, cost = points[order], cost[order]
+        if float(cost[0]) > 0.9 * best:
+            break
+    return [problem.fit(point, float(value)) for point, value in zip(points, cost, strict=True)]
+
+
+def _descend(problem: "_Bands", points: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """Levenberg-Marquardt on a batch of points; sorted by cost."""
+    damping = torch.full((len(points), 1, 1), 1e-2, dtype=torch.float64)
     residual, jacobian = problem.linearize(points)
     cost = residual.square().sum(1)
     for _ in range(iterations):
@@ -122,13 +151,13 @@ def fit_bands(
         jacobian = torch.where(better[:, None, None], slopes, jacobian)
         gained = ((cost - total) / cost).where(better, torch.zeros_like(cost))
         cost = torch.where(better, total, cost)
-        damping = torch.where(better[:, None, None], damping * 0.3, damping * 4).clamp(1e-12, 1e8)
+        damping = torch.where(better[:, None, None], damping * 0.2, damping * 4).clamp(1e-12, 1e8)
         if bool((damping > 1e6).all()) or float(cost.min()) < 1e-14:
             break
-        if bool((gained < 1e-7).all()) and bool(better.any()):
+        if bool((gained < 1e-6).all()) and bool(better.any()):
             break
-    order = cost.argsort().tolist()
-    return [problem.fit(points[k], float(cost[k])) for k in order]
+    order = cost.argsort()
+    return points[order], cost[order]
 
 
 def flipped(values: Mapping[str, float]) -> dict[str, float]:
@@ -140,7 +169,7 @@ class _Bands:
     """The residual of the logarithm of the response, with its derivatives."""
 
     def __init__(self, stage: ParametricEQ, measured: BandResponse) -> None:
-        self.stage = stage
+        self.stage, self.hz = stage, measured.frequencies_hz
         self.names = [p.name for p in stage.params]
         rows = [self._limits(p.name) for p in stage.params]
         rows.append((-10.0, 10.0, 2.0))
@@ -194,6 +223,12 @@ class _Bands:
         points[:, -1] = self.level
         return points.clamp(self.low, self.high)
 
+    def point(self, values: Mapping[str, float]) -> Tensor:
+        """Return the coordinates of values."""
+        listed = [values[n] if n.endswith("gain_db") else math.log(values[n]) for n in self.names]
+        found = torch.tensor([*listed, self.level], dtype=torch.float64)
+        return found.clamp(self.low, self.high)
+
     def values(self, points: Tensor) -> dict[str, Tensor]:
         columns = points[:, :-1].unbind(1)
         return {
@@ -203,30 +238,33 @@ class _Bands:
 
     def linearize(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Residuals ``(starts, 2 bands + gains)`` and their derivatives."""
-        given = self.values(points)
         starts, count = points.shape
         bins = self.log.numel()
         slopes = torch.zeros(starts, count, bins, dtype=torch.complex128)
-        sections = self.stage.sections(given)
-        top = sections[..., :3].to(self.basis.dtype) @ self.basis
-        bottom = sections[..., 3:].to(self.basis.dtype) @ self.basis
-        for kind in ("frequency_hz", "gain_db", "q"):
-            mine = [n for n in self.names if n.endswith(kind)]
-            if not mine:
-                continue
-            tangents = {
-                n: (torch.ones_like(v) if kind == "gain_db" else v)
-                if n in mine
-                else torch.zeros_like(v)
-                for n, v in given.items()
-            }
-            _, moved = torch.func.jvp(self.stage.sections, (given,), (tangents,))
-            change = (moved[..., :3].to(self.basis.dtype) @ self.basis) / top - (
-                moved[..., 3:].to(self.basis.dtype) @ self.basis
-            ) / bottom
-            for name in mine:
-                band = int(name.removeprefix("band").partition("_")[0]) - 1
-                slopes[:, self.names.index(name)] = change[:, band]
+        # A band depends on its own parameters only: all bands move at once, a kind at a time, and
+        # differences of the design are exact to ten digits.
+        kinds = [
+            k for k in ("frequency_hz", "gain_db", "q") if any(n.endswith(k) for n in self.names)
+        ]
+        moved = [points]
+        for kind in kinds:
+            step = torch.tensor(
+                [_STEP * n.endswith(kind) for n in self.names] + [0.0], dtype=torch.float64
+            )
+            moved += [points + step, points - step]
+        sections = self.stage.sections(self.values(torch.cat(moved))).to(self.basis.dtype)
+        tops, bottoms = sections[..., :3] @ self.basis, sections[..., 3:] @ self.basis
+        top, bottom = tops[:starts], bottoms[:starts]
+        for place, kind in enumerate(kinds):
+            up = slice((2 * place + 1) * starts, (2 * place + 2) * starts)
+            down = slice((2 * place + 2) * starts, (2 * place + 3) * starts)
+            change = ((tops[up] - tops[down]) / top - (bottoms[up] - bottoms[down]) / bottom) / (
+                2 * _STEP
+            )
+            for column, name in enumerate(self.names):
+                if name.endswith(kind):
+                    band = int(name.removeprefix("band").partition("_")[0]) - 1
+                    slopes[:, column] = change[:, band]
         slopes[:, -1] = 1.0
         log = (top.abs().log() - bottom.abs().log()).sum(1) + points[:, -1:]
         phase = (top.angle() - bottom.angle()).sum(1) - self.phase
@@ -247,6 +285,32 @@ class _Bands:
             [self.weight * slopes.real, 0.5 * self.weight * slopes.imag, prior], dim=2
         )
         return residual, jacobian.mT
+
+    def relocated(self, point: Tensor, peaks: int = 3) -> Tensor:
+        """Return the point, and copies with one band where the response misses most."""
+        residual, _ = self.linearize(point[None])
+        bins = self.log.numel()
+        missing = residual[0, :bins]
+        smooth = torch.nn.functional.avg_pool1d(missing[None, None], 5, 1, 2)[0, 0]
+        left = smooth.abs().clone()
+        variants = [point]
+        for _ in range(peaks):
+            place = int(left.argmax())
+            left[max(place - bins // 16, 0) : place + bins // 16] = 0
+            gain = float(-smooth[place] / self.weight[place].clamp_min(1e-9)) / _LOG10
+            for band in range(1, len(self.stage.bands) + 1):
+                changed = point.clone()
+                for column, name in enumerate(self.names):
+                    if not name.startswith(f"band{band}_"):
+                        continue
+                    if name.endswith("frequency_hz"):
+                        changed[column] = math.log(float(self.hz[place]))
+                    elif name.endswith("gain_db"):
+                        changed[column] = max(-6.0, min(6.0, gain))
+                    else:
+                        changed[column] = math.log(1.2)
+                variants.append(changed)
+        return torch.stack(variants).clamp(self.low, self.high)
 
     def fit(self, point: Tensor, cost: float) -> EqualizerFit:
         values = {name: float(v) for name, v in self.values(point[None]).items()}

@@ -2,20 +2,21 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from sonograd.effects import Chain, Gain, ParametricEQ
 from sonograd.matching.chains import usual_holds
-from sonograd.matching.guesses import starting_points
+from sonograd.matching.guesses import replaced_bands, starting_points
 from sonograd.matching.solve import Problem, Solution, solve
 from sonograd.matching.stages import Plan, stages_of
 
 __all__ = ["Fit", "Settings", "make_plan", "polish", "quick_fit"]
 
 _GOOD_DB = 55.0  # where no further start is tried
+_ROUNDS = 4
 _PRIOR = 1e-9  # on gains of bands
 
 
@@ -77,11 +78,14 @@ class Fit:
         return self.count * math.log(energy) + len(self.plan) * math.log(self.count)
 
 
-def make_plan(chain: Chain, fix: Mapping[str, float]) -> Plan:
-    """Hold what is fixed and what cannot be told apart."""
-    holds = {k: v for k, v in usual_holds(chain).items() if k not in fix}
+def make_plan(
+    chain: Chain, fix: Mapping[str, float], freed: frozenset[str] | set[str] = frozenset()
+) -> Plan:
+    """Hold what is fixed and what cannot be told apart, but not what is ``freed``."""
+    usual = usual_holds(chain)
+    holds = {k: v for k, v in usual.items() if k not in fix and k not in freed}
     base: dict[str, dict[str, float]] = {}
-    for name, value in {**holds, **fix}.items():
+    for name, value in {**usual, **fix}.items():
         stage, _, param = name.partition(".")
         base.setdefault(stage, {})[param] = value
     return Plan(chain, base, set(holds) | set(fix))
@@ -104,43 +108,106 @@ def quick_fit(
     problem: Problem,
     settings: Settings,
     *,
-    iterations: int = 25,
-    good_db: float = _GOOD_DB,
+    plan: Plan | None = None,
+    iterations: int = 20,
     on_step: Callable[[float], None] | None = None,
 ) -> Fit:
-    """Fit on a short stretch from several starts; stop at the first that is good."""
-    plan = make_plan(chain, settings.fix)
+    """Fit on a short stretch from several starts; stop at the first that is good.
+
+    Args:
+        chain: The stages.
+        problem: The stretch.
+        settings: What is fixed, and where to start.
+        plan: What is free; the usual parameters if None.
+        iterations: Of each descent, at most.
+        on_step: Called with the null depth after each step.
+    """
+    plan = plan or make_plan(chain, settings.fix)
     wet = problem.target(settings.delay)[0]
     dry = problem.dry[..., problem.context :]
     if settings.start is not None:
-        points = [settings.start]
+        points: list[Mapping[str, Mapping[str, float]]] = [settings.start]
     elif not len(plan) or all(isinstance(s, Gain) for _, s in stages_of(chain)):
         points = [_gain_only(plan, dry, wet)]
     else:
-        points = starting_points(
-            chain, dry, wet, plan.base, plan.held, width=settings.starts, seed=settings.seed
+        points = list(
+            starting_points(
+                chain, dry, wet, plan.base, plan.held, width=settings.starts, seed=settings.seed
+            )
         )
+    free = settings.free_delay
+
+    def descend(point: Mapping[str, Mapping[str, float]], delay: float) -> Solution:
+        return solve(
+            plan,
+            problem,
+            plan.theta(point),
+            delay,
+            free_delay=free,
+            iterations=iterations,
+            prior=prior_of(plan),
+            tolerance=1e-3,
+            on_step=on_step,
+        )
+
     best: Solution | None = None
     used = 0
     for point in points[: settings.starts]:
         used += 1
-        found = solve(
-            plan,
-            problem,
-            plan.theta(point),
-            settings.delay,
-            free_delay=settings.free_delay,
-            iterations=iterations,
-            prior=prior_of(plan),
-            tolerance=1e-4,
-            on_step=on_step,
-        )
+        found = descend(point, settings.delay)
+        if used == 1:
+            found = _with_bands_replaced(plan, problem, found, descend, settings)
         if best is None or found.cost < best.cost:
             best = found
-        if best.null_db >= good_db:
+        if best.null_db >= _GOOD_DB:
+            break
+        if used >= 2 and any(isinstance(s, ParametricEQ) for _, s in stages_of(chain)):
             break
     assert best is not None  # there is at least one point
     return Fit(plan, best, used, problem.count)
+
+
+def _with_bands_replaced(
+    plan: Plan,
+    problem: Problem,
+    found: Solution,
+    descend: Callable[[Mapping[str, Mapping[str, float]], float], Solution],
+    settings: Settings,
+) -> Solution:
+    """Search the bands of an equalizer anew, with everything else where it is.
+
+    A descent of the whole chain finds the dynamics long before it would move a band to another
+    place. Once they are known, what enters them is known, too, and so is the response that the
+    bands should have.
+    """
+    names = [n for n, s in stages_of(plan.effect) if isinstance(s, ParametricEQ)]
+    if len(names) != 1 or len(stages_of(plan.effect)) < 2:
+        return found
+    if any(name.startswith(f"{names[0]}.") for name in settings.fix):
+        return found
+    for _ in range(_ROUNDS):
+        if found.null_db >= _GOOD_DB:
+            break
+        values = plan.values(found.theta)
+        bands = replaced_bands(
+            plan.effect,
+            problem.dry,
+            problem.target_whole(found.delay),
+            values,
+            names[0],
+            seed=settings.seed,
+            context=problem.context,
+        )
+        if bands is None:
+            break
+        fresh = descend({**values, names[0]: bands}, found.delay)
+        if fresh.cost >= found.cost:
+            break
+        gained = fresh.null_db - found.null_db
+        found = replace(fresh, history=(*found.history, *fresh.history))
+        if gained < 1.0:
+            break
+    return found
 
 
 def polish(

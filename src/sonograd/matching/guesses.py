@@ -23,7 +23,7 @@ from sonograd.effects import (
 from sonograd.matching.equalize import band_response, fit_bands, flipped
 from sonograd.matching.stages import run_stage, stages_of
 
-__all__ = ["best_gain", "starting_points"]
+__all__ = ["best_gain", "replaced_bands", "starting_points"]
 
 _NEPER = math.log(10) / 20
 Values = dict[str, float]
@@ -89,14 +89,58 @@ def starting_points(
     return [chosen for _, chosen, _ in beam]
 
 
+def replaced_bands(
+    chain: Chain,
+    dry: Tensor,
+    wet: Tensor,
+    values: Mapping[str, Mapping[str, float]],
+    name: str,
+    *,
+    seed: int = 0,
+    context: int = 0,
+) -> Values | None:
+    """Fit the bands of one equalizer anew, from what enters it to what should leave it.
+
+    What should leave it is wet with the gain of later dynamics divided out and later filters
+    turned over; None where a later stage cannot be undone so.
+    """
+    stages = stages_of(chain)
+    place = [n for n, _ in stages].index(name)
+    x = dry
+    for before, stage in stages[:place]:
+        x = run_stage(stage, x, values[before])
+    equalizer = chain.stage(name)
+    assert isinstance(equalizer, ParametricEQ)  # by its name
+    y = run_stage(equalizer, x, values[name])
+    target = wet
+    factor = torch.ones_like(y)
+    for later, stage in stages[place + 1 :]:
+        if not isinstance(stage, (Gain, Compressor, Gate)):
+            return None
+        z = run_stage(stage, y, values[later])
+        safe = y.abs() > 1e-7
+        factor = factor * torch.where(safe, z / torch.where(safe, y, torch.ones_like(y)), 1.0)
+        y = z
+    # A gate that is shut would blow up what it hides.
+    limit = 1e-3 * float(factor.abs().max())
+    factor = torch.where(factor.abs() < limit, torch.full_like(factor, math.inf), factor)
+    target = target / factor
+    measured = band_response(
+        x[..., context:], target[..., context:], sample_rate=equalizer.sample_rate
+    )
+    begin = dict(values[name])
+    fits = fit_bands(equalizer, measured, starts=6, iterations=20, seed=seed, begin=begin)
+    return dict(fits[0].values)
+
+
 def _before(wet: Tensor, dry: Tensor, later: list[Effect], seed: int) -> Tensor:
     """Undo the equalizers that follow, as far as the transfer function shows them."""
     for stage in later:
         if isinstance(stage, ParametricEQ) and all(
             kind in {"peak", "low_shelf", "high_shelf"} for kind in stage.bands
         ):
-            measured = band_response(dry, wet, sample_rate=stage.sample_rate, size=8192)
-            fit = fit_bands(stage, measured, starts=8, iterations=25, seed=seed)[0]
+            measured = band_response(dry, wet, sample_rate=stage.sample_rate)
+            fit = fit_bands(stage, measured, starts=8, rounds=2, seed=seed)[0]
             return run_stage(stage, wet, flipped(fit.values))
     return wet
 
@@ -106,8 +150,8 @@ def _propose(stage: Effect, x: Tensor, y: Tensor, seed: int, later: list[Effect]
         factor, _ = best_gain(x, y)
         return [{"gain_db": max(-60.0, min(24.0, decibels(factor)))}]
     if isinstance(stage, ParametricEQ):
-        measured = band_response(x, y, sample_rate=stage.sample_rate, size=8192)
-        fits = fit_bands(stage, measured, starts=16, iterations=40, seed=seed)
+        measured = band_response(x, y, sample_rate=stage.sample_rate)
+        fits = fit_bands(stage, measured, seed=seed)
         return [dict(fit.values) for fit in _distinct(fits, 3)]
     if isinstance(stage, Compressor):
         return _compressors(x, 4)
@@ -132,7 +176,19 @@ def _propose(stage: Effect, x: Tensor, y: Tensor, seed: int, later: list[Effect]
         return [
             {"room_size": r, "damping": d, "wet": 0.33, "dry": 0.4, "width": 0.7} for r, d in rooms
         ]
-    return [{}]
+    return _anywhere(stage, seed)
+
+
+def _anywhere(stage: Effect, seed: int) -> list[Values]:
+    """Return the defaults, and points spread over the ranges."""
+    count = 4 * len(stage.params)
+    draws = torch.quasirandom.SobolEngine(max(len(stage.params), 1), scramble=True, seed=seed)
+    points = draws.draw(min(count, 24)).double()[:, : len(stage.params)]
+    found: list[Values] = [{}]
+    for point in points:
+        values = stage.from_unit(point)
+        found.append({name: float(v) for name, v in values.items()})
+    return found
 
 
 def _distinct(fits: list, count: int) -> list:

@@ -1,21 +1,25 @@
 """How sure a match is: standard errors, correlations, and what cannot be known."""
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from sonograd.effects import ParametricEQ
 from sonograd.errors import ParameterError
+from sonograd.matching.fitting import Fit
 from sonograd.matching.result import Landscape
 from sonograd.matching.solve import Problem, Solution, null_db
-from sonograd.matching.stages import Plan
+from sonograd.matching.stages import Plan, stages_of
 
 if TYPE_CHECKING:
     from sonograd.matching.result import MatchResult
 
-__all__ = ["Certainty", "certainty", "landscape"]
+__all__ = ["Certainty", "canonical", "certainty", "landscape"]
 
+_BELL = ("frequency_hz", "gain_db", "q")
 _STRONG = 0.95  # a correlation worth telling
 #: Standard errors beyond these say nothing about a parameter, by scale.
 _WIDE = {"linear": 6.0, "log": 0.7, "slope": 0.15}
@@ -64,6 +68,36 @@ class Certainty:
                 if abs(value) >= _STRONG and self.shown[first] and self.shown[self.names[b]]:
                     pairs.append((first, self.names[b], value))
         return tuple(sorted(pairs, key=lambda p: -abs(p[2])))
+
+
+def canonical(fit: Fit) -> Fit:
+    """Put bells of an equalizer in the order of their frequencies: any order sounds the same."""
+    plan = fit.plan
+    order = list(range(len(plan)))
+    for name, stage in stages_of(plan.effect):
+        if not isinstance(stage, ParametricEQ):
+            continue
+        places = {c.param.name: k for k, c in enumerate(plan.coordinates) if c.stage == name}
+        bells = [
+            k + 1
+            for k, kind in enumerate(stage.bands)
+            if kind == "peak" and all(f"band{k + 1}_{p}" in places for p in _BELL)
+        ]
+        ranked = sorted(
+            bells, key=lambda b: float(fit.solution.theta[places[f"band{b}_frequency_hz"]])
+        )
+        for into, source in zip(bells, ranked, strict=True):
+            for param in _BELL:
+                order[places[f"band{into}_{param}"]] = places[f"band{source}_{param}"]
+    if order == list(range(len(plan))):
+        return fit
+    rows = order + list(range(len(plan), fit.solution.normal.shape[0]))
+    solution = replace(
+        fit.solution,
+        theta=fit.solution.theta[order],
+        normal=fit.solution.normal[rows][:, rows],
+    )
+    return replace(fit, solution=solution)
 
 
 def certainty(plan: Plan, solution: Solution, count: int) -> Certainty:

@@ -64,7 +64,7 @@ class Score:
             is better.
         gain_only_db: The same for the best gain alone.
         explained: Part of the change, beyond delay, polarity and gain, that is explained, in
-            [0, 1]; 1 where there was nothing but those.
+            [0, 1]; of a chain of gains, the part of the change beyond delay and polarity.
         floor_db: ``null_db`` that the resolution of the wet file allows, infinite if unknown.
     """
 
@@ -312,7 +312,7 @@ class MatchResult:
                 "parameter": name,
                 "value": value,
                 "unit": unit,
-                "error": error if error == error else None,
+                "error": _finite(error),
                 "identifiable": shown,
             }
             for stage, name, value, unit, error, shown in self.rows()

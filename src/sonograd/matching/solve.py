@@ -54,6 +54,10 @@ class Problem:
         moved, turned = shifted(self.wet, delay, slope=slope)
         return self.counted(moved), None if turned is None else self.counted(turned)
 
+    def target_whole(self, delay: float) -> Tensor:
+        """Return wet at ``delay`` samples later, context included."""
+        return shifted(self.wet, delay)[0]
+
     def counted(self, x: Tensor) -> Tensor:
         """Cut the context off and blank what does not count."""
         x = x[..., self.context :]

@@ -41,6 +41,8 @@ __all__ = ["Coordinate", "Plan", "linearize_stage", "run_stage"]
 
 _NEPER = math.log(10) / 20
 _STEPS = {"linear": 8.0, "log": 1.2, "slope": 0.3}
+_STEP = 1e-5
+_BAND_KINDS = ("frequency_hz", "gain_db", "q")
 _LINEAR = (Delay, Freeverb, Width)
 
 
@@ -67,15 +69,15 @@ class Coordinate:
         """``"stage.parameter"``."""
         return f"{self.stage}.{self.param.name}"
 
-    def to_value(self, coordinate: float) -> float:
-        """Return the value in its unit, within its range."""
+    def to_value(self, coordinate: float, *, within: bool = True) -> float:
+        """Return the value in its unit, within its range unless told otherwise."""
         if self.param.scale == "log":
             value = math.exp(coordinate)
         elif self.param.scale == "slope":
             value = 1 / (1 - min(coordinate, 1 - 1e-9))
         else:
             value = coordinate
-        return min(max(value, self.param.low), self.param.high)
+        return min(max(value, self.param.low), self.param.high) if within else value
 
     def from_value(self, value: float) -> float:
         """Return the coordinate of a value."""
@@ -252,29 +254,30 @@ def linearize_stage(
 def _eq_sections(
     stage: ParametricEQ, values: Mapping[str, float], rates: Mapping[str, float]
 ) -> tuple[Tensor, Tensor]:
-    """Design the sections ``(bands, 6)`` and their derivatives ``(free, bands, 6)``."""
-    given = {name: torch.full((1,), v, dtype=torch.float64) for name, v in values.items()}
-    sections = stage.sections(given)
-    if sections.ndim == 3:
-        sections = sections[0]
-    slopes = torch.zeros(len(rates), *sections.shape, dtype=torch.float64)
-    if not rates:
-        return sections, slopes
+    """Design the sections ``(bands, 6)`` and their derivatives ``(free, bands, 6)``.
+
+    A band depends on its own parameters only, so all bands move at once, a kind at a time;
+    differences of the design in float64 are exact to ten digits.
+    """
     names = list(rates)
-    # All bands at once: a band depends on its own parameters only.
-    for kind in ("frequency_hz", "gain_db", "q"):
-        mine = [n for n in names if n.endswith(kind)]
-        if not mine:
-            continue
-        tangents = {
-            n: torch.ones_like(v) if n in mine else torch.zeros_like(v) for n, v in given.items()
-        }
-        _, moved = torch.func.jvp(stage.sections, (given,), (tangents,))
-        moved = moved[0] if moved.ndim == 3 else moved
-        for name in mine:
-            band = int(name.removeprefix("band").partition("_")[0]) - 1
-            slopes[names.index(name), band] = moved[band] * rates[name]
-    return sections, slopes
+    rows = 1 + 2 * len(_BAND_KINDS) if names else 1
+    given = {n: torch.full((rows, 1), v, dtype=torch.float64) for n, v in values.items()}
+    spots = {p.name: coordinate("", p) for p in stage.params}
+    for place, kind in enumerate(_BAND_KINDS if names else ()):
+        for name in (n for n in values if n.endswith(kind)):
+            spot = spots[name]
+            center = spot.from_value(values[name])
+            for row, step in ((2 * place + 1, _STEP), (2 * place + 2, -_STEP)):
+                given[name][row] = spot.to_value(center + step, within=False)
+    designs = stage.sections(given).reshape(rows, -1, 6)
+    slopes = torch.zeros(len(names), *designs.shape[1:], dtype=torch.float64)
+    for place, kind in enumerate(_BAND_KINDS if names else ()):
+        moved = (designs[2 * place + 1] - designs[2 * place + 2]) / (2 * _STEP)
+        for row, name in enumerate(names):
+            if name.endswith(kind):
+                band = int(name.removeprefix("band").partition("_")[0]) - 1
+                slopes[row, band] = moved[band]
+    return designs[0], slopes
 
 
 def _limit(
@@ -358,7 +361,7 @@ def _differences(
             rows.append(run_stage(stage, tangent.to(x.value.dtype), values).to(kind))
             continue
         size = float(tangent.abs().max()) or 1.0
-        step = 1e-5 * max(float(x.value.abs().max()), 1e-6) / size
+        step = getattr(stage, "difference", 1e-5) * max(float(x.value.abs().max()), 1e-6) / size
         up = run_stage(stage, x.value + step * tangent, values)
         down = run_stage(stage, x.value - step * tangent, values)
         rows.append(((up - down) / (2 * step)).to(kind))
@@ -366,7 +369,7 @@ def _differences(
     for name in rates:
         spot = spots[name]
         center = spot.from_value(values[name])
-        step = 1e-5 * (spot.high - spot.low)
+        step = getattr(stage, "difference", 1e-5) * (spot.high - spot.low)
         low, high = max(center - step, spot.low), min(center + step, spot.high)
         up = run_stage(stage, x.value, {**values, name: spot.to_value(high)})
         down = run_stage(stage, x.value, {**values, name: spot.to_value(low)})

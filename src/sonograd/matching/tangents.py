@@ -2,8 +2,8 @@
 
 Forward mode, written by hand for what is recursive: the tangents of a follower obey the follower's
 own recursion with its branches held fixed, those of a filter are filtered signals. A function here
-takes a :class:`Dual`, the signal with its derivatives so far, and appends the derivatives in its own
-parameters. Signals are float64; tangents may be float32, since they only steer the solver.
+takes a :class:`Dual`, the signal with its derivatives so far, and appends the derivatives in its
+own parameters. Signals are float64; tangents may be float32, since they only steer the solver.
 """
 
 import math

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sonograd.effects import Compressor, Gate
+from sonograd.effects import Compressor, Gain, Gate
 from sonograd.matching.identify import Certainty
 from sonograd.matching.result import Alignment, Score
 from sonograd.matching.stages import Plan, stages_of
@@ -28,7 +28,8 @@ def verdict(
     sample_rate: int,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Say what was found, and what makes it doubtful."""
-    said = [_explained(score)]
+    only_gain = all(isinstance(stage, Gain) for _, stage in stages_of(plan.effect))
+    said = [_explained(score, only_gain=only_gain)]
     if alignment.polarity < 0:
         said.append("The polarity is turned over.")
     if abs(alignment.delay_samples) >= 0.002:
@@ -52,10 +53,10 @@ def verdict(
     return tuple(said), tuple(doubts)
 
 
-def _explained(score: Score) -> str:
+def _explained(score: Score, *, only_gain: bool) -> str:
     depth = "completely" if math.isinf(score.null_db) else f"down to {-score.null_db:.1f} dB"
-    if score.gain_only_db > 90:
-        return f"Nothing but a gain: it nulls {depth}."
+    if only_gain:
+        return f"A gain: subtracted from wet it nulls {depth}."
     share = 100 * score.explained
     digits = 2 if share < 99.99 else 4
     shown = min(share, 99.9999) if share < 100 else share
