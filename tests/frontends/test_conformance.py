@@ -219,19 +219,24 @@ def test_default_device_does_not_matter(layer):
             assert_same(layer(x), expected, atol=1e-6)
 
 
-@pytest.mark.slow
-def test_export_takes_any_batch_and_length(layer):
-    dynamic = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
-    if isinstance(layer, InvertibleConstantQ):
-        # The one exception: windows of the whole-signal mode depend on the length.
-        with pytest.raises(ParameterError, match="whole-signal mode cannot be exported"):
-            torch.export.export(layer, (torch.randn(2, 6000),), dynamic_shapes=(dynamic,))
-        layer = InvertibleConstantQ(sample_rate=8000, fmin=200.0, sliced=True)
+def check_export(layer, sizes, *, shapes=((3, 9001), (2, 6000), (5, 4100))):
     with torch.no_grad():
-        program = torch.export.export(layer, (torch.randn(2, 6000),), dynamic_shapes=(dynamic,))
-        for shape in ((3, 9001), (2, 6000), (5, 4100)):
+        program = torch.export.export(layer, (torch.randn(2, 6000),), dynamic_shapes=(sizes,))
+        for shape in shapes:
             x = torch.randn(shape)
             assert_same(program.module()(x), layer(x), atol=1e-4)
+    return program
+
+
+@pytest.mark.slow
+def test_export_takes_any_batch_and_length(layer):
+    check_export(layer, {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO})
+
+
+@pytest.mark.slow
+def test_export_holds_for_a_stated_range_of_lengths(layer):
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", min=600, max=1 << 24)
+    check_export(layer, {0: batch, 1: length}, shapes=((1, 600), (3, 100_001)))
 
 
 @pytest.mark.slow

@@ -166,3 +166,45 @@ def test_bad_spectrum(layer):
         layer.inverse(spectrum, -1)
     with pytest.raises(ParameterError, match="frames is 0"):
         layer.magnitudes(spectrum, frames=0)
+
+
+class HalfAsLoud(torch.nn.Module):
+    """A round trip with an edit in between."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        spectrum = self.layer(x)
+        quiet = tuple(octave * 0.5 for octave in spectrum.octaves)
+        return self.layer.inverse(spectrum._replace(octaves=quiet))
+
+
+@pytest.mark.slow
+def test_an_exported_round_trip_equals_eager_at_any_length(tmp_path):
+    network = HalfAsLoud(InvertibleConstantQ(sample_rate=8000, fmin=200.0))
+    auto = torch.export.Dim.AUTO
+    program = torch.export.export(
+        network, (torch.randn(2, 6000),), dynamic_shapes=({0: auto, 1: auto},)
+    )
+    for shape in ((3, 9001), (2, 6000), (5, 33)):
+        x = torch.randn(shape)
+        assert torch.equal(program.module()(x), network(x))
+    x = torch.randn(2, 4321, dtype=torch.float32, requires_grad=True)
+    weight = torch.randn(2, 4321)
+    (exported,) = torch.autograd.grad((program.module()(x) * weight).sum(), x)
+    (eager,) = torch.autograd.grad((network(x) * weight).sum(), x)
+    torch.testing.assert_close(exported, eager, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_an_exported_spectrum_can_be_saved_and_loaded(tmp_path):
+    layer = InvertibleConstantQ(sample_rate=8000, fmin=200.0)
+    program = torch.export.export(layer, (torch.randn(2, 2000),))
+    torch.export.save(program, tmp_path / "layer.pt2")
+    loaded = torch.export.load(tmp_path / "layer.pt2").module()
+    x = torch.randn(2, 2000)
+    for part, other in zip(loaded(x), layer(x), strict=True):
+        if isinstance(part, torch.Tensor):
+            assert torch.equal(part, other)

@@ -229,3 +229,10 @@ def test_short_clips(samples, pad_mode):
     y = layer(x)
     assert y.shape == (2, 33, 1)
     assert y.isfinite().all()
+
+
+def test_silence_has_no_phase():
+    x = torch.cat([torch.zeros(4000), torch.randn(4000)])
+    phase = STFT(sample_rate=8000, n_fft=256, output="phase")(x)
+    assert (phase[:, :60] == 0).all()
+    assert (phase[:, 80:] != 0).any()

@@ -10,10 +10,9 @@ NUMPY = {"reflect": "reflect", "constant": "constant", "replicate": "edge", "cir
 
 @pytest.mark.parametrize("mode", NUMPY)
 @pytest.mark.parametrize("samples", [1, 2, 3, 10])
-@pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 5), (25, 31), (0, 12), (-2, 4)])
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 5), (25, 31), (0, 12), (-1, 4), (-2, 4)])
 def test_extends_as_numpy(rng, mode, samples, before, after):
-    if samples + min(before, 0) < 1:
-        pytest.skip("nothing left")
+    # Of few samples, what begins behind them is made of what lies outside alone.
     x = rng.standard_normal((2, samples))
     wide = np.pad(x, ((0, 0), (max(before, 0), max(after, 0))), mode=NUMPY[mode])
     expected = wide[:, max(-before, 0) :]

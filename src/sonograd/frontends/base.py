@@ -84,7 +84,8 @@ def present(spectrum: Tensor, output: Output) -> Tensor:
     Args:
         spectrum: Complex, any shape.
         output: ``"complex"``: as it is; ``"magnitude"``: its modulus, with gradient 0 where it is
-            0; ``"power"``: the square of that; ``"phase"``: its angle in radians, in (-pi, pi].
+            0; ``"power"``: the square of that; ``"phase"``: its angle in radians, in (-pi, pi]; that of
+            0 is 0.
 
     >>> present(torch.tensor([3.0 + 4.0j]), "power")
     tensor([25.])
@@ -95,7 +96,8 @@ def present(spectrum: Tensor, output: Output) -> Tensor:
     if output in {"magnitude", "power"}:
         power = spectrum.real.square() + spectrum.imag.square()
         return power if output == "power" else power.sqrt()  # Faster than abs.
-    return spectrum if output == "complex" else spectrum.angle()
+    # Negative zeros, which silence may have, would turn the angle by pi.
+    return spectrum if output == "complex" else (spectrum + 0.0).angle()
 
 
 class FrontEnd(nn.Module):

@@ -11,7 +11,7 @@ from sonograd.frontends.mel import BandSpectrogram
 from sonograd.frontends.short_time import root
 from sonograd.frontends.tables import Tables
 from sonograd.functional.filterbanks import check_band
-from sonograd.functional.framing import PadMode, frame_signal
+from sonograd.functional.framing import PadMode, frame_signal, weigh_frames
 from sonograd.functional.gammatone import (
     gammatone_filterbank,
     gammatone_frequencies,
@@ -28,9 +28,9 @@ Method: TypeAlias = Literal["fft", "filters"]
 class GammatoneFilterbank(FrontEnd, Tables):
     """Signals filtered by gammatone filters: one signal per band, at the sample rate.
 
-    The recursive filters of :func:`~sonograd.functional.gammatone_sos`, exact for any length. An
-    exported graph takes any batch, and lengths that need as many levels of the recursion as its
-    example, like 16385 to 262144 samples.
+    The recursive filters of :func:`~sonograd.functional.gammatone_sos`, exact for any length. In
+    an exported graph they are one operator of this package, so that it is to be imported where the
+    graph is loaded.
 
     Attributes:
         frequencies: Centers in Hz, ``(bands,)``.
@@ -201,4 +201,5 @@ class GammatoneSpectrogram(BandSpectrogram):
             pad_mode=self.pad_mode,
         )
         weight = self.table("window", x).square()
-        return root((frames @ (weight / weight.sum())).mT, self.power / 2)
+        mean = weigh_frames(frames, (weight / weight.sum())[:, None]).squeeze(-1)
+        return root(mean.mT, self.power / 2)

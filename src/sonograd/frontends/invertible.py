@@ -21,7 +21,9 @@ from sonograd.functional.gabor_frame import (
     join_slices,
     slice_count,
     slice_window,
+    whole_size,
 )
+from sonograd.functional.gabor_operators import analyze_whole, synthesize_whole
 
 __all__ = ["AnalysisStream", "InvertibleConstantQ", "SynthesisStream"]
 
@@ -39,12 +41,12 @@ class InvertibleConstantQ(FrontEnd, Tables):
     - whole signal, by default: one transform of everything. There are less than 3 real numbers for
       each sample of signals longer than about a second, at 12 bins per octave (more for short
       signals and for more bins, see :meth:`redundancy`); the signal is taken as periodic, so that
-      its end touches its beginning. Windows depend on the length of the signal, so that an exported
-      graph is for one length.
+      its end touches its beginning. Windows depend on the length of the signal: an exported graph
+      calls an operator of this package, so that it is to be imported where the graph is loaded.
     - sliced, with ``sliced=True``: slices of fixed length that overlap and fade into each other,
       for signals of any length and for streams (:meth:`stream`). With the overlap of a quarter
       there are a third more numbers, at most 4 for each sample. Coefficients get an axis of slices
-      before the bins.
+      before the bins. An exported graph takes signals of two slices or more.
 
     The result is a :class:`~sonograd.functional.GaborSpectrum`: a tensor for each octave.
 
@@ -106,6 +108,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
         ratio = 2 ** (1 / bins_per_octave)
         lowest, highest = float(bins.frequencies[0]), float(bins.frequencies[-1])
         self._edges = [lowest / ratio, *bins.frequencies.tolist(), highest * ratio]
+        self._settings = (self._edges, float(sample_rate), bins_per_octave)
         self._frames: dict[tuple[int, torch.dtype, torch.device], GaborFrame] = {}
         self.slice_length: int | None = None
         self.overlap = 0
@@ -149,7 +152,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
             return frame.redundancy * frame.size / (frame.size - self.overlap)
         if samples is None or samples < 1:
             raise ParameterError(f"samples is {samples}; expected the length of a signal")
-        frame = self._frame(_whole_size(samples), self.first_frequencies)
+        frame = self._frame(whole_size(samples), self.first_frequencies)
         return frame.redundancy * frame.size / samples
 
     def forward(self, x: Tensor) -> GaborSpectrum:  # type: ignore[override]
@@ -168,12 +171,9 @@ class InvertibleConstantQ(FrontEnd, Tables):
         if self.slice_length is not None:
             window = self.table("slice_window", x)
             return self._analyze(cut_slices(x, window, overlap=self.overlap), samples)
-        if torch.compiler.is_exporting() and isinstance(samples, torch.SymInt):
-            raise ParameterError(
-                "the whole-signal mode cannot be exported for signals of any length: its windows "
-                "depend on the length. Use sliced=True, or export for one length."
-            )
-        size = _whole_size(samples)
+        if torch.compiler.is_exporting():
+            return analyze_whole(x, self._settings)
+        size = whole_size(samples)
         return self._analyze(torch.nn.functional.pad(x, (0, size - samples)), samples)
 
     def inverse(self, spectrum: GaborSpectrum, length: int | None = None) -> Tensor:
@@ -198,15 +198,20 @@ class InvertibleConstantQ(FrontEnd, Tables):
         samples = spectrum.samples
         if length is not None:
             check_count("length", length, least=0)
-        size = self.slice_length or _whole_size(samples)
-        frame = self._frame(size, spectrum.low)
+        signal = self._synthesize(spectrum)
+        return signal if length is None else torch.nn.functional.pad(signal, (0, length - samples))
+
+    def _synthesize(self, spectrum: GaborSpectrum) -> Tensor:
+        samples = spectrum.samples
+        if self.slice_length is None and torch.compiler.is_exporting():
+            return synthesize_whole(spectrum, self._settings)
+        frame = self._frame(self.slice_length or whole_size(samples), spectrum.low)
         self._check(spectrum, frame)
         signal = gabor_synthesis(spectrum, frame)
         if self.slice_length is not None:
             window = self.table("slice_window", signal)
             signal = join_slices(signal, window, overlap=self.overlap, samples=samples)
-        signal = signal[..., :samples]
-        return signal if length is None else torch.nn.functional.pad(signal, (0, length - samples))
+        return signal[..., :samples]
 
     def magnitudes(self, spectrum: GaborSpectrum, *, frames: int) -> Tensor:
         """Return magnitudes on one raster for all bins, to be looked at.
@@ -222,7 +227,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
         device = spectrum.low.device
         time = (torch.arange(frames, device=device) + 0.5) * (spectrum.samples / frames)
         if self.slice_length is None:
-            share = time / _whole_size(spectrum.samples)
+            share = time / whole_size(spectrum.samples)
             return torch.cat(
                 [
                     octave[..., (share * octave.shape[-1]).long()].abs()
@@ -295,11 +300,6 @@ class InvertibleConstantQ(FrontEnd, Tables):
             f"fmin={self._edges[1]:.6g}, bins_per_octave={self.bins_per_octave}, "
             f"slice_length={self.slice_length}, overlap={self.overlap}"
         )
-
-
-def _whole_size(samples: int) -> int:
-    """Return the length at which a signal is transformed as a whole."""
-    return 2 * fast_length(max(1, (samples + 1) // 2))
 
 
 class AnalysisStream:

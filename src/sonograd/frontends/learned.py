@@ -11,7 +11,12 @@ from sonograd.errors import ParameterError, ShapeError
 from sonograd.frontends.base import FrontEnd, Output, check_choice, check_counts, check_flags
 from sonograd.functional._settings import check_count
 from sonograd.functional.filterbanks import check_band
-from sonograd.functional.framing import frame_signal, map_frames, may_work_in_pieces
+from sonograd.functional.framing import (
+    frame_signal,
+    map_frames,
+    may_work_in_pieces,
+    weigh_frames,
+)
 from sonograd.functional.learned_filters import gabor_kernels, sinc_kernels
 from sonograd.functional.least_squares import FrameSystem, least_squares_inverse
 from sonograd.functional.scales import mel_frequencies
@@ -187,7 +192,7 @@ class LearnedFilterbank(FrontEnd):
             frames = frame_signal(
                 x, n_fft=self.taps, hop_length=hop_length, before=before, after=after
             )
-            return frames @ matrix
+            return weigh_frames(frames, matrix)
         return map_frames(
             x,
             lambda frames, out: torch.matmul(frames, matrix, out=out),

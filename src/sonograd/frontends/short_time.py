@@ -16,6 +16,7 @@ from sonograd.functional.framing import (
     frame_signal,
     map_frames,
     may_work_in_pieces,
+    weigh_frames,
 )
 from sonograd.functional.spectral import stft_map
 from sonograd.functional.windows import WindowLike, get_window
@@ -150,7 +151,7 @@ class ShortTime(FrontEnd, Tables):
         matrix = (kernels * window).flatten(0, 1).mT
 
         def transform(frames: Tensor, out: Tensor | None) -> Tensor:
-            real, imag = (frames @ matrix).split(bins, dim=-1)
+            real, imag = weigh_frames(frames, matrix).split(bins, dim=-1)
             spectrum = torch.complex(real, imag)
             if then is not None:
                 return then(spectrum, out)

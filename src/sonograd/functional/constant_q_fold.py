@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sonograd.functional.constant_q_windows import WindowSpectrum
 from sonograd.functional.convolution import fast_length
-from sonograd.functional.framing import PadMode, extend, may_work_in_pieces
+from sonograd.functional.framing import PadMode, excerpt, extend, may_work_in_pieces
 
 __all__ = [
     "Atoms",
@@ -311,7 +311,7 @@ def fold(
     else:
         parts = _fold_blocks(cut(flat).reshape(-1, size), weights, plan)[..., kept]
         result = parts.unflatten(0, (-1, blocks)).transpose(1, 2).flatten(-2)
-    result = result[..., :frames]
+    result = excerpt(result, 0, frames)
     shaped: Tensor = result.reshape(*x.shape[:-1], plan.groups[-1].stop, frames)
     return shaped
 

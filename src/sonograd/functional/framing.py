@@ -14,11 +14,14 @@ from sonograd.functional._transforms import plain_form_needed
 __all__ = [
     "PadMode",
     "check_pad_mode",
+    "excerpt",
     "extend",
     "frame_count",
     "frame_signal",
     "map_frames",
     "may_work_in_pieces",
+    "pieces",
+    "weigh_frames",
 ]
 
 PadMode: TypeAlias = Literal["reflect", "constant", "replicate", "circular"]
@@ -59,6 +62,9 @@ def extend(x: Tensor, start: int, stop: int, *, pad_mode: PadMode) -> Tensor:
     """
     samples = x.shape[-1]
     before, after = -start, stop - samples
+    if start > 0 and pad_mode == "constant":  # Perhaps nothing of the signal is left.
+        x, before = x[..., start:], 0
+        after = stop - start - x.shape[-1]
     if pad_mode == "constant" or x.numel() == 0:
         return nnf.pad(x, (before, after))  # negative numbers cut
     longest = {"reflect": samples - 1, "circular": samples, "replicate": stop - start}[pad_mode]
@@ -108,6 +114,24 @@ def frame_signal(
     if x.shape[-1] < n_fft:
         return x.new_zeros(*x.shape[:-1], 0, n_fft)
     return x.unfold(-1, n_fft, hop_length)
+
+
+def weigh_frames(frames: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply frames ``(..., n_fft)`` that are a view of signals with ``(n_fft, features)``."""
+    if torch.compiler.is_exporting():  # Of a view, the graph would depend on the strides.
+        frames = frames.clone(memory_format=torch.contiguous_format)
+    return frames @ matrix
+
+
+def excerpt(x: Tensor, start: int, stop: int, *, dim: int = -1) -> Tensor:
+    """Return ``start`` to ``stop`` of an axis, which must be there, for graphs of any length.
+
+    In an exported graph it is a copy: of a view, the graph would depend on whether it is a part or
+    the whole.
+    """
+    if torch.compiler.is_exporting():
+        return x.index_select(dim, torch.arange(start, stop, device=x.device))
+    return x.narrow(dim, start, stop - start)
 
 
 def may_work_in_pieces(*tensors: Tensor | None) -> bool:
@@ -172,7 +196,7 @@ def map_frames(
         inside = start >= 0 and stop <= samples
         part = flat[:, start:stop] if inside else extend(flat, start, stop, pad_mode=pad_mode)
         frames = part.unfold(-1, n_fft, hop_length)
-        for items, rows in _pieces(len(flat), end - begin, max(n_fft, scratch), x.device):
+        for items, rows in pieces(len(flat), end - begin, max(n_fft, scratch), x.device):
             piece = frames[items, rows]
             piece = piece[0] if piece.shape[0] == 1 else piece.flatten(0, 1)
             place = out[items, begin + rows.start : begin + rows.stop]
@@ -183,10 +207,13 @@ def map_frames(
     return result
 
 
-def _pieces(
+def pieces(
     items: int, frames: int, scratch: int, device: torch.device
 ) -> Iterator[tuple[slice, slice]]:
-    """Cut the work into runs of frames of one item, or into runs of items with all frames."""
+    """Cut the work into runs of frames of one item, or into runs of items with all frames.
+
+    A run has so many frames of ``scratch`` numbers that they stay in the cache.
+    """
     limit = _CHUNK if device.type == "cpu" else 64 * _CHUNK
     rows = max(1, limit // scratch)
     if rows < frames or items == 1:

@@ -23,9 +23,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as nnf
+from torch.utils import _pytree as pytree
 
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional.convolution import fast_length
+from sonograd.functional.framing import excerpt
 
 __all__ = [
     "GaborBand",
@@ -34,10 +36,12 @@ __all__ = [
     "cut_slices",
     "gabor_analysis",
     "gabor_frame",
+    "gabor_layout",
     "gabor_synthesis",
     "join_slices",
     "slice_count",
     "slice_window",
+    "whole_size",
 ]
 
 
@@ -56,6 +60,10 @@ class GaborSpectrum(NamedTuple):
     """What lies above the bins, mirrored down: a real signal at a low rate, ``(..., frames)``."""
     samples: int
     """Length of the signal."""
+
+
+# So that an exported graph that returns one can be saved.
+pytree._register_namedtuple(GaborSpectrum, serialized_type_name="sonograd.functional.GaborSpectrum")
 
 
 class GaborBand(NamedTuple):
@@ -109,6 +117,39 @@ class GaborFrame(NamedTuple):
         )
 
 
+class GaborLayout(NamedTuple):
+    """Where the bins of a frame lie, and how high their rates are."""
+
+    edges: list[int]
+    """Points of the spectrum, see :func:`gabor_frame`."""
+    low_frames: int
+    bands: list[tuple[range, int]]
+    """The numbers of the bins that share a rate, and their frames, from the lowest up."""
+    high_frames: int
+
+
+def whole_size(samples: int) -> int:
+    """Return the length, even and fast, at which a signal is transformed as a whole."""
+    return 2 * fast_length(max(1, (samples + 1) // 2))
+
+
+def gabor_layout(
+    frequencies: Sequence[float], *, sample_rate: float, size: int, group: int
+) -> GaborLayout:
+    """Lay out the bins of :func:`gabor_frame`, which has the same arguments."""
+    half = size // 2
+    edges = [min(max(round(f * (size / sample_rate)), 1), half) for f in frequencies]
+    last = len(edges) - 1  # Bins are 1 to last - 1, 0 is what lies below, last what lies above.
+    bands = []
+    for stop in range(last, 1, -group):
+        numbers = range(max(1, stop - group), stop)
+        widths = (edges[number + 1] - edges[number - 1] for number in numbers)
+        bands.append((numbers, fast_length(max(1, *widths))))
+    bands.reverse()
+    high_frames = 2 * fast_length(half - edges[last - 1] + 1)
+    return GaborLayout(edges, 2 * fast_length(edges[1]), bands, high_frames)
+
+
 def gabor_frame(
     frequencies: Sequence[float], *, sample_rate: float, size: int, group: int
 ) -> GaborFrame:
@@ -130,9 +171,11 @@ def gabor_frame(
             "expected an even number, at least 1 and at least 3"
         )
     half = size // 2
-    edges = torch.tensor(frequencies, dtype=torch.float64, device="cpu") * (size / sample_rate)
-    edges = edges.round().long().clamp(1, half)
-    last = len(edges) - 1  # Bins are 1 to last - 1, 0 is what lies below, last what lies above.
+    limits, low_frames, groups, high_frames = gabor_layout(
+        frequencies, sample_rate=sample_rate, size=size, group=group
+    )
+    edges = torch.tensor(limits, device="cpu")
+    last = len(edges) - 1
     index = torch.arange(half + 1, device="cpu")
     region = torch.searchsorted(edges, index, right=True)
     falling, rising = (region - 1).clamp(min=0), region.clamp(max=last)
@@ -141,15 +184,9 @@ def gabor_frame(
     angle = math.pi / 2 * share.where((region > 0) & (region <= last), 0.0)
     fades = torch.stack([angle.cos(), angle.sin()])
 
-    first, top = int(edges[1]), int(edges[last - 1])
-    low_frames, high_frames = 2 * fast_length(first), 2 * fast_length(half - top + 1)
-    limits = edges.tolist()
-    bands, offsets, rates = [], [0], [low_frames]
-    for stop_bin in range(last, 1, -group):
-        numbers = range(max(1, stop_bin - group), stop_bin)
-        frames = fast_length(max(1, *(limits[b + 1] - limits[b - 1] for b in numbers)))
-        bands.append(_band(numbers, limits, fades, frames, size))
-    bands.reverse()
+    first, top = limits[1], limits[last - 1]
+    bands = [_band(numbers, limits, fades, frames, size) for numbers, frames in groups]
+    offsets, rates = [0], [low_frames]
     place = low_frames // 2 + 1
     for band in bands:
         offsets.extend(range(place, place + band.bins * band.frames, band.frames))
@@ -196,7 +233,7 @@ def gabor_analysis(x: Tensor, frame: GaborFrame) -> GaborSpectrum:
         return _nothing(x, frame)
     spectrum = torch.fft.rfft(x)
     low = spectrum[..., : len(frame.low_window)] * frame.low_window
-    high = spectrum[..., -len(frame.high_window) :].conj() * frame.high_window
+    high = spectrum[..., -len(frame.high_window) :].conj_physical() * frame.high_window
     octaves = []
     for band in frame.bands:
         chosen = spectrum.index_select(-1, band.points).unflatten(-1, (band.bins, band.frames))
@@ -228,7 +265,7 @@ def gabor_synthesis(spectrum: GaborSpectrum, frame: GaborFrame) -> Tensor:
         return spectrum.low.new_zeros(*spectrum.low.shape[:-1], frame.size)
     parts = [torch.fft.rfft(spectrum.low)]
     parts.extend(torch.fft.fft(octave).flatten(-2) for octave in spectrum.octaves)
-    parts.append(torch.fft.rfft(spectrum.high).conj())
+    parts.append(torch.fft.rfft(spectrum.high).conj_physical())
     values = torch.cat(parts, -1)
     falling = values.index_select(-1, frame.places[0]) * frame.weights[0]
     rising = values.index_select(-1, frame.places[1]) * frame.weights[1]
@@ -275,4 +312,4 @@ def join_slices(slices: Tensor, window: Tensor, *, overlap: int, samples: int) -
     body = faded[..., :step]
     tail = nnf.pad(faded[..., :-1, step:], (0, step - overlap, 1, 0))
     joined = nnf.pad((body + tail).flatten(-2), (0, overlap))
-    return joined[..., overlap : overlap + samples]
+    return excerpt(joined, overlap, overlap + samples)

@@ -16,6 +16,7 @@ compiled.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +24,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional._transforms import differentiated_again, plain_form_needed
+from sonograd.functional._transforms import (
+    differentiated_again,
+    gradients_of_plain,
+    plain_form_needed,
+)
 from sonograd.functional._values import as_sections, check_not_zero, check_tensor
 from sonograd.shapes import check_floating
 
@@ -323,7 +328,10 @@ def _blocks(x: Tensor, system: _System, start: Tensor | None) -> tuple[Tensor, T
     cast = [m.to(x.device, x.dtype).contiguous() for m in matrices]
     order = cast[-1].shape[-1]
     first = x.new_zeros(filters, rows, order) if start is None else start.to(x)
-    if plain_form_needed(x, first, *cast):
+    if _length_unknown(samples):
+        # How often blocks of blocks are taken depends on the length: one node of the graph.
+        y, last = _filter_blocks(x, first, *cast)
+    elif plain_form_needed(x, first, *cast):
         y, last = _plain(x, first, *cast)
     else:
         y, last = _BlockFilter.apply(x, first, *cast)  # type: ignore[no-untyped-call]
@@ -335,18 +343,23 @@ def _blocks(x: Tensor, system: _System, start: Tensor | None) -> tuple[Tensor, T
     return y, last @ leap + rest
 
 
+def _length_unknown(samples: int) -> bool:
+    """Tell whether a graph is being exported for any number of samples."""
+    # Where dynamo traces, a length that may vary looks like a number.
+    tracing = torch.compiler.is_dynamo_compiling()
+    return torch.compiler.is_exporting() and (tracing or isinstance(samples, torch.SymInt))
+
+
 def _in_blocks(x: Tensor) -> Tensor:
     """``(filters, rows, samples)`` to ``(filters, rows * blocks, _BLOCK)``, filled with zeros."""
     filters, _, samples = x.shape
     missing = -samples % _BLOCK
-    # In an exported graph nothing may depend on whether something is missing.
-    padded = pad(x, (0, missing)) if torch.compiler.is_exporting() or missing else x
-    return padded.reshape(filters, -1, _BLOCK)
+    return (pad(x, (0, missing)) if missing else x).reshape(filters, -1, _BLOCK)
 
 
 def _joined(blocks: Tensor, like: Tensor) -> Tensor:
     filters, rows, samples = like.shape
-    return _beginning(blocks.reshape(filters, rows, -1), 2, samples)
+    return blocks.reshape(filters, rows, -1)[..., :samples]
 
 
 def _plain(
@@ -419,14 +432,11 @@ def _scan(driven: Tensor, power: Tensor, first: Tensor) -> Tensor:
         first: ``(filters, rows, n)``.
     """
     filters, rows, blocks, order = driven.shape
-    exporting = torch.compiler.is_exporting()
     if blocks <= _FAN:
         states = [first]
-        if exporting:  # The loop may not depend on the length.
-            driven = pad(driven, (0, 0, 0, _FAN - blocks))
-        for k in range((_FAN if exporting else blocks) - 1):
+        for k in range(blocks - 1):
             states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
-        return _beginning(torch.stack(states, 2), 2, blocks)
+        return torch.stack(states, 2)
     groups = -(-blocks // _FAN)
     driven = pad(driven, (0, 0, 0, groups * _FAN - blocks))
     driven = driven.reshape(filters, rows * groups, _FAN, order)
@@ -440,11 +450,43 @@ def _scan(driven: Tensor, power: Tensor, first: Tensor) -> Tensor:
     for k in range(_FAN - 1):
         states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
     whole = torch.stack(states, 2).reshape(filters, rows, groups * _FAN, order)
-    return _beginning(whole, 2, blocks)
+    return whole[:, :, :blocks]
 
 
-def _beginning(x: Tensor, dim: int, count: int) -> Tensor:
-    # A view would make an exported graph distinguish whether anything is cut off.
-    if torch.compiler.is_exporting():
-        return x.index_select(dim, torch.arange(count, device=x.device))
-    return x.narrow(dim, 0, count)
+@torch.library.custom_op("sonograd::filter_blocks", mutates_args=())
+def _filter_blocks(
+    x: Tensor, first: Tensor, toeplitz: Tensor, outputs: Tensor, inputs: Tensor, power: Tensor
+) -> tuple[Tensor, Tensor]:
+    y, last = _plain(x, first, toeplitz, outputs, inputs, power)
+    return y.contiguous(), last.clone()  # Neither a view, nor of other strides than announced.
+
+
+@_filter_blocks.register_fake
+def _filter_blocks_shapes(
+    x: Tensor, first: Tensor, toeplitz: Tensor, outputs: Tensor, inputs: Tensor, power: Tensor
+) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape), first.new_empty(first.shape)
+
+
+@torch.library.custom_op("sonograd::filter_blocks_gradient", mutates_args=())
+def _filter_blocks_gradient(tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
+    with torch.enable_grad():
+        return [v.clone() for v in gradients_of_plain(_plain, tensors, grads)]
+
+
+@_filter_blocks_gradient.register_fake
+def _filter_blocks_gradient_shapes(
+    tensors: Sequence[Tensor], grads: Sequence[Tensor]
+) -> list[Tensor]:
+    return [torch.empty_like(v) for v in tensors]
+
+
+def _keep_tensors(ctx: Any, inputs: tuple[Tensor, ...], output: Any) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+    return tuple(_filter_blocks_gradient(ctx.saved_tensors, grads))
+
+
+_filter_blocks.register_autograd(_gradients, setup_context=_keep_tensors)

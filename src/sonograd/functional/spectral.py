@@ -10,15 +10,19 @@ from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional.framing import (
     PadMode,
     check_pad_mode,
+    excerpt,
     frame_count,
     frame_signal,
     map_frames,
     may_work_in_pieces,
+    pieces,
 )
 from sonograd.functional.windows import hann
 from sonograd.shapes import check_floating
 
 __all__ = ["PadMode", "istft", "overlap_add", "stft", "stft_map"]
+
+_PERIODS = 1 << 16  # samples that are divided together
 
 
 def stft(
@@ -212,13 +216,64 @@ def istft(
     stop = max(covered - start, start) if length is None else start + length
     if spectrum.numel() == 0:
         return spectrum.real.new_zeros(*spectrum.shape[:-2], stop - start)
+    if may_work_in_pieces(spectrum, window):
+        flat = spectrum.reshape(-1, *spectrum.shape[-2:])
+        joined = _join_in_pieces(flat, window, hop_length, start, stop)
+        _even_out(joined, window, hop_length, frames, start, floor)
+        return joined.reshape(*spectrum.shape[:-2], stop - start)
     parts = torch.fft.irfft(spectrum.mT, n=n_fft) * window
-    signal = overlap_add(parts, hop_length=hop_length)[..., start:stop]
-    squares = window.square().expand(frames, n_fft)
-    envelope = overlap_add(squares, hop_length=hop_length)[start:stop]
+    # What lies behind the last frame is nothing. (One sample more keeps exported graphs general.)
+    missing = torch.sym_max(stop - covered, 0) + 1
+    signal = excerpt(nnf.pad(overlap_add(parts, hop_length=hop_length), (0, missing)), start, stop)
+    squares = overlap_add(window.square().expand(frames, n_fft), hop_length=hop_length)
+    envelope = excerpt(nnf.pad(squares, (0, missing)), start, stop)
     kept = envelope > floor
-    signal = (signal / envelope.where(kept, 1.0)).where(kept, 0.0)
-    return nnf.pad(signal, (0, stop - start - signal.shape[-1]))
+    return (signal / envelope.where(kept, 1.0)).where(kept, 0.0)
+
+
+def _join_in_pieces(
+    spectrum: Tensor, window: Tensor, hop_length: int, start: int, stop: int
+) -> Tensor:
+    """Add windowed frames of ``(items, bins, frames)``, a few at a time, from ``start`` on."""
+    count, length = spectrum.shape[-1], len(window)
+    joined = spectrum.real.new_zeros(len(spectrum), stop - start)
+    for items, run in pieces(len(spectrum), count, length, spectrum.device):
+        parts = torch.fft.irfft(spectrum[items, :, run].mT, n=length).mul_(window)
+        part = overlap_add(parts, hop_length=hop_length)
+        first = run.start * hop_length
+        begin, end = max(first, start), min(first + part.shape[-1], stop)
+        if begin < end:
+            joined[items, begin - start : end - start] += part[:, begin - first : end - first]
+    return joined
+
+
+def _even_out(
+    joined: Tensor, window: Tensor, hop_length: int, frames: int, start: int, floor: Tensor
+) -> None:
+    """Divide added frames, in place, by the sum of squared windows where that is above the floor.
+
+    Between the first and the last few frames it has the period of the hop.
+    """
+    reach = -(-len(window) // hop_length)
+    few = window.square().expand(min(frames, 2 * reach), -1)
+    envelope = overlap_add(few, hop_length=hop_length)
+    inverse = torch.where(envelope > floor, 1 / envelope.where(envelope > floor, 1.0), 0.0)
+
+    def scale(origin: int, end: int, factors: Tensor) -> None:
+        for first in range(origin, end, max(len(factors), 1)):
+            begin = max(first, start)
+            stop = min(first + len(factors), end, start + joined.shape[-1])
+            if begin < stop:
+                joined[:, begin - start : stop - start] *= factors[begin - first : stop - first]
+
+    if frames <= 2 * reach:
+        scale(0, len(inverse), inverse)
+        return
+    steady, last = reach * hop_length, frames * hop_length
+    scale(0, steady, inverse[:steady])
+    period = inverse[steady : steady + hop_length]
+    scale(steady, last, period.repeat(1 + _PERIODS // hop_length))
+    scale(last, last + len(inverse) - 2 * steady, inverse[2 * steady :])
 
 
 def overlap_add(frames: Tensor, *, hop_length: int) -> Tensor:

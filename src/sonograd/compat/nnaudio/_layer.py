@@ -145,7 +145,7 @@ def form(spectrum: Tensor, output_format: str, *, floor: float = 0.0) -> Tensor:
         if not floor:
             return spectrum.abs()
         return (spectrum.real.square() + spectrum.imag.square() + floor).sqrt()
-    angle = spectrum.angle()
+    angle = (spectrum + 0.0).angle()  # Silence may have negative zeros.
     return torch.stack([angle.cos(), angle.sin()], -1)
 
 

@@ -156,7 +156,7 @@ class STFT(STFTBase):
         if output_format == "Complex":
             return unflatten(complex_pair(spectrum), lead)
         if output_format == "Phase":
-            return unflatten(torch.atan2(spectrum.imag + 0.0, spectrum.real), lead)
+            return unflatten((spectrum + 0.0).angle(), lead)
         if self.trainable:
             power = spectrum.real.square() + spectrum.imag.square()
             return unflatten((power + 1e-8).sqrt(), lead)
