@@ -1,0 +1,177 @@
+"""The three spectrogram U-Nets: size, work, training speed, criteria, and scores of the presets.
+
+Training speed is taken from processor time, so that other programs on the machine matter less.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import sonograd
+from benchmarks.default_model import score
+from sonograd.config.io import write_config
+from sonograd.data.songs import STEMS, make_song
+from sonograd.data.stems import Example
+from sonograd.functional import resample
+from sonograd.jobs.configure import model_config
+from sonograd.jobs.songs import write_songs
+from sonograd.jobs.train import train
+from sonograd.losses import SISDR
+from sonograd.separators import build_separator, load_separator
+from sonograd.training.validation import median_scores, score_song
+
+MODELS = ("SpectrogramNetSimple", "SpectrogramNetLSTM", "SpectrogramNetVAE")
+CRITERIA = ("si_sdr", "rmse", "l1", "l2", "component", "mask", "kl_div")
+FULL = {
+    "normalize_input": True,
+    "normalize_output": True,
+    "num_fft": 2048,
+    "window_size": 2048,
+    "hop_length": 1024,
+}
+SMALL = {
+    **{"num_hidden_channels": 4, "hidden_size": 32, "recurrent_depth": 1, "dropout_p": 0.0},
+    **{"sample_rate": 8000, "sample_length": 2, "num_fft": 512, "window_size": 512},
+    **{"hop_length": 256, "normalize_input": True, "normalize_output": True},
+}
+HELD_OUT = range(7_000_000, 7_000_008)
+EPOCHS = 3
+
+
+def millions(separator: torch.nn.Module) -> str:
+    return f"{sum(p.numel() for p in separator.parameters()) / 1e6:.3g} million"
+
+
+def full_size() -> Iterator[str]:
+    """Yield rows about the networks of the document, untrained."""
+    seconds, batch = 3, 2
+    for kind in MODELS:
+        separator = build_separator(model_config(kind, settings=FULL))
+        mix = torch.randn(batch, 1, seconds * separator.sample_rate)
+        with FlopCounterMode(display=False) as counter, torch.backends.mkldnn.flags(enabled=False):
+            separator(mix)
+        optimizer = torch.optim.AdamW(separator.parameters(), 1e-4)
+        separator.train()
+        spent = []
+        for _ in range(3):
+            begin = time.process_time()
+            optimizer.zero_grad()
+            SISDR()(separator(mix), mix[:, None]).backward()
+            optimizer.step()
+            spent.append(time.process_time() - begin)
+        speed = 2 * batch / min(spent)
+        flops = counter.get_total_flops() / (batch * seconds) / 1e9
+        yield f"| `{kind}` | {millions(separator)} | {flops:.2f} | {speed:.2f} |"
+
+
+def separated(
+    separator: sonograd.separators.Separator, mix: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Separate each channel by itself, at the model's rate; return stems at that of the mix."""
+    rate = separator.sample_rate
+    heard = resample(mix, from_rate=44_100, to_rate=rate)
+    stems = torch.cat([separator.separate(channel[None]) for channel in heard], dim=1)
+    back = resample(stems, from_rate=rate, to_rate=44_100)[..., : mix.shape[-1]]
+    return dict(zip(separator.stems, back, strict=True))
+
+
+def presets() -> Iterator[str]:
+    """Yield rows about the models that ship: SI-SDR, and how much better than the mix."""
+    songs = [make_song(seed, seconds=12.0, sample_rate=44_100).stems for seed in HELD_OUT]
+    names = ("the mix itself", *MODELS)
+    for name in names:
+        separator = None if name not in MODELS else sonograd.load(name)
+        values: dict[str, list[float]] = {stem: [] for stem in STEMS}
+        gains: dict[str, list[float]] = {stem: [] for stem in STEMS}
+        for truth in songs:
+            mix = truth.sum(0)
+            before = after = score(dict.fromkeys(STEMS, mix), truth)
+            if separator is not None:
+                after = score(separated(separator, mix), truth)
+            for stem, (_, value) in after.items():
+                values[stem].append(value)
+                gains[stem].append(value - before[stem][1])
+        cells = [torch.tensor([values[stem], gains[stem]]).mean(1) for stem in STEMS]
+        cells.append(torch.stack(cells).mean(0))
+        row = " | ".join(f"{float(c[0]):.1f} ({float(c[1]):+.1f})" for c in cells)
+        size = "" if separator is None else millions(separator)
+        yield f"| {name} | {size} | {row} |"
+
+
+def criteria() -> Iterator[str]:
+    """Yield a row per criterion: held-out SI-SDR of small nets before and after some epochs."""
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        write_songs(root / "songs", count=10, seconds=8.0, sample_rate=8000, seed=5)
+        for criterion in CRITERIA:
+            cells = []
+            for kind in MODELS:
+                if criterion == "kl_div" and kind != "SpectrogramNetVAE":
+                    cells.append("needs a latent")
+                    continue
+                cells.append(_trained(root, kind, criterion))
+            yield f"| `{criterion}` | {' | '.join(cells)} |"
+
+
+def _trained(root: Path, kind: str, criterion: str) -> str:
+    folder = root / f"{kind}-{criterion}"
+    folder.mkdir()
+    config = model_config(kind, targets=["drums", "vocals"], settings=SMALL)
+    write_config(config, folder / "model.json")
+    torch.manual_seed(0)
+    before = _score(build_separator(config).eval())
+    settings = {
+        **{"criterion": criterion, "max_epochs": EPOCHS, "max_samples": 96, "batch_size": 4},
+        **{"lr": 3e-3, "lr_lstm": 3e-3, "num_workers": 0, "validation_songs": 0, "ema": 0.9},
+        **{"clip_grad": True, "max_grad_norm": 1.0},
+    }
+    train(folder, root / "songs", settings=settings, device="cpu")
+    after = _score(load_separator(folder / "weights.safetensors"))
+    return f"{before:.1f} → {after:.1f}"
+
+
+def _score(separator: sonograd.separators.Separator) -> float:
+    scores = []
+    for seed in HELD_OUT[:4]:
+        song = make_song(seed, seconds=8.0, sample_rate=8000)
+        stems = song.stems.mean(1, keepdim=True)
+        order = [list(song.names).index(name) for name in separator.stems]
+        rest = [k for k in range(len(stems)) if k not in order]
+        scores.append(score_song(separator, Example("", stems[order + rest])))
+    return median_scores(scores)["si_sdr"]
+
+
+def run() -> str:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        lines = [
+            "## The spectrogram U-Nets",
+            "",
+            "At full size; examples of 3 s per second of two cores, from processor time.",
+            "",
+            "| model | parameters | GFLOP per second of audio | examples per second |",
+            "|---|---|---|---|",
+            *full_size(),
+            "",
+            f"The presets on {len(HELD_OUT)} synthetic songs that no training saw: mean SI-SDR in "
+            "dB (and how much that is above the mix).",
+            "",
+            f"| model | parameters | {' | '.join(STEMS)} | mean |",
+            "|---|---|---|---|---|---|---|",
+            *presets(),
+            "",
+            f"Small networks after {EPOCHS} epochs of 24 steps with each criterion: SI-SDR in dB "
+            "on held-out songs, before → after, mean of drums and vocals.",
+            "",
+            f"| criterion | {' | '.join(MODELS)} |",
+            "|---|---|---|---|",
+            *criteria(),
+        ]
+    finally:
+        torch.set_num_threads(threads)
+    return "\n".join(lines)
