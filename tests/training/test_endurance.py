@@ -66,13 +66,12 @@ def test_killed_and_resumed_equals_uninterrupted(session, run, songs):
     command = [sys.executable, "-c", code, str(killed), str(songs), everything]
     for _ in range(2):
         process = subprocess.Popen(command)
-        before = time.time()
-        log = killed / "log.csv"
-        steps = len(log.read_text().splitlines()) if log.exists() else 0
-        while time.time() < before + 120 and process.poll() is None:
-            if log.exists() and len(log.read_text().splitlines()) > max(steps, 1):
+        began, state = time.time(), killed / "checkpoint.pth"
+        stamp = state.stat().st_mtime_ns if state.exists() else 0
+        while time.time() < began + 120 and process.poll() is None:
+            if state.exists() and state.stat().st_mtime_ns > stamp:
                 break
-            time.sleep(0.05)
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert _state(killed).step > 0

@@ -85,11 +85,11 @@ def test_every_criterion_lowers_the_error(tmp_path, criterion):
 @pytest.mark.slow
 def test_one_song_is_learned_by_heart(tmp_path, tiny_unet):
     config = TrainingConfig(
-        criterion="si_sdr", batch_size=4, max_samples=400, max_epochs=12, num_workers=0, lr=3e-3,
+        criterion="si_sdr", batch_size=2, max_samples=200, max_epochs=4, num_workers=0, lr=5e-3,
         schedule="cosine", ema=0.9,
     )  # fmt: skip
     model = tiny_unet(
-        num_channels=1, num_hidden_channels=8, dropout_p=0.0, num_fft=512, window_size=512
+        num_channels=1, num_hidden_channels=4, dropout_p=0.0, num_fft=512, window_size=512
     )
     scores = _fit(config, model, tmp_path)
     assert scores[-1]["si_sdr_vocals"] > 20

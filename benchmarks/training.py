@@ -1,0 +1,471 @@
+"""Training: what feeds it, what runs it, and a step of the three U-Nets beside auralflow's.
+
+``AURALFLOW`` names the folder of an unpacked wheel of auralflow 0.1.0 (``pip download --no-deps
+--ignore-requires-python --python-version 3.7 --only-binary :all: auralflow==0.1.0``); without it
+its rows say so. stempeg is used if it and an ffmpeg program are there.
+"""
+
+import gc
+import importlib
+import importlib.util
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from benchmarks.measures import resident, trim
+
+RATE = 44_100
+CHUNK = 3 * RATE
+STEMS = ("drums", "bass", "other", "vocals")
+TRACK_SECONDS = 30
+
+
+def sound(seed: int, seconds: int = TRACK_SECONDS) -> np.ndarray:
+    """Return stereo that is neither silent nor constant, ``(samples, 2)``."""
+    time_axis = np.arange(seconds * RATE) / RATE
+    rng = np.random.default_rng(seed)
+    tone = 0.15 * np.sin(2 * np.pi * rng.uniform(80, 800) * time_axis)
+    tone *= 0.6 + 0.4 * np.sin(2 * np.pi * rng.uniform(0.1, 4) * time_axis)
+    noise = 0.02 * rng.standard_normal((len(tone), 2))
+    return (tone[:, None] + noise).astype(np.float32)
+
+
+def write_songs(root: Path, count: int, suffix: str) -> None:
+    for song in range(count):
+        folder = root / f"song {song}"
+        folder.mkdir(parents=True)
+        for number, stem in enumerate(STEMS):
+            path = folder / f"{stem}{suffix}"
+            soundfile.write(path, sound(10 * song + number), RATE, subtype="PCM_16")
+
+
+def write_stem_files(root: Path, count: int) -> None:
+    import av
+
+    root.mkdir(parents=True)
+    for song in range(count):
+        stems = [sound(10 * song + number) for number in range(4)]
+        stems.insert(0, np.sum(stems, axis=0))
+        with av.open(str(root / f"{song}.stem.mp4"), "w", format="mp4") as container:
+            streams = [container.add_stream("aac", rate=RATE, layout="stereo") for _ in stems]
+            for start in range(0, len(stems[0]), 1024):
+                for stream, audio in zip(streams, stems, strict=True):
+                    block = np.ascontiguousarray(audio[start : start + 1024].T)
+                    frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
+                    frame.sample_rate, frame.pts = RATE, start
+                    container.mux(stream.encode(frame))
+            for stream in streams:
+                container.mux(stream.encode(None))
+
+
+def alternate(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the least processor time of each, run in turns, so that all see the same machine."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for work in works.values():
+        work()
+    for _ in range(rounds):
+        for name, work in works.items():
+            start = time.process_time()
+            work()
+            times[name].append(time.process_time() - start)
+    return {name: min(found) for name, found in times.items()}
+
+
+class Places:
+    """The same random places for everybody."""
+
+    def __init__(self, songs: int, count: int) -> None:
+        rng = np.random.default_rng(0)
+        self.places = [
+            (int(rng.integers(songs)), int(rng.integers((TRACK_SECONDS - 3) * RATE)))
+            for _ in range(count)
+        ]
+
+    def run(self, read: Callable[[int, int], object]) -> None:
+        for song, start in self.places:
+            read(song, start)
+
+
+def ours(root: Path, **options: object) -> Callable[[int, int], object]:
+    from sonograd.data import StemFolder
+
+    folder = StemFolder(root, STEMS, **options)
+    return lambda song, start: [folder.read(song, k, start, CHUNK) for k in range(4)]
+
+
+def soundfile_reads(root: Path, suffix: str) -> Callable[[int, int], object]:
+    """Open a file per chunk and stem, seek, read, and lay channels out as torch wants them."""
+
+    def read(song: int, start: int) -> list[np.ndarray]:
+        found = []
+        for stem in STEMS:
+            with soundfile.SoundFile(root / f"song {song}" / f"{stem}{suffix}") as file:
+                file.seek(start)
+                data = file.read(CHUNK, dtype="float32", always_2d=True)
+            found.append(np.ascontiguousarray(data.T))
+        return found
+
+    return read
+
+
+def stempeg_reads(root: Path) -> tuple[str, Callable[[int, int], object]]:
+    if importlib.util.find_spec("stempeg") and shutil.which("ffmpeg"):
+        import stempeg
+
+        def read(song: int, start: int) -> object:
+            path = str(root / f"{song}.stem.mp4")
+            return [
+                stempeg.read_stems(path, start=start / RATE, duration=3.0, stem_id=k)[0]
+                for k in range(1, 5)
+            ]
+
+        return "stempeg", read
+    import av
+
+    def decode(song: int, start: int) -> object:
+        stems = []
+        for number in range(1, 5):
+            with av.open(str(root / f"{song}.stem.mp4")) as container:
+                stream = container.streams.audio[number]
+                frames = [frame.to_ndarray() for frame in container.decode(stream)]
+            stems.append(np.concatenate(frames, axis=1)[:, start : start + CHUNK])
+        return stems
+
+    return "whole stem decoded per chunk, PyAV (no ffmpeg program here for stempeg)", decode
+
+
+def loader_rows(folder: Path) -> list[str]:
+    cache = folder / "cache"
+    write_songs(folder / "wav", 4, ".wav")
+    write_songs(folder / "flac", 4, ".flac")
+    write_stem_files(folder / "mp4", 2)
+    rows = []
+
+    def row(kind: str, rival: str, count: int, songs: int, works: dict, rounds: int) -> None:
+        places = Places(songs, count)
+        found = alternate(
+            {name: lambda read=read: places.run(read) for name, read in works.items()}, rounds
+        )
+        theirs = found.pop("theirs")
+        for name, seconds in found.items():
+            rows.append(
+                f"| {kind} | {rival}: {count / theirs:.1f}/s | {name} | {count / seconds:.0f}/s "
+                f"| **{theirs / seconds:.1f}x** |"
+            )
+
+    row(
+        "wav", "soundfile, opened per chunk and stem", 30, 4,
+        {"theirs": soundfile_reads(folder / "wav", ".wav"), "read in place": ours(folder / "wav")},
+        7,
+    )  # fmt: skip
+    row(
+        "flac", "soundfile, opened per chunk and stem", 10, 4,
+        {
+            "theirs": soundfile_reads(folder / "flac", ".flac"),
+            "from the cache": ours(folder / "flac", cache=cache),
+            "without cache": ours(folder / "flac", cache_gb=0),
+        },
+        5,
+    )  # fmt: skip
+    rival, read = stempeg_reads(folder / "mp4")
+    row(
+        "`.stem.mp4`", rival, 2, 2,
+        {
+            "theirs": read,
+            "from the cache": ours(folder / "mp4", cache=cache),
+            "without cache": ours(folder / "mp4", cache_gb=0),
+        },
+        3,
+    )  # fmt: skip
+    return rows
+
+
+def feeding_row(folder: Path) -> str:
+    """Let two workers feed steps of 50 ms that leave the processor alone, as those of a GPU do."""
+    from torch.utils.data import DataLoader
+
+    from sonograd.data import ChunkDataset, StemFolder, collate_chunks
+
+    songs = StemFolder(folder / "wav", STEMS)
+    data = ChunkDataset(songs, CHUNK, equalizer_bins=1025)
+    results = []
+    _ = data[0]
+    start = time.process_time()
+    _ = [data[k] for k in range(1, 21)]
+    cost = (time.process_time() - start) / 20
+    for batch in (2, 4, 8):
+        batches = [list(range(k * batch, (k + 1) * batch)) for k in range(60)]
+        loader = DataLoader(
+            data, batch_sampler=batches, num_workers=2, prefetch_factor=4,
+            collate_fn=collate_chunks, persistent_workers=False,
+        )  # fmt: skip
+        times = []
+        last = time.perf_counter()
+        for _ in loader:
+            time.sleep(0.05)
+            now = time.perf_counter()
+            times.append(now - last)
+            last = now
+        results.append(f"batch {batch}: {1000 * statistics.median(times[10:]):.1f} ms")
+    return (
+        f"A stereo chunk of four stems costs {1000 * cost:.0f} ms of processor time at the default "
+        f"augmentation: two free cores feed steps of 50 ms with up to {int(0.1 / cost)} of them. "
+        f"On the clock, at the load that the machine had then, such steps took: "
+        f"{', '.join(results)} (median)."
+    )
+
+
+def opening_row(folder: Path) -> str:
+    """Open 10,000 songs of five files each."""
+    from sonograd.data import StemFolder
+
+    root = folder / "many"
+    first = folder / "one.wav"
+    soundfile.write(first, np.zeros((1000, 2)), RATE, subtype="PCM_16")
+    for song in range(10_000):
+        place = root / f"{song:05}"
+        place.mkdir(parents=True)
+        for stem in ("mixture", *STEMS):
+            (place / f"{stem}.wav").hardlink_to(first)
+    trim()
+    before, start, wall = resident("VmRSS"), time.process_time(), time.perf_counter()
+    songs = StemFolder(root, STEMS)
+    seconds, passed = time.process_time() - start, time.perf_counter() - wall
+    memory = resident("VmRSS") - before
+    assert len(songs) == 10_000
+    return (
+        f"10,000 songs of five files open in {seconds:.1f} s of processor time ({passed:.1f} s on "
+        f"the clock) and {memory:.0f} MB."
+    )
+
+
+def loop_row() -> str:
+    """Run the same steps in our loop and in the shortest loop that trains."""
+    from sonograd.config import SpectrogramNetSimpleConfig
+    from sonograd.config.training import TrainingConfig
+    from sonograd.data.chunks import Chunk
+    from sonograd.separators import build_separator
+    from sonograd.training.criteria import training_loss
+    from sonograd.training.loop import fit
+
+    steps = 24
+    model_config = SpectrogramNetSimpleConfig(num_hidden_channels=8)
+    config = TrainingConfig(
+        criterion="l1", batch_size=2, max_samples=2 * steps, max_epochs=1, num_workers=0, ema=0.0,
+        validation_songs=0, schedule="constant",
+    )  # fmt: skip
+    chunk = Chunk(0.1 * torch.randn(2, 1, CHUNK), torch.ones(2, 513), ("a", "b"))
+
+    class Same(torch.utils.data.Dataset):
+        samples = CHUNK
+
+        def __getitem__(self, index: int) -> Chunk:
+            return chunk
+
+    batch = Chunk(torch.stack([chunk.stems] * 2), torch.stack([chunk.equalizer] * 2), ("a", "b"))
+    spent: dict[str, list[float]] = {"bare": [], "ours": []}
+    for _ in range(4):
+        torch.manual_seed(0)
+        model = build_separator(model_config).train()
+        optimizer = torch.optim.AdamW(model.parameters(), 1e-3, betas=(0.9, 0.98))
+        start = time.process_time()
+        for step in range(steps):
+            if step == 4:
+                start = time.process_time()
+            optimizer.zero_grad()
+            training_loss(model, batch, config).backward()
+            optimizer.step()
+        spent["bare"].append((time.process_time() - start) / (steps - 4))
+        with tempfile.TemporaryDirectory() as folder:
+            marks: list[float] = []
+            fit(
+                build_separator(model_config), Same(), config, folder=Path(folder),
+                callbacks=[_marker(marks)],
+            )  # fmt: skip
+        spent["ours"].append((marks[-1] - marks[3]) / (len(marks) - 4))
+    bare, full = min(spent["bare"]), min(spent["ours"])
+    return (
+        f"A step of a small U-Net takes {1000 * bare:.0f} ms in a bare loop and "
+        f"{1000 * full:.0f} ms in ours, with gradient norms, logs, clock and seeds: "
+        f"**{100 * (full / bare - 1):+.1f} %**."
+    )
+
+
+def _marker(marks: list[float]) -> object:
+    from lightning.pytorch import Callback
+
+    class Marker(Callback):
+        def on_train_batch_end(self, *_: object) -> None:
+            marks.append(time.process_time())
+
+    return Marker()
+
+
+def original_networks() -> types.ModuleType | None:
+    """Import the networks of auralflow 0.1.0, without what else it needs."""
+    place = os.environ.get("AURALFLOW")
+    if not place:
+        return None
+    empty = types.SimpleNamespace(Spectrogram=object, InverseSpectrogram=object, MelScale=object)
+    stubs = {
+        "torchaudio": {"transforms": empty},
+        "fast_bss_eval": {"si_sdr_loss": None},
+        "auralflow": {"__path__": [str(Path(place, "auralflow"))]},
+        "auralflow.models": {"__path__": [str(Path(place, "auralflow", "models"))]},
+    }
+    for name, content in stubs.items():
+        module = types.ModuleType(name)
+        vars(module).update(content)
+        sys.modules.setdefault(name, module)
+    return importlib.import_module("auralflow.models.architectures")
+
+
+def count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+class Original(nn.Module):
+    """An original network with the transform and the loss that auralflow gives it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("window", torch.hann_window(2048))
+
+    def spectrum(self, audio: torch.Tensor) -> torch.Tensor:
+        audio = F.pad(audio, (0, 1024 - audio.shape[-1] % 1024))
+        flat = audio.flatten(0, 1)
+        spectrum = torch.stft(flat, 2048, 1024, 2048, self.window, return_complex=True)
+        return spectrum.unflatten(0, audio.shape[:2])
+
+    def forward(self, mix: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        magnitude = self.spectrum(mix).abs()
+        estimate = self.network(magnitude) * magnitude
+        return F.l1_loss(estimate, self.spectrum(target).abs())
+
+
+def step_rows() -> list[str]:
+    from sonograd import config as C
+    from sonograd.config.training import TrainingConfig
+    from sonograd.data.chunks import Chunk
+    from sonograd.separators import build_separator
+    from sonograd.training.criteria import training_loss
+
+    networks = original_networks()
+    if networks is None:
+        return ["| all | auralflow 0.1.0 is not here (see `AURALFLOW`) | | | |"]
+    rows = []
+    stems = 0.1 * torch.randn(4, 2, 1, CHUNK)
+    chunk = Chunk(stems, torch.ones(4, 2, 1025), ("",) * 4)
+    mix, target = stems.sum(1), stems[:, 0]
+    config = TrainingConfig(criterion="l1")
+    for kind in ("Simple", "LSTM", "VAE"):
+        extra = {} if kind == "Simple" else {"input_axis": 1, "hidden_size": 512}
+        theirs = Original(
+            getattr(networks, f"SpectrogramNet{kind}")(
+                num_fft_bins=1025, num_frames=130 + 1, hidden_channels=8, **extra
+            )
+        )
+        wanted = count(theirs)
+
+        def make(channels: int, kind: str = kind) -> nn.Module:
+            settings = {} if kind == "Simple" else {"hidden_size": 512}
+            return build_separator(
+                getattr(C, f"SpectrogramNet{kind}Config")(
+                    num_hidden_channels=channels, num_fft=2048, window_size=2048,
+                    hop_length=1024, **settings,
+                )
+            )  # fmt: skip
+
+        with torch.device("meta"):
+            sizes = {channels: count(make(channels)) for channels in range(16, 33)}
+        model = make(min(sizes, key=lambda channels: abs(sizes[channels] - wanted)))
+        losses = {
+            "theirs": (theirs, lambda theirs=theirs: theirs(mix, target)),
+            "ours": (model, lambda model=model: training_loss(model, chunk, config)),
+        }
+        found = {}
+        for name, (network, loss) in losses.items():
+            network.train()
+            found[name] = _step(network, loss)
+        for _ in range(2):
+            for name, (network, loss) in losses.items():
+                again = _step(network, loss)
+                found[name] = (min(found[name][0], again[0]), max(found[name][1], again[1]))
+        (a, memory_a), (b, memory_b) = found["theirs"], found["ours"]
+        rows.append(
+            f"| SpectrogramNet{kind} | {wanted / 1e6:.1f} M: {a:.2f} s, {memory_a:.0f} MB "
+            f"| {count(model) / 1e6:.1f} M: {b:.2f} s, {memory_b:.0f} MB | **{a / b:.1f}x** "
+            f"| {memory_a / memory_b:.1f}x |"
+        )
+        del theirs, model, losses
+        gc.collect()
+    return rows
+
+
+def _step(network: nn.Module, loss: Callable[[], torch.Tensor]) -> tuple[float, float]:
+    """Return processor seconds of a step, and peak megabytes beyond weights and optimizer."""
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-5)
+    times, peak = [], 0.0
+    for number in range(3):
+        trim()
+        Path("/proc/self/clear_refs").write_text("5")
+        before, start = resident("VmRSS"), time.process_time()
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+        if number:  # the first step also makes the optimizer's state
+            times.append(time.process_time() - start)
+            peak = max(peak, resident("VmHWM") - before)
+    optimizer.zero_grad()
+    return min(times), peak
+
+
+def run() -> str:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCHMARK_FOLDER")) as name:
+        folder = Path(name)
+        rows = loader_rows(folder)
+        feeding = feeding_row(folder)
+        opening = opening_row(folder)
+    return "\n".join(
+        [
+            "## Training",
+            "",
+            "Random three-second chunks of four stereo stems at 44.1 kHz, tracks of half a minute; "
+            "chunks per second of processor time on one core, files in the page cache, the best of "
+            "several runs in turns:",
+            "",
+            "| files | rival | sonograd | | ratio |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            feeding,
+            "",
+            opening,
+            "",
+            loop_row(),
+            "",
+            "A training step (forward, backward, AdamW) on one core: four mono chunks of three "
+            "seconds, FFT of 2048, l1 on magnitudes, beside the networks of auralflow 0.1.0 at as "
+            "many parameters; the least processor time of six steps, and peak memory beyond "
+            "weights and optimizer. Of the original's two, the recurrent networks recur over the "
+            "items of a batch, ours over time.",
+            "",
+            "| network | auralflow 0.1.0 | sonograd | faster | less memory |",
+            "|---|---|---|---|---|",
+            *step_rows(),
+        ]
+    )
