@@ -142,8 +142,8 @@ def test_a_bin_learns_the_pitch():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "fft"}, "method is 'fft'; expected 'fold', 'direct' or 'octaves'"),
-        ({"output": "loud"}, "output is 'loud'; expected 'complex'"),
+        ({"method": "fft"}, "method is 'fft'; expected one of 'fold', 'direct', 'octaves'"),
+        ({"output": "loud"}, "output is 'loud'; expected one of 'complex'"),
         ({"fmax": 9000.0, "n_bins": None}, "fmax is 9000.0 Hz"),
         ({"n_bins": 200}, "n_bins is 200"),
         ({"hop_length": 0}, "hop_length is 0"),

@@ -86,7 +86,7 @@ def test_gradients(method):
 
 
 def test_bad_arguments():
-    with pytest.raises(ParameterError, match="method is 'iir'; expected 'fft' or 'filters'"):
+    with pytest.raises(ParameterError, match="method is 'iir'; expected one of 'fft', 'filters'"):
         GammatoneSpectrogram(method="iir")
     with pytest.raises(ParameterError, match="method 'filters' has no bins to train"):
         GammatoneSpectrogram(method="filters", trainable=True)

@@ -75,7 +75,7 @@ def test_parts_have_gradients():
 
 
 def test_bad_arguments():
-    with pytest.raises(ParameterError, match="norm is 'l2'; expected 'max', 'sum'"):
+    with pytest.raises(ParameterError, match="norm is 'l2'; expected one of 'max', 'sum'"):
         Chroma(norm="l2")
     with pytest.raises(ParameterError, match="time_length is 4; expected an odd number"):
         HarmonicPercussive(time_length=4)

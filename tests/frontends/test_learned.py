@@ -132,7 +132,7 @@ def test_decoder_begins_as_the_inverse_and_is_learned():
 
 def test_bad_arguments():
     for options, message in [
-        ({"kind": "mel"}, "kind is 'mel'; expected 'free', 'sinc' or 'gabor'"),
+        ({"kind": "mel"}, "kind is 'mel'; expected one of 'free', 'sinc', 'gabor'"),
         ({"taps": 0}, "taps is 0"),
         ({"filters": 0}, "filters is 0"),
         ({"hop_length": 0}, "hop_length is 0"),

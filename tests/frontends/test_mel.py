@@ -150,5 +150,7 @@ def test_empty_filters_are_told():
 
 
 def test_an_unknown_scale_is_named_as_the_argument():
-    with pytest.raises(ParameterError, match=r"^mel_scale is 'bark'; expected 'slaney' or 'htk'"):
+    with pytest.raises(
+        ParameterError, match=r"^mel_scale is 'bark'; expected one of 'slaney', 'htk'"
+    ):
         MelSpectrogram(mel_scale="bark")

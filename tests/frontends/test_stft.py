@@ -202,7 +202,10 @@ def test_nothing_but_parameters_is_stored():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"freq_scale": "mel"}, "freq_scale is 'mel'; expected 'none', 'linear', 'log' or 'log2'"),
+        (
+            {"freq_scale": "mel"},
+            "freq_scale is 'mel'; expected 'none', 'linear', 'log' or 'log2'",
+        ),
         ({"freq_bins": 70}, r"freq_bins is 70; expected 1 to 65 \(n_fft // 2 \+ 1\)"),
         ({"freq_scale": "log", "fmin": 0.0, "fmax": 99.0}, "fmin is 0.0 Hz; expected more than 0"),
         ({"freq_scale": "log", "fmax": 6000.0}, "fmax is 6000.0 Hz; expected at most half"),

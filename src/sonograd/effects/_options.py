@@ -4,30 +4,13 @@ All say what came and what is ``expected``, in words that ``sonograd effects`` s
 """
 
 import math
-from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any
 
-from sonograd.config.io import suggest
 from sonograd.errors import ParameterError
+from sonograd.functional._settings import check_option
 
 __all__ = ["check_flag", "check_number", "check_option", "check_whole"]
-
-T = TypeVar("T")
-
-
-def check_option(value: Any, name: str, allowed: Sequence[T]) -> T:
-    """Return the one of ``allowed`` that ``value`` is; raise ``ParameterError`` if it is none."""
-    for item in allowed:
-        if isinstance(item, str):
-            if isinstance(value, str) and value == item:
-                return item
-        elif _is_number(value, whole=isinstance(item, Integral)) and value == item:
-            return item
-    listed = ", ".join(map(repr, allowed))
-    names = [item for item in allowed if isinstance(item, str)]
-    hint = suggest(value, names) if isinstance(value, str) else ""
-    raise ParameterError(f"{name} is {value!r}; expected one of {listed}.{hint}")
 
 
 def check_flag(value: Any, name: str) -> bool:

@@ -7,13 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional._settings import check_count, check_flag, check_number, values_hidden
+from sonograd.functional._settings import (
+    check_count,
+    check_flag,
+    check_number,
+    check_option,
+    values_hidden,
+)
 from sonograd.shapes import check_floating
 
 __all__ = [
     "FrontEnd",
     "Output",
-    "check_choice",
     "check_counts",
     "check_flags",
     "check_numbers",
@@ -22,14 +27,6 @@ __all__ = [
 ]
 
 Output: TypeAlias = Literal["complex", "magnitude", "power", "phase"]
-
-
-def check_choice(value: object, name: str, choices: tuple[object, ...]) -> None:
-    """Raise :class:`~sonograd.errors.ParameterError` unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        allowed = ", ".join(repr(choice) for choice in choices[:-1])
-        allowed += f" or {choices[-1]!r}" if allowed else f"{choices[-1]!r}"
-        raise ParameterError(f"{name} is {value!r}; expected {allowed}")
 
 
 def check_counts(**values: object) -> None:
@@ -84,13 +81,13 @@ def present(spectrum: Tensor, output: Output) -> Tensor:
     Args:
         spectrum: Complex, any shape.
         output: ``"complex"``: as it is; ``"magnitude"``: its modulus, with gradient 0 where it is
-            0; ``"power"``: the square of that; ``"phase"``: its angle in radians, in (-pi, pi]; that of
-            0 is 0.
+            0; ``"power"``: the square of that; ``"phase"``: its angle in radians, in (-pi, pi];
+            that of 0 is 0.
 
     >>> present(torch.tensor([3.0 + 4.0j]), "power")
     tensor([25.])
     """
-    check_choice(output, "output", ("complex", "magnitude", "power", "phase"))
+    check_option(output, "output", ("complex", "magnitude", "power", "phase"))
     if output == "magnitude" and (spectrum.requires_grad or torch.compiler.is_compiling()):
         return spectrum.abs()
     if output in {"magnitude", "power"}:
@@ -124,7 +121,7 @@ class FrontEnd(nn.Module):
         super().__init__()
         check_number("sample_rate", sample_rate, positive=True, unit="Hz")
         if output is not None:
-            check_choice(output, "output", self.outputs)
+            check_option(output, "output", self.outputs)
         self.sample_rate = sample_rate
         self.output: Output | None = output
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from sonograd.errors import ParameterError
-from sonograd.frontends.base import FrontEnd, Output, check_choice, check_flags, check_numbers
+from sonograd.frontends.base import FrontEnd, Output, check_flags, check_numbers
 from sonograd.frontends.tables import Tables
+from sonograd.functional._settings import check_option
 from sonograd.functional.constant_q import (
     C1_HZ,
     AtomLengths,
@@ -120,7 +121,7 @@ class VariableQ(FrontEnd, Tables):
                 the sample rate, or two options contradict each other.
         """
         super().__init__(sample_rate=sample_rate, output=output)
-        check_choice(method, "method", self.methods)
+        check_option(method, "method", self.methods)
         check_pad_mode(pad_mode)
         check_options(hop_length, lengths, tolerance)
         check_numbers(reach_octaves=reach_octaves)

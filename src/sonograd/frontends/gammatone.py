@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.frontends.base import FrontEnd, check_choice, check_counts
+from sonograd.frontends.base import FrontEnd, check_counts
 from sonograd.frontends.mel import BandSpectrogram
 from sonograd.frontends.short_time import root
 from sonograd.frontends.tables import Tables
+from sonograd.functional._settings import check_option
 from sonograd.functional.filterbanks import check_band
 from sonograd.functional.framing import PadMode, frame_signal, weigh_frames
 from sonograd.functional.gammatone import (
@@ -161,7 +162,7 @@ class GammatoneSpectrogram(BandSpectrogram):
             pad_mode=pad_mode,
             trainable_window=trainable_window,
         )
-        check_choice(method, "method", ("fft", "filters"))
+        check_option(method, "method", ("fft", "filters"))
         if method == "filters" and (trainable or trainable_stft):
             raise ParameterError(
                 "method 'filters' has no bins to train; use method='fft', or trainable_window"

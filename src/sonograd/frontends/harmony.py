@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.frontends.base import FrontEnd, check_choice, check_counts, check_flags, check_signal
+from sonograd.frontends.base import FrontEnd, check_counts, check_flags, check_signal
 from sonograd.frontends.mel import BandSpectrogram
 from sonograd.frontends.stft import STFT
-from sonograd.functional._settings import check_number
+from sonograd.functional._settings import check_number, check_option
 from sonograd.functional.filterbanks import chroma_filterbank
 from sonograd.functional.framing import PadMode
 from sonograd.functional.masking import harmonic_percussive_masks
@@ -86,7 +86,7 @@ class Chroma(BandSpectrogram):
             trainable_window=trainable_window,
         )
         check_flags(base_c=base_c)
-        check_choice(norm, "norm", ("max", "sum", "euclidean", "none"))
+        check_option(norm, "norm", ("max", "sum", "euclidean", "none"))
         self.norm = norm
         bank = chroma_filterbank(
             sample_rate=sample_rate,

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.frontends.base import FrontEnd, Output, check_choice, check_counts, check_flags
-from sonograd.functional._settings import check_count
+from sonograd.frontends.base import FrontEnd, Output, check_counts, check_flags
+from sonograd.functional._settings import check_count, check_option
 from sonograd.functional.filterbanks import check_band
 from sonograd.functional.framing import (
     frame_signal,
@@ -88,7 +88,7 @@ class LearnedFilterbank(FrontEnd):
         Raises:
             ParameterError: If an argument is out of range.
         """
-        check_choice(kind, "kind", ("free", "sinc", "gabor"))
+        check_option(kind, "kind", ("free", "sinc", "gabor"))
         if kind == "gabor" and pool_length is None:
             output = "complex" if output is None else output
         elif output is not None:

@@ -5,9 +5,9 @@ import warnings
 import torch
 from torch import Tensor
 
-from sonograd.frontends.base import check_choice, check_counts, check_flags
+from sonograd.frontends.base import check_counts, check_flags
 from sonograd.frontends.short_time import ShortTime, root, squared_modulus
-from sonograd.functional._settings import check_number
+from sonograd.functional._settings import check_number, check_option
 from sonograd.functional.filterbanks import (
     FilterNorm,
     band_spans,
@@ -141,7 +141,7 @@ class MelSpectrogram(BandSpectrogram):
             trainable_window=trainable_window,
         )
         check_counts(n_mels=n_mels)
-        check_choice(mel_scale, "mel_scale", ("slaney", "htk"))
+        check_option(mel_scale, "mel_scale", ("slaney", "htk"))
         bank = mel_filterbank(
             sample_rate=sample_rate,
             n_fft=n_fft,

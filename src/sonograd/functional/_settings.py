@@ -1,15 +1,27 @@
 """Checks of settings that are plain numbers or flags, and of what spectrograms hold."""
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from sonograd.config.io import suggest
 from sonograd.errors import ParameterError
 from sonograd.shapes import check_floating
 
-__all__ = ["check_count", "check_flag", "check_levels", "check_number", "values_hidden"]
+__all__ = [
+    "check_count",
+    "check_flag",
+    "check_levels",
+    "check_number",
+    "check_option",
+    "values_hidden",
+]
+
+T = TypeVar("T")
 
 
 def check_count(name: str, value: object, *, least: int = 1) -> None:
@@ -39,6 +51,25 @@ def check_flag(name: str, value: object) -> None:
     """Raise :class:`~sonograd.errors.ParameterError` unless ``value`` is True or False."""
     if not isinstance(value, bool):
         raise ParameterError(f"{name} is {value!r}; expected True or False")
+
+
+def check_option(value: Any, name: str, allowed: Sequence[T]) -> T:
+    """Return the one of ``allowed`` that ``value`` is.
+
+    Raises:
+        ParameterError: If it is none of them; a similar name is suggested.
+    """
+    for item in allowed:
+        if isinstance(item, Real) and not isinstance(item, bool):
+            kind: Any = Integral if isinstance(item, Integral) else Real
+            if isinstance(value, kind) and not isinstance(value, bool) and value == item:
+                return item
+        elif type(value) is type(item) and value == item:
+            return item
+    listed = ", ".join(map(repr, allowed))
+    names = [item for item in allowed if isinstance(item, str)]
+    hint = suggest(value, names) if isinstance(value, str) else ""
+    raise ParameterError(f"{name} is {value!r}; expected one of {listed}.{hint}")
 
 
 def values_hidden(x: Tensor) -> bool:

@@ -17,7 +17,7 @@ from sonograd.functional.noise import draw_seeds
 from sonograd.params import Curve, Param, needs_sample_rate
 from sonograd.synths.controls import Controls, resolve
 
-__all__ = ["Synth", "SynthState", "check_option", "synth_types"]
+__all__ = ["Synth", "SynthState", "synth_types"]
 
 Generators: TypeAlias = torch.Generator | Sequence[torch.Generator] | int | None
 
@@ -309,13 +309,3 @@ def synth_types() -> dict[str, type[Synth]]:
         if not inspect.isabstract(kind) and not kind.__name__.startswith("_"):
             found[kind.__name__] = kind
     return dict(sorted(found.items()))
-
-
-def check_option(value: Any, name: str, allowed: Sequence[Any]) -> None:
-    """Raise :class:`~sonograd.errors.ParameterError` unless ``value`` is one of ``allowed``."""
-    if value not in allowed:
-        listed = ", ".join(map(repr, allowed))
-        raise ParameterError(
-            f"{name} is {value!r}; expected one of {listed}."
-            f"{suggest(str(value), [str(item) for item in allowed])}"
-        )

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
+from sonograd.functional._settings import check_option
 from sonograd.functional.fm import feedback_sine
 from sonograd.params import Param
-from sonograd.synths.base import Synth, SynthState, check_option
+from sonograd.synths.base import Synth, SynthState
 from sonograd.synths.controls import Controls
 
 __all__ = ["ALGORITHMS", "FM"]

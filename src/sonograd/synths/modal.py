@@ -7,10 +7,11 @@ from typing import Any, Literal
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._settings import check_option
 from sonograd.functional.modal import modal_decay, modal_filter
 from sonograd.params import Param
 from sonograd.shapes import check_audio
-from sonograd.synths.base import Synth, SynthState, check_option
+from sonograd.synths.base import Synth, SynthState
 from sonograd.synths.controls import Controls
 
 __all__ = ["MODES", "Modal"]

@@ -5,9 +5,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from sonograd.functional._settings import check_option
 from sonograd.functional.oscillators import oscillator
 from sonograd.params import Param
-from sonograd.synths.base import Synth, SynthState, check_option
+from sonograd.synths.base import Synth, SynthState
 from sonograd.synths.controls import Controls
 
 __all__ = ["Oscillator"]

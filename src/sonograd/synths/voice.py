@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
+from sonograd.functional._settings import check_option
 from sonograd.functional.glottal import glottal_harmonics
 from sonograd.functional.lattice import (
     formant_polynomial,
@@ -15,7 +16,7 @@ from sonograd.functional.lattice import (
 from sonograd.functional.noise import seeded_noise
 from sonograd.functional.partials import additive_stream
 from sonograd.params import Param
-from sonograd.synths.base import Synth, SynthState, check_option
+from sonograd.synths.base import Synth, SynthState
 from sonograd.synths.controls import Controls
 
 __all__ = ["SourceFilter"]

@@ -419,3 +419,32 @@ def test_construction_prints_nothing(capsys):
     features.STFT(n_fft=256, verbose=True)
     features.CQT2010v2(**SHORT, verbose=True)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("STFT", {"n_fft": 256}),
+        ("STFT", {"n_fft": 256, "trainable": True, "output_format": "Magnitude"}),
+        ("MelSpectrogram", {"n_fft": 256, "n_mels": 20}),
+        ("MFCC", {"n_fft": 256, "n_mels": 20}),
+        ("Gammatonegram", {"n_fft": 256, "n_bins": 20}),
+        ("CQT1992v2", SHORT),
+        ("CQT2010v2", SHORT),
+        ("VQT", SHORT),
+    ],
+)
+def test_compiled_equals_eager(name, options):
+    torch.compiler.reset()
+    layer = getattr(features, name)(**options)
+    compiled = torch.compile(layer, backend="aot_eager")
+    for samples in (4000, 5001):
+        x = torch.randn(2, samples)
+        torch.testing.assert_close(compiled(x), layer(x), rtol=1e-3, atol=1e-4)
+
+
+def test_silence_has_the_phase_of_one():
+    x = torch.cat([torch.zeros(2000), torch.randn(2000)])
+    assert (features.STFT(n_fft=256, output_format="Phase")(x)[..., :20] == 0).all()
