@@ -12,11 +12,13 @@ from sonograd.functional import (
     high_shelf_biquad,
     low_shelf_biquad,
     peak_biquad,
+    pulse_train,
     sosfilt,
 )
 
 __all__ = [
     "add",
+    "aired_pulses",
     "band_pass",
     "fade",
     "generator",
@@ -31,6 +33,10 @@ __all__ = [
     "resonance",
     "time_axis",
 ]
+
+
+#: Root mean square of a pulse train, whatever its rate.
+_PULSE_LEVEL = 0.67
 
 
 def midi_to_hz(pitch: float) -> float:
@@ -84,6 +90,22 @@ def high_pass(x: Tensor, frequency_hz: float, sample_rate: float, order: int = 2
     """Filter with a Butterworth high-pass."""
     hz = _below(frequency_hz, sample_rate)
     return sosfilt(x, butterworth(order, hz, sample_rate=sample_rate, kind="high_pass"))
+
+
+def aired_pulses(hz: Tensor, air: Tensor, air_hz: float, sample_rate: float) -> Tensor:
+    """Return what vocal folds give: pulses below ``air_hz``, and noise as strong as them above.
+
+    Args:
+        hz: Rate of the pulses, ``(samples,)``.
+        air: White noise of unit variance, of the same shape.
+        air_hz: Where pulses give way to noise, at 12 dB per octave.
+        sample_rate: In Hz.
+    """
+    pulses = pulse_train(hz, sample_rate=sample_rate)
+    if air_hz >= 0.45 * sample_rate:
+        return pulses
+    breath = high_pass(_PULSE_LEVEL * air, air_hz, sample_rate)
+    return low_pass(pulses, air_hz, sample_rate) + breath
 
 
 def band_pass(x: Tensor, low_hz: float, high_hz: float, sample_rate: float) -> Tensor:

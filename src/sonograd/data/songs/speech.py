@@ -10,8 +10,8 @@ from torch import Tensor
 from sonograd.data.songs.patches import LinePatch, glide_curve
 from sonograd.data.songs.programs import speak
 from sonograd.data.songs.score import Note
-from sonograd.data.songs.sound import log_uniform, noise
-from sonograd.functional import hann, pulse_train, time_varying_filter
+from sonograd.data.songs.sound import aired_pulses, log_uniform, noise
+from sonograd.functional import hann, time_varying_filter
 
 __all__ = ["Utterance", "draw_utterance", "sing_speech"]
 
@@ -218,11 +218,14 @@ def sing_speech(
         return torch.zeros(samples)
     pitch, level = glide_curve(list(notes), rng, line, rate / hop, frames)
     pitch = pitch + 0.06 * np.convolve(rng.standard_normal(frames + 19), np.ones(20) / 4, "valid")
+    drift = np.convolve(rng.standard_normal(frames + 99), np.hanning(100) / 6.1, "valid")
+    pitch = pitch + float(rng.uniform(0.03, 0.25)) * drift
     index = _read_positions(notes, utterance, rng, rate / hop, frames)
     y = torch.zeros(samples)
     active = np.convolve((level > 1e-3) & (index >= 0), np.ones(5), "same") > 0
     edges = np.flatnonzero(np.diff(np.concatenate(([False], active, [False]))))
     breath = log_uniform(rng, 0.01, 0.15)
+    air_hz = log_uniform(rng, 2500, 12000)
     for first, last in zip(edges[::2], edges[1::2], strict=True):
         begin, end = int(first) * hop, min(int(last) * hop, samples)
         if end > begin:
@@ -238,6 +241,7 @@ def sing_speech(
                 end - begin,
                 size,
                 breath,
+                air_hz,
             )
     return y
 
@@ -297,6 +301,7 @@ def _synthesize(
     samples: int,
     size: float,
     breath: float,
+    air_hz: float,
 ) -> Tensor:
     """Drive the envelopes of the chosen frames with pulses and noise."""
     rows = np.round(index).clip(0).astype(int)
@@ -305,9 +310,9 @@ def _synthesize(
     unvoiced = torch.from_numpy((1 - utterance.voiced[rows]) * level * (index >= 0)).float()
     hz = 440.0 * torch.exp2((_samples(torch.from_numpy(pitch).float(), hop, samples) - 69) / 12)
     air = noise(rng, samples)
-    excitation = pulse_train(hz.clamp(40.0, 0.2 * rate), sample_rate=rate) * _samples(
-        voiced, hop, samples
-    )
+    hz = hz.clamp(40.0, 0.2 * rate)
+    pulses = aired_pulses(hz, air, air_hz, rate)
+    excitation = pulses * _samples(voiced, hop, samples)
     excitation = excitation + air * _samples(unvoiced + breath * voiced, hop, samples) * 0.7
     return time_varying_filter(excitation, response, hop_length=hop)
 

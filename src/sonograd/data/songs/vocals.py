@@ -79,8 +79,10 @@ class _Treatment:
     """Effects that change what a voice sounds like, chosen once per song."""
 
     def __init__(self, rng: np.random.Generator, singing: str) -> None:
-        chance = 0.85 if singing in {"robot", "chops"} else 0.3
-        kinds = ["drive", "telephone", "octave", "flanger", "ring", "comb", "vocoder", "gate"]
+        chance = 0.85 if singing in {"robot", "chops"} else 0.25
+        usual = ["drive", "drive", "drive", "telephone", "flanger"]
+        rare = ["octave", "ring", "comb", "vocoder", "gate"]
+        kinds = usual if rng.random() < 0.8 else rare
         self.kind = str(rng.choice(kinds)) if rng.random() < chance else "none"
         if singing == "robot" and rng.random() < 0.6:
             self.kind = "vocoder"

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sonograd.data.songs.score import Note
-from sonograd.data.songs.sound import log_uniform, noise
-from sonograd.functional import formant_response, pulse_train, time_varying_filter
+from sonograd.data.songs.sound import aired_pulses, log_uniform, noise
+from sonograd.functional import formant_response, time_varying_filter
 
 __all__ = ["Singer", "draw_singer", "sing_line"]
 
@@ -87,6 +87,7 @@ class Singer:
     rough: float
     breaths: float
     speech: float
+    air_hz: float
 
 
 def draw_singer(rng: np.random.Generator, singing: str, register: str) -> Singer:
@@ -119,10 +120,11 @@ def draw_singer(rng: np.random.Generator, singing: str, register: str) -> Singer
         vibrato_hz=float(rng.uniform(4.5, 6.8)),
         vibrato_semitones=vibrato,
         glide_s=0.008 if tuned else float(rng.uniform(0.02, 0.08)),
-        drift_semitones=0.0 if tuned else float(rng.uniform(0.02, 0.15)),
+        drift_semitones=0.0 if tuned else float(rng.uniform(0.03, 0.3)),
         rough=float(rng.uniform(*rough)),
         breaths=float(rng.uniform(0.0, 0.7)),
         speech={"rap": 1.0, "growl": 0.5, "shout": 0.3}.get(singing, 0.0),
+        air_hz=log_uniform(rng, 2500, 12000),
     )
 
 
@@ -347,7 +349,9 @@ def _sound(
     wander = torch.from_numpy(rng.standard_normal(periods).astype(np.float32))
     slow = _expand(wander.numpy(), max(rate // 400, 1), samples)
     hz = hz * (1 + singer.jitter * slow)
-    source = pulse_train(hz, sample_rate=rate) * (1 + singer.shimmer * slow)
+    air = noise(rng, samples)
+    source = aired_pulses(hz, air, singer.air_hz, rate)
+    source = source * (1 + singer.shimmer * slow)
     if singer.rough:
         half = torch.sin(torch.pi * torch.cumsum(hz.double() / rate, 0)).float()
         source = source * (1 + singer.rough * torch.sign(half) * (0.6 + 0.4 * slow))
@@ -358,7 +362,6 @@ def _sound(
     tract = formant_response(bins, formants[:, :keep], widths[:, :keep], gains)
     tilt = 1.0 / torch.sqrt(1.0 + (bins / singer.tilt_hz).square())
     voiced = _expand(curves.voiced, hop, samples)
-    air = noise(rng, samples)
     breathy = air * voiced * (singer.aspiration * (0.15 + 0.5 * singer.rough))
     excitation = source * voiced + _brighten(breathy)
     y = time_varying_filter(excitation, tract * tilt, hop_length=hop)
