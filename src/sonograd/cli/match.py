@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -25,8 +25,11 @@ def match(
     save: Path | None = None,
     fix: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     start: str | None = None,
-    method: str = "lm",
-    loss: str | None = None,
+    method: Literal["lm", "adam", "sgd", "lbfgs"] = "lm",
+    loss: str = "waveform",
+    steps: int = 300,
+    learning_rate: float = 0.03,
+    reference: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = (),
     bits: Bits = "32f",
     sounds: bool = True,
     workers: int | None = None,
@@ -48,8 +51,13 @@ def match(
         save: Folder for the results. Default: WET-match.
         fix: Holds a value: attack_ms=5 or compressor.attack_ms=5; may be given repeatedly.
         start: A preset to start from, a file or a name; it says what the chain is.
-        method: lm (second order, the best), lbfgs or adam.
-        loss: What lbfgs and adam minimize.
+        method: lm solves for all values and the delay together, to second order; adam, sgd and
+            lbfgs go down the gradient of a loss.
+        loss: What these three minimize: waveform, l1 or mrstft.
+        steps: How many steps they take.
+        learning_rate: Of theirs.
+        reference: Instead of WET, files of other material: comes closer to them in loudness,
+            spectrum, dynamics and width, and finds nobody's settings.
         bits: Sample format of the audio; 32f is floating point.
         sounds: Put players into the report.
         workers: Pairs in work at a time; the number of free cores by default.
@@ -69,6 +77,9 @@ def match(
             start=start,
             method=method,
             loss=loss,
+            steps=steps,
+            learning_rate=learning_rate,
+            reference=reference,
             bits=bits,
             sounds=sounds,
             workers=workers,
@@ -91,6 +102,7 @@ def _show(console: Console, event: "SeparationEvent") -> None:
 
 def _print(report: "MatchReport", *, terminal: bool) -> None:
     """Print what was found, in full for a single pair, in a line each for several."""
+    from sonograd.jobs.match_reference import distance_lines
     from sonograd.jobs.match_words import curves_as_text, summary_line, table_lines
 
     if report.table is not None:
@@ -99,6 +111,10 @@ def _print(report: "MatchReport", *, terminal: bool) -> None:
         print(report.table)
         return
     for item in report.done:
+        if "before" in item.summary:
+            print(f"{item.pair.dry}:")
+            print(*distance_lines(item.summary["before"], item.summary["after"]), sep="\n")
+            print(item.summary["warning"])
         if item.result is not None:
             if terminal:
                 print(curves_as_text(item.result, color=sys.stderr.isatty()), file=sys.stderr)

@@ -7,15 +7,17 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from sonograd.atomic import AtomicFile
 from sonograd.config.output import Bits
+from sonograd.data import find_audio
 from sonograd.effects import TARGETS, write_preset
-from sonograd.errors import ConfigError, MissingExtraError, SonogradError
+from sonograd.errors import ConfigError, DatasetError, MissingExtraError, SonogradError
 from sonograd.jobs.match_audio import Rendering, render_match, sounds_of
+from sonograd.jobs.match_reference import resemble
 from sonograd.jobs.match_words import chain_words, decibels
 from sonograd.jobs.outcome import SeparationEvent
 from sonograd.jobs.outputs import StagedFolder
@@ -23,6 +25,7 @@ from sonograd.jobs.pairs import Pair, find_pairs
 from sonograd.jobs.resources import check_writable, free_cores
 from sonograd.jobs.workers import shared_cores
 from sonograd.matching import MatchResult, match
+from sonograd.matching.gradient import Method
 
 __all__ = ["MatchOutcome", "MatchReport", "match_files"]
 
@@ -92,8 +95,11 @@ def match_files(
     save: str | os.PathLike[str] | None = None,
     fix: Sequence[str] = (),
     start: str | os.PathLike[str] | None = None,
-    method: str = "lm",
-    loss: str | None = None,
+    method: Method = "lm",
+    loss: str = "waveform",
+    steps: int = 300,
+    learning_rate: float = 0.03,
+    reference: Sequence[str | os.PathLike[str]] = (),
     bits: Bits = "32f",
     sounds: bool = True,
     workers: int | None = None,
@@ -116,8 +122,13 @@ def match_files(
             it.
         fix: Values to hold, as ``"attack_ms=5"`` or ``"compressor.attack_ms=5"``.
         start: A preset to start from; it says what the chain is.
-        method: ``"lm"``, ``"lbfgs"`` or ``"adam"``, see :func:`sonograd.matching.match`.
-        loss: What these two minimize.
+        method: ``"lm"``, ``"lbfgs"``, ``"adam"`` or ``"sgd"``, see
+            :func:`sonograd.matching.match`.
+        loss: What the last three minimize: ``"waveform"``, ``"l1"`` or ``"mrstft"``.
+        steps: How many steps they take.
+        learning_rate: Of theirs.
+        reference: Files of other material that ``dry`` shall come closer to, instead of ``wet``;
+            see :func:`sonograd.matching.match_reference`.
         bits: Sample format of the audio.
         sounds: Put players into the report.
         workers: Pairs in work at a time; the number of free cores if None.
@@ -133,8 +144,14 @@ def match_files(
         DatasetError: If there is no pair.
         OutputError: If ``save`` cannot be written to.
     """
-    options = _options(chain, fix, start, method, loss, workers)
+    options = _options(chain, fix, start, workers)
     first, second = Path(dry), None if wet is None else Path(wet)
+    if reference:
+        _check_alone(wet, options, method)
+        return _resemble_all(
+            first, tuple(map(Path, reference)), save, bits, overwrite, _Job(on_progress, on_event)
+        )
+    options.update(method=method, loss=loss, steps=steps, learning_rate=learning_rate)
     pairs, alone = find_pairs(first, second)
     several = first.is_dir()
     name = (second or first).stem if not several else (second or first).name
@@ -144,7 +161,7 @@ def match_files(
         _Task(pair, place / pair.name if several else place, options, bits, sounds)
         for pair in pairs
     ]
-    job = _Job(on_progress, on_event, total=len(tasks))
+    job = _Job(on_progress, on_event)
     for line in alone:
         job.fail(MatchOutcome(Pair("", Path(line.partition(": ")[0]), place), place, message=line))
     todo = job.skip_existing(tasks, overwrite=overwrite)
@@ -166,10 +183,10 @@ class _Task:
 class _Job:
     """One run over several pairs."""
 
-    def __init__(self, on_progress: Progress | None, on_event: Event | None, total: int) -> None:
+    def __init__(self, on_progress: Progress | None, on_event: Event | None) -> None:
         self._on_progress = on_progress
         self._on_event = on_event
-        self._total = total
+        self._total = 0
         self.done: list[MatchOutcome] = []
         self.skipped: list[MatchOutcome] = []
         self.failed: list[MatchOutcome] = []
@@ -178,6 +195,7 @@ class _Job:
         """Return the tasks that have no results yet."""
         todo = []
         for task in tasks:
+            self._total += 1
             record = task.folder / _RECORD
             if not record.exists() or overwrite:
                 todo.append(task)
@@ -190,12 +208,12 @@ class _Job:
             self._tell("skipped", task.pair.wet, message)
         return todo
 
-    def run(self, tasks: Sequence[_Task], *, workers: int) -> None:
+    def run(self, tasks: Sequence[_Task], *, workers: int, work: "_Work | None" = None) -> None:
         """Match all pairs, here or in processes of their own."""
         if workers == 1:
             for task in tasks:
                 self._tell("started", task.pair.wet)
-                self._keep(_attempt(task, self._progress))
+                self._keep(_attempt(task, self._progress, work or _match))
             return
         import multiprocessing
 
@@ -244,19 +262,19 @@ class _Job:
             self._on_event(SeparationEvent(kind, source, message))
 
 
+_Share: TypeAlias = Callable[[float], None]
+_Work: TypeAlias = Callable[[_Task, _Share | None], MatchOutcome]
+
+
 def _attempt_apart(task: _Task) -> MatchOutcome:
     """Match a pair in a process of its own; the audio of the result stays there."""
-    outcome = _attempt(task, None)
-    return MatchOutcome(
-        outcome.pair, outcome.folder, outcome.files, outcome.summary, None, outcome.message
-    )
+    return replace(_attempt(task, None, _match), result=None)
 
 
-def _attempt(task: _Task, on_share: Callable[[float], None] | None) -> MatchOutcome:
-    """Match a pair; what goes wrong is told, not raised."""
-    begin = time.perf_counter()
+def _attempt(task: _Task, on_share: _Share | None, work: _Work) -> MatchOutcome:
+    """Work on a pair; what goes wrong is told, not raised."""
     try:
-        return _match(task, on_share, begin)
+        return work(task, on_share)
     except (SonogradError, OSError) as error:
         text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         names = str(task.pair.dry) in text or str(task.pair.wet) in text
@@ -264,20 +282,24 @@ def _attempt(task: _Task, on_share: Callable[[float], None] | None) -> MatchOutc
         return MatchOutcome(task.pair, task.folder, message=" ".join(message.split()))
 
 
-def _match(task: _Task, on_share: Callable[[float], None] | None, begin: float) -> MatchOutcome:
-    def tell(base: float, width: float) -> Progress:
-        def on_progress(done: float, total: float) -> None:
-            if on_share is not None:
-                on_share(base + width * done / max(total, 1e-9))
+def _part(on_share: _Share | None, base: float, width: float) -> Progress:
+    """Return a callback that tells a part of the work as a share of the whole."""
 
-        return on_progress
+    def on_progress(done: float, total: float) -> None:
+        if on_share is not None:
+            on_share(base + width * done / max(total, 1e-9))
 
+    return on_progress
+
+
+def _match(task: _Task, on_share: _Share | None) -> MatchOutcome:
+    begin = time.perf_counter()
     pair = task.pair
-    result = match(pair.dry, pair.wet, on_progress=tell(0.0, _FITTED), **task.options)
+    result = match(pair.dry, pair.wet, on_progress=_part(on_share, 0.0, _FITTED), **task.options)
     with StagedFolder(task.folder) as stage:
         rendering = render_match(
             result, pair.dry, pair.wet, stage.path,
-            bits=task.bits, on_progress=tell(_FITTED, 0.95 - _FITTED),
+            bits=task.bits, on_progress=_part(on_share, _FITTED, 0.95 - _FITTED),
         )  # fmt: skip
         summary = _write(result, rendering, task, stage.path)
         names = sorted(path.name for path in stage.path.iterdir())
@@ -379,12 +401,58 @@ def _row(item: MatchOutcome) -> dict[str, Any]:
     return row
 
 
+def _check_alone(
+    wet: str | os.PathLike[str] | None, options: Mapping[str, Any], method: Method
+) -> None:
+    """Refuse what makes no sense with references."""
+    given = {"wet": wet, "fix": options["fix"], "start": options["start"]}
+    names = [name for name, value in given.items() if value is not None]
+    names += ["chain"] * (options["chain"] != "auto") + ["method"] * (method != "lm")
+    if names:
+        raise ConfigError(
+            "match",
+            [f"reference: is other material, of which no settings can be found; leave out {name}"
+             for name in names],
+        )  # fmt: skip
+
+
+def _resemble_all(
+    source: Path,
+    references: tuple[Path, ...],
+    save: str | os.PathLike[str] | None,
+    bits: Bits,
+    overwrite: bool,
+    job: _Job,
+) -> MatchReport:
+    """Bring a file, or each of a folder, closer to the references."""
+    files = find_audio(source)
+    if not files:
+        raise DatasetError(f"{source}: holds no audio")
+    place = Path(f"{source.stem}-match") if save is None else Path(save)
+    check_writable(place)
+    several = source.is_dir()
+    tasks = []
+    for path in files:
+        name = path.relative_to(source).with_suffix("").as_posix() if several else path.stem
+        folder = place / name if several else place
+        tasks.append(_Task(Pair(name, path, path), folder, {}, bits, sounds=False))
+
+    def work(task: _Task, on_share: _Share | None) -> MatchOutcome:
+        written, summary = resemble(
+            task.pair.dry, references, task.folder, bits=task.bits,
+            on_progress=_part(on_share, 0.0, 0.95),
+        )  # fmt: skip
+        message = f"{task.folder}: closer to the reference"
+        return MatchOutcome(task.pair, task.folder, written, summary, message=message)
+
+    job.run(job.skip_existing(tasks, overwrite=overwrite), workers=1, work=work)
+    return MatchReport(tuple(job.done), tuple(job.skipped), tuple(job.failed))
+
+
 def _options(
     chain: str,
     fix: Sequence[str],
     start: str | os.PathLike[str] | None,
-    method: str,
-    loss: str | None,
     workers: int | None,
 ) -> dict[str, Any]:
     """Return the arguments for :func:`sonograd.matching.match`.
@@ -406,9 +474,4 @@ def _options(
         problems.append("start: a preset says what the chain is; give one of start and chain")
     if problems:
         raise ConfigError("match", problems)
-    options: dict[str, Any] = {"chain": chain, "fix": held or None, "start": start}
-    if method != "lm":
-        options["method"] = method
-    if loss is not None:
-        options["loss"] = loss
-    return options
+    return {"chain": chain, "fix": held or None, "start": start}

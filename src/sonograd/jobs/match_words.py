@@ -67,7 +67,9 @@ class Setting:
         if not self.known and not self.fixed:
             return "not identifiable"
         text = value_words(self.value, 0.0 if self.fixed else self.error, self.unit)
-        return f"{text} (fixed)" if self.fixed else text
+        if self.fixed:
+            return f"{text} (fixed)"
+        return f"{text} (held)" if self.error == 0 else text
 
 
 def settings(result: MatchResult) -> Iterator[Setting]:

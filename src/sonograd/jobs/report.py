@@ -19,7 +19,7 @@ from sonograd.jobs.match_words import (
 )
 from sonograd.matching import MatchResult
 
-__all__ = ["match_report"]
+__all__ = ["match_report", "page"]
 
 _SQUARE = {"static_curve", "landscape"}
 _STRONG = 0.9
@@ -61,15 +61,20 @@ def match_report(
         f"<footer>Written by sonograd {escape(__version__)}. All values belong to the sample rate "
         f"of {result.sample_rate} Hz.</footer>",
     ]
+    return page(f"{wet}: what was done to it", body)
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    """Return an HTML document of our look from its parts, empty ones left out."""
     css = resources.files("sonograd.jobs").joinpath("pages", "match.css").read_text("utf-8")
     return "\n".join(
         [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(wet)}: what was done to it</title>",
+            f"<title>{escape(title)}</title>",
             f"<style>\n{css}</style></head><body><main>",
-            *(part for part in body if part),
+            *(part for part in parts if part),
             "</main></body></html>\n",
         ]
     )
@@ -189,6 +194,9 @@ def _cell(row: Setting) -> str:
         return f'{value}<span class="tag">fixed</span>'
     if not row.known:
         return "<em>not identifiable</em>"
+    if row.error == 0:
+        value = escape(value_words(row.value, 0.0, row.unit))
+        return f'{value}<span class="tag">held</span>'
     value, mark, error = value_words(row.value, row.error, row.unit).partition(" ± ")
     if not mark:
         return escape(value)
