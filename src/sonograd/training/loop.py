@@ -12,7 +12,7 @@ from torch import nn
 from sonograd.config.training import TrainingConfig
 from sonograd.data.chunks import ChunkDataset
 from sonograd.data.stems import Example
-from sonograd.errors import CheckpointError, MissingExtraError
+from sonograd.errors import CheckpointError, MissingExtraError, OutputError
 from sonograd.separators.base import Separator
 from sonograd.training.callbacks import Conductor
 from sonograd.training.logging import OnEvent
@@ -87,6 +87,10 @@ def fit(
         OutputError: If the folder cannot be written to.
     """
     device = torch.device("cpu") if device is None else device
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}.") from None
     if clock is None:
         epoch = config.max_samples or dataset.source.samples // dataset.samples
         clock = make_clock(config, max(epoch // (config.batch_size * config.accumulate), 1))
