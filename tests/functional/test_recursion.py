@@ -7,6 +7,7 @@ from scipy import signal
 
 from sonograd import functional as F
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional import recursion
 
 RATE = 44_100
 
@@ -302,3 +303,16 @@ def test_what_a_design_of_one_section_gives_is_one_section():
 def test_what_is_no_filter_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call(torch.zeros(2, 9))
+
+
+def test_the_operator_of_exported_graphs_has_the_same_values_and_gradients():
+    shapes = [(2, 3, 100), (2, 3, 2), (2, 64, 64), (2, 2, 64), (2, 64, 2), (2, 2, 2)]
+    inputs = [0.1 * torch.randn(shape, dtype=torch.float64) for shape in shapes]
+    results = []
+    for run in (recursion._filter_blocks, recursion._BlockFilter.apply):
+        leaves = [v.clone().requires_grad_() for v in inputs]
+        outputs = run(*leaves)
+        total = sum((v * torch.arange(v.numel()).reshape(v.shape)).sum() for v in outputs)
+        results.append([*outputs, *torch.autograd.grad(total, leaves)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)

@@ -9,7 +9,7 @@ from scipy import signal
 
 from sonograd import functional as F
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional.spectral import overlap_add
+from sonograd.functional.spectral import istft, overlap_add, stft
 
 
 def direct(x, n_fft, hop_length, window, offset, pad_mode):
@@ -234,3 +234,23 @@ def test_overlap_add_equals_a_loop(hop, count, length):
     for k in range(count):
         expected[:, k * hop : k * hop + length] += frames[:, k]
     torch.testing.assert_close(overlap_add(frames, hop_length=hop), expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("n_fft", "hop_length", "center", "samples"),
+    [
+        (512, 128, True, 5000),
+        (513, 100, True, 44_444),
+        (512, 77, False, 300_000),
+        (64, 1, True, 300),
+    ],
+)
+def test_inverse_in_pieces_is_the_whole(n_fft, hop_length, center, samples):
+    window = torch.rand(n_fft, dtype=torch.float64) + 0.1
+    options = {"n_fft": n_fft, "hop_length": hop_length, "window": window, "center": center}
+    spectrum = stft(torch.randn(2, 3, samples, dtype=torch.float64), **options)
+    for length in (None, samples, samples + 1000, samples - 250):
+        pieces = istft(spectrum, **options, length=length)
+        # With a gradient to be had, all frames are transformed at once.
+        whole = istft(spectrum.clone().requires_grad_(), **options, length=length).detach()
+        torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-10)
