@@ -220,10 +220,11 @@ def test_mirrored_plans_are_the_inference_of_the_roformers(num_overlap, samples)
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("shift", [0, 7, 59, 1000])
 @pytest.mark.parametrize("num_overlap", [1, 2, 4])
-@pytest.mark.parametrize("samples", [1, 2, 7, 60, 100])
-def test_mirrored_plans_leave_no_seam_and_take_short_signals(num_overlap, samples):
-    plan = mirrored_plan(60, num_overlap)
+@pytest.mark.parametrize("samples", [1, 2, 7, 60, 61, 100, 125])
+def test_mirrored_plans_leave_no_seam_and_take_short_signals(num_overlap, samples, shift):
+    plan = mirrored_plan(60, num_overlap).shifted(shift)
     signal = torch.randn(samples, dtype=torch.float64)
     chunker, overlap_add, parts = Chunker(plan), OverlapAdd(plan), []
     for index, piece in [*chunker.push(signal), *chunker.finish()]:
@@ -236,5 +237,5 @@ def test_mirrored_plans_leave_no_seam_and_take_short_signals(num_overlap, sample
 def test_other_overlaps_of_mirrored_plans_keep_their_offset():
     plan = mirrored_plan(60, 4).with_overlap(0.5)
     assert (plan.hop, plan.offset, plan.latency) == (30, 30, 60)
-    with pytest.raises(ParameterError, match="offset is 1; expected the overlap, 30"):
+    with pytest.raises(ParameterError, match="offset is 1; expected at least the overlap, 30"):
         ChunkPlan(60, 30, offset=1, mirror=True)

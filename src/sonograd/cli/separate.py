@@ -1,5 +1,6 @@
 """``sonograd separate MODEL AUDIO...``."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +8,7 @@ from cyclopts import Parameter
 
 from sonograd.cli.console import Console
 from sonograd.config.output import Bits, Precision
+from sonograd.errors import ParameterError
 
 if TYPE_CHECKING:
     from sonograd.jobs.outcome import SeparationEvent, SeparationReport
@@ -25,6 +27,12 @@ def separate(
     overlap: float | None = None,
     padding: int | None = None,
     stems: str | None = None,
+    two_stems: str | None = None,
+    ensemble: str | None = None,
+    weights: str | None = None,
+    shifts: int = 0,
+    swap_channels: bool = False,
+    invert: bool = False,
     format: str = "wav",
     bits: Bits | None = None,
     device: str = "auto",
@@ -33,6 +41,7 @@ def separate(
     repair: bool = False,
     workers: int | None = None,
     precision: Precision = "32",
+    offline: bool = False,
     quiet: Annotated[bool, Parameter(alias="-q")] = False,
 ) -> int:
     """Take songs apart: one file per stem, as long as the song, at its rate and channels.
@@ -42,8 +51,8 @@ def separate(
     and its tree is mirrored; of two songs with one name, both folders keep the ending.
 
     Args:
-        model: A session folder, a checkpoint file, or the name of a model: default, hpss, center,
-            repet.
+        model: A session folder, a checkpoint file, or the name of a model, such as default, hpss,
+            htdemucs: sonograd models lists them. What is not here yet is downloaded.
         audio: Audio files, and folders of them.
         save: Folder for the results.
         residual: Also write the mix minus the written stems.
@@ -52,6 +61,12 @@ def separate(
         overlap: Fraction of a chunk that neighbors share, in [0, 1); the model's own by default.
         padding: The same in samples at the model's rate; replaces --overlap.
         stems: Names of the stems to write, separated by commas; all by default.
+        two_stems: Write this stem, and all the rest as the residual.
+        ensemble: Further models, separated by commas; stems are averaged with those of the first.
+        weights: How much each of these models counts, separated by commas, the first included.
+        shifts: Average over so many shifted copies of the song; slower by that factor.
+        swap_channels: Average with a copy whose channels are exchanged.
+        invert: Average with a copy of the other sign.
         format: File format of the results: wav, flac, mp3, ...
         bits: Sample format of wav, flac and the like; 32f is floating point.
         device: auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:1, mps.
@@ -61,10 +76,13 @@ def separate(
         repair: Replace samples that are no finite numbers by silence instead of refusing.
         workers: Chunks in work at a time on the CPU; as many as there are free cores by default.
         precision: Arithmetic of the model; bf16 is faster where the processor supports it.
+        offline: Download nothing.
         quiet: Show neither progress nor messages.
     """
     from sonograd.jobs.separate import separate_files
 
+    others = _names(ensemble)
+    _download((model, *others), offline=offline, quiet=quiet)
     with Console(quiet=quiet) as console:
         report = separate_files(
             model,
@@ -75,7 +93,13 @@ def separate(
             sample_rate=sample_rate,
             overlap=overlap,
             padding=padding,
-            stems=None if stems is None else [name.strip() for name in stems.split(",")],
+            stems=None if stems is None else _names(stems),
+            two_stems=two_stems,
+            ensemble=others or None,
+            weights=None if weights is None else _numbers(weights),
+            shifts=shifts,
+            swap_channels=swap_channels,
+            invert=invert,
             format=format,
             bits=bits,
             device=device,
@@ -84,10 +108,39 @@ def separate(
             repair=repair,
             workers=workers,
             precision=precision,
+            offline=offline,
             on_progress=console.progress,
             on_event=lambda event: _show(console, event),
         )
     return _finish(console, report)
+
+
+def _names(text: str | None) -> list[str]:
+    return [] if text is None else [name.strip() for name in text.split(",")]
+
+
+def _numbers(text: str | None) -> list[float]:
+    try:
+        return [float(name) for name in _names(text)]
+    except ValueError:
+        raise ParameterError(
+            f"weights is {text!r}; expected numbers, separated by commas"
+        ) from None
+
+
+def _download(models: Iterable[str], *, offline: bool, quiet: bool) -> None:
+    """Bring the models here, with progress in bytes."""
+    from sonograd.jobs.download import ensure_model
+
+    for model in models:
+        with Console(quiet=quiet, unit="bytes") as console:
+            console.describe(model)
+            ensure_model(
+                model,
+                offline=offline or None,
+                on_progress=console.progress,
+                on_message=console.message,
+            )
 
 
 def _show(console: Console, event: "SeparationEvent") -> None:

@@ -17,9 +17,10 @@ from sonograd.config.output import Bits, Precision
 from sonograd.data import FORMATS, check_format
 from sonograd.errors import ConfigError, SonogradError
 from sonograd.jobs.catalog import RESIDUAL, Song
+from sonograd.jobs.combine import CombinedModel, resolve_models
 from sonograd.jobs.resources import choose_device
 from sonograd.separators import ChunkPlan, SelectStems, Separator
-from sonograd.zoo.lookup import ResolvedModel, resolve
+from sonograd.zoo.lookup import ResolvedModel
 
 __all__ = ["Request", "check_request"]
 
@@ -36,7 +37,7 @@ _PACKAGES = ("av", "soundfile", "soxr")
 class Request:
     """The checked arguments of :func:`~sonograd.jobs.separate_files`."""
 
-    model: ResolvedModel
+    model: ResolvedModel | CombinedModel
     model_sha256: str | None
     separator: Separator
     device: torch.device
@@ -150,6 +151,12 @@ def check_request(
     batch_size: int,
     workers: int | None,
     precision: Precision,
+    ensemble: Sequence[str | os.PathLike[str]] = (),
+    weights: Sequence[float] = (),
+    shifts: int = 0,
+    swap_channels: bool = False,
+    invert: bool = False,
+    two_stems: str | None = None,
     **others: Any,
 ) -> Request:
     """Check all options, load the model, and return both.
@@ -173,15 +180,26 @@ def check_request(
         ("sample_rate", sample_rate, lambda x: x >= 1, "at least 1 Hz"),
         ("batch_size", batch_size, lambda x: x >= 1, "at least 1"),
         ("workers", workers, lambda x: x >= 1, "at least 1"),
+        ("shifts", shifts, lambda x: 0 <= x <= 100, "0 to 100"),
         ("precision", precision, lambda x: x in {"32", "bf16"}, "32 or bf16"),
     ):
         if value is not None and not fits(value):
             problems.append(f"{name}: got {value}; expected {expected}")
     if overlap is not None and padding is not None:
         problems.append("padding: replaces overlap; give one of them")
+    if two_stems is not None:
+        if stems is not None:
+            problems.append("two_stems: replaces stems; give one of them")
+        stems, others["residual"] = (two_stems,), True
     attempt("format", lambda: _check_format(format, bits))
     chosen = attempt("device", lambda: choose_device(device))
-    resolved = attempt("model", lambda: resolve(model))
+    resolved = attempt(
+        "model",
+        lambda: resolve_models(
+            model, ensemble=ensemble, weights=weights, shifts=shifts,
+            swap_channels=swap_channels, invert=invert,
+        ),
+    )  # fmt: skip
     separator = attempt("model", resolved.load) if resolved else None
     if separator is not None and stems is not None:
         problems.extend(_stem_problems(stems, separator.stems))

@@ -14,6 +14,7 @@ from sonograd.config.output import Bits, Precision
 from sonograd.data import AudioFile, check_finite, check_format, resampled_length
 from sonograd.errors import OutputError, SonogradError
 from sonograd.jobs.catalog import RECORD_NAME, Song, find_songs
+from sonograd.jobs.download import ensure_model
 from sonograd.jobs.existing import has_results, remove_replaced
 from sonograd.jobs.outcome import EventKind, SeparationEvent, SeparationReport, SongOutcome
 from sonograd.jobs.outputs import StagedFolder, StemWriters, remove_abandoned
@@ -55,6 +56,12 @@ def separate_files(
     overlap: float | None = None,
     padding: int | None = None,
     stems: Sequence[str] | None = None,
+    two_stems: str | None = None,
+    ensemble: Sequence[str | os.PathLike[str]] | None = None,
+    weights: Sequence[float] | None = None,
+    shifts: int = 0,
+    swap_channels: bool = False,
+    invert: bool = False,
     format: str = "wav",
     bits: Bits | None = None,
     device: str = "auto",
@@ -63,6 +70,7 @@ def separate_files(
     repair: bool = False,
     workers: int | None = None,
     precision: Precision = "32",
+    offline: bool = False,
     on_progress: Progress | None = None,
     on_event: Callable[[SeparationEvent], None] | None = None,
 ) -> SeparationReport:
@@ -86,6 +94,13 @@ def separate_files(
         overlap: Fraction of a chunk that neighbors share, in [0, 1); the model's own if None.
         padding: The same in samples at the model's rate, instead of ``overlap``.
         stems: Names of the stems to write; all if None.
+        two_stems: Write this stem, and all the rest as the residual.
+        ensemble: Further models, whose stems are averaged with those of ``model``.
+        weights: How much each of these models counts, ``model`` first; all alike if None.
+        shifts: Average over so many copies of the song that begin after up to half a second of
+            silence; a little better, and slower by that factor.
+        swap_channels: Average with a copy whose channels are exchanged.
+        invert: Average with a copy of the other sign.
         format: File format of the results, a key of :data:`sonograd.data.FORMATS`.
         bits: Sample format; the file format's own if None.
         device: ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -95,6 +110,7 @@ def separate_files(
         repair: Replace samples that are no finite numbers by silence instead of refusing.
         workers: Chunks in work at a time on the CPU; the number of free cores if None.
         precision: Arithmetic of the model, ``32`` or ``bf16``.
+        offline: Download nothing; a published model that is not here yet is an error.
         on_progress: Called with ``(done, total)`` in seconds of audio, over all songs.
         on_event: Told about every song as it starts and ends.
 
@@ -103,13 +119,18 @@ def separate_files(
 
     Raises:
         ConfigError: If options are wrong, with all problems at once.
+        DownloadError: If a published model cannot be fetched.
         OutputError: If ``save`` cannot be written to or has too little space.
     """
+    for name in (model, *(ensemble or ())):
+        ensure_model(name, offline=offline or None)
     request = check_request(
         model, save=Path(save), residual=residual, duration=duration, sample_rate=sample_rate,
         overlap=overlap, padding=padding, stems=stems, format=format, bits=bits, device=device,
         batch_size=batch_size, overwrite=overwrite, repair=repair, workers=workers,
-        precision=precision,
+        precision=precision, two_stems=two_stems, ensemble=ensemble or (),
+        weights=weights or (),
+        shifts=shifts, swap_channels=swap_channels, invert=invert,
     )  # fmt: skip
     check_writable(request.save)
     runner = ChunkRunner(

@@ -41,8 +41,9 @@ class ChunkPlan:
             None.
         fade_start: Sample ``i`` of a chunk has the weight ``(i + fade_start) / fade``, at most 1.
         mirror: What lies outside the signal is its mirror image instead of silence, and every
-            chunk that begins before the end counts. The signal is then mirrored over an overlap;
-            beyond that, the mirror image is mirrored again. ``offset`` is an overlap, too.
+            chunk that begins before the end counts. The signal is then mirrored over an overlap,
+            or half a chunk; beyond that, the mirror image is mirrored again. ``offset`` is an
+            overlap, at least.
         fade_power: Exponent of the weights.
         fit: Lengths that the model takes, ``(shortest, step)``: the least ``shortest + k * step``
             that a chunk fits into is what the model sees, with the chunk in the middle and real
@@ -83,10 +84,10 @@ class ChunkPlan:
                 f"fade is {self.fade} and fade_start {self.fade_start}; "
                 "expected fade > 0 and fade_start >= 0"
             )
-        if self.mirror and self.offset != self.length - self.hop:
+        if self.mirror and self.offset < self.length - self.hop:
             raise ParameterError(
-                f"offset is {self.offset}; expected the overlap, {self.length - self.hop}, where "
-                "mirror is set"
+                f"offset is {self.offset}; expected at least the overlap, "
+                f"{self.length - self.hop}, where mirror is set"
             )
         if self.fade_power <= 0:
             raise ParameterError(f"fade_power is {self.fade_power}; expected more than 0")
@@ -129,6 +130,8 @@ class ChunkPlan:
         """
         if not 0 <= overlap < 1:
             raise ParameterError(f"overlap is {overlap}; expected a fraction in [0, 1)")
+        if self.fit is not None:  # rounded as the programs do that such plans are for
+            return self.with_padding(self.length - max(int((1 - overlap) * self.length), 1))
         return self.with_padding(min(round(overlap * self.length), self.length - 1))
 
     def with_padding(self, samples: int) -> "ChunkPlan":
@@ -150,6 +153,17 @@ class ChunkPlan:
         if self.grid <= self.length:
             hop = max(hop // self.grid, 1) * self.grid
         return replace(self, hop=hop, offset=self.length - hop if self.mirror else self.offset)
+
+    def shifted(self, samples: int) -> "ChunkPlan":
+        """Return this plan for a signal that begins after so many ``samples`` of silence.
+
+        Chunks that would lie in that silence alone are left out.
+        """
+        if self.mirror:  # what comes before the signal is its image, and chunks begin earlier
+            return replace(self, offset=self.length - self.hop + samples % self.hop)
+        offset = self.offset + samples
+        beyond = max(-(-(offset + 1 - self.length) // self.hop), 0)
+        return replace(self, offset=offset - beyond * self.hop)
 
     def count(self, samples: int) -> int:
         """Return the number of chunks that cover a signal of ``samples``."""
@@ -255,16 +269,21 @@ class Chunker:
             chunk = nnf.pad(piece, missing) if any(missing) else piece.clone()
         index = self._next
         self._next += 1
-        reach = self.plan.offset + self.plan.context if self.plan.mirror else 0
+        reach = self._margin if self.plan.mirror else 0
         reach += 0 if self.plan.fit is None else max(self.plan.fit) // 2 + 1
         keep_from = max(self.begin(self._next) - reach, 0)
         self._held = [held[..., keep_from - self._start :]]
         self._start = min(keep_from, self._received)
         return index, chunk
 
+    @property
+    def _margin(self) -> int:
+        """Samples of the mirror image that is not mirrored itself."""
+        return max(self.plan.offset, self.plan.length // 2) + self.plan.context
+
     def _mirrored(self, begin: int, end: int) -> Tensor:
         """Return where to read the samples ``[begin, end)``, the end of the signal being known."""
-        samples, margin = self._received, self.plan.offset + self.plan.context
+        samples, margin = self._received, self._margin
         position = torch.arange(begin, end)
         last = samples + margin - 1
         position = torch.where(position > last, 2 * last - position, position)

@@ -56,6 +56,11 @@ class SelectStems(Separator):
         lanes = self.separator.lanes(plan)
         if len(lanes) == 1:
             return super().lanes(plan)
+        lanes = tuple(
+            lane
+            for lane in lanes
+            if lane.weights is None or any(lane.weights[i] for i in self._indices)
+        )
         return tuple(
             Lane(
                 SelectStems(lane.separator, self.stems),

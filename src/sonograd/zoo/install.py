@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -132,8 +133,7 @@ def write_converted(separators: Sequence[Separator], folder: Path, record: Sourc
             path = part / WEIGHTS_NAME
             save_separator(separator, path, metadata=notes)
             weights[path.relative_to(stage).as_posix()] = file_sha256(path)
-        fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
-        write_source(SourceRecord(**{**fields, "weights": weights}), stage)
+        write_source(replace(record, weights=weights), stage)
 
 
 def file_name(url: str) -> str:

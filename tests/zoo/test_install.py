@@ -1,0 +1,332 @@
+"""From a server to a separator: downloaded, checked, converted, found again, removed."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sonograd.cli.app import main
+from sonograd.data import AudioFile, write_audio
+from sonograd.errors import (
+    CheckpointError,
+    ConfigError,
+    DownloadError,
+    ModelNotFoundError,
+    ParameterError,
+)
+from sonograd.jobs.download import download
+from sonograd.separators import SCNet, save_separator
+from sonograd.zoo import find_entry, load, model_entries, model_names, resolve
+from sonograd.zoo.cache import cached_models, models_folder
+from sonograd.zoo.install import install, license_notice
+from sonograd.zoo.registry import CLASSICAL, FAMILIES, ModelEntry
+
+MALICIOUS = runpy.run_path(str(Path(__file__).with_name("test_malicious.py")))
+ARGUMENTS, published, tiny = (MALICIOUS[name] for name in ("ARGUMENTS", "published", "tiny"))
+
+
+@pytest.fixture
+def net():
+    return SCNet(tiny()).eval()
+
+
+@pytest.fixture
+def entry(server, net, tmp_path, monkeypatch):
+    """Publish a small network, and write it into a registry of the user's."""
+    torch.save({"state_dict": published(net)}, tmp_path / "tiny.ckpt")
+    url, sha256 = server.add("tiny.ckpt", (tmp_path / "tiny.ckpt").read_bytes())
+    entry = {
+        "family": "SCNet", "stems": ["a", "b"], "sample_rate": 8000, "arguments": ARGUMENTS,
+        "license": "CC BY-NC 4.0", "commercial": False, "page": "https://example.org",
+        "files": [{"urls": [url], "sha256": sha256[:8]}],
+    }  # fmt: skip
+    bag = {
+        **entry,
+        "files": [*entry["files"], {"urls": [url + "?second"], "sha256": sha256}],
+        "member_weights": [[1.0, 0.0], [0.25, 1.0]],
+    }
+    server.files["/tiny.ckpt?second"] = server.files["/tiny.ckpt"]
+    path = tmp_path / "models.json"
+    path.write_text(json.dumps({"models": {"tiny": entry, "bag": bag}}))
+    monkeypatch.setenv("SONOGRAD_MODELS", str(path))
+    return entry
+
+
+@pytest.fixture
+def song(tmp_path):
+    path = tmp_path / "song.wav"
+    generator = torch.Generator().manual_seed(1)
+    write_audio(path, torch.randn(2, 3000, generator=generator) / 10, sample_rate=8000, bits="32f")
+    return path
+
+
+def read(path):
+    with AudioFile(path) as file:
+        return file.read()
+
+
+def assert_close(actual, expected):
+    torch.testing.assert_close(actual, expected, atol=2e-6, rtol=0)
+
+
+def test_a_published_model_is_loaded_by_its_name(entry, net, server):
+    mix = torch.randn(1, 2, 900)
+    said = []
+    folder = install("tiny", on_message=said.append)
+    assert said[0] == "tiny: license CC BY-NC 4.0: no commercial use; see https://example.org"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "model.json", "source.json", "weights.safetensors",
+    ]  # fmt: skip
+    with torch.no_grad():
+        assert torch.equal(load("tiny")(mix), net(mix))
+    assert len(server.requests) == 1
+    install("tiny")
+    assert len(server.requests) == 1
+    assert "tiny" in model_names()
+    assert not (models_folder().parent / "downloads" / "tiny").exists()
+    source = json.loads((folder / "source.json").read_text())
+    assert source["files"][0]["sha256"].startswith(entry["files"][0]["sha256"])
+    assert len(source["files"][0]["sha256"]) == 64
+
+
+def test_loading_downloads_what_is_missing_unless_offline(entry, net, monkeypatch):
+    monkeypatch.setenv("SONOGRAD_OFFLINE", "1")
+    with pytest.raises(DownloadError, match=r"tiny\.ckpt: is not here yet"):
+        load("tiny")
+    monkeypatch.delenv("SONOGRAD_OFFLINE")
+    assert load("tiny", "b").stems == ("b",)
+    monkeypatch.setenv("SONOGRAD_OFFLINE", "1")
+    assert load("tiny").stems == ("a", "b")
+
+
+def test_members_have_weights_per_stem(entry, net):
+    mix = torch.randn(2, 2000)
+    separator = load("bag")
+    assert resolve("bag").path.name == "source.json"
+    torch.testing.assert_close(separator.separate(mix), net.separate(mix))
+    folder = install("bag")
+    assert (folder / "1" / "weights.safetensors").is_file()
+    assert load(folder).stems == ("a", "b")
+    with pytest.raises(ParameterError, match="made of several networks"):
+        download("bag", folder.parent / "session")
+    (folder / "1" / "weights.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="no such file"):
+        load("bag")
+
+
+def test_a_model_becomes_a_session_folder(entry, net, tmp_path, song, capsys):
+    assert main(["download", "tiny", "--save", str(tmp_path / "mine"), "--quiet"]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "mine" / "weights.safetensors")
+    mix = torch.randn(1, 2, 900)
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path / "mine")(mix), net(mix))
+
+
+def test_the_license_is_said_once(entry, song, tmp_path, capsys):
+    command = ["separate", "tiny", str(song), "--bits", "32f", "--save"]
+    assert main([*command, str(tmp_path / "first")]) == 0
+    assert capsys.readouterr().err.count("no commercial use") == 1
+    assert main([*command, str(tmp_path / "second")]) == 0
+    assert "commercial" not in capsys.readouterr().err
+
+
+def test_other_rates_and_channels_come_back(entry, tmp_path):
+    path = tmp_path / "five.wav"
+    write_audio(path, torch.randn(5, 4410) / 10, sample_rate=44100, bits="32f")
+    assert main(["separate", "tiny", str(path), "--save", str(tmp_path), "--bits", "32f"]) == 0
+    with AudioFile(tmp_path / "five" / "a.wav") as file:
+        assert (file.info.sample_rate, file.info.channels) == (44100, 5)
+        assert file.read().shape == (5, 4410)
+
+
+def test_another_file_than_published_is_kept_aside(entry, server, capsys, tmp_path):
+    server.files["/tiny.ckpt"] = b"another file"
+    assert main(["download", "tiny", "--quiet"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "SHA-256 is " in said
+    assert entry["files"][0]["sha256"] in said
+    assert said.count("\n") == 0
+    assert (models_folder().parent / "downloads" / "tiny" / "tiny.ckpt.bad").is_file()
+    assert cached_models() == ()
+
+
+def test_weights_that_were_damaged_later(entry, capsys):
+    weights = install("tiny") / "weights.safetensors"
+    assert main(["models", "verify"]) == 0
+    assert capsys.readouterr().out.strip() == "tiny: as it was written"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert main(["models", "verify", "tiny"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.strip() == "tiny: damaged"
+    assert "weights.safetensors: SHA-256 is" in captured.err
+    install("tiny")  # again
+    assert main(["models", "verify", "tiny"]) == 0
+
+
+def test_models_are_removed(entry, capsys):
+    install("tiny")
+    assert main(["models", "remove", "tiny"]) == 0
+    assert "tiny: removed" in capsys.readouterr().out
+    assert cached_models() == ()
+    assert list(models_folder().iterdir()) == []
+    assert main(["models", "remove", "tiny"]) == 2
+    assert "was not downloaded; no model was" in capsys.readouterr().err
+    assert main(["models", "remove"]) == 2
+    assert "needs a name" in capsys.readouterr().err
+
+
+def test_the_list_can_be_filtered(entry, capsys):
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["NAME", "FAMILY", "STEMS", "LICENSE", "SCORE", "HERE"]
+    assert [line.split()[0] for line in lines[1:]] == list(model_entries())
+    assert main(["models", "--family", "openunmix", "--stem", "speech"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["umxse"]
+    assert main(["models", "--commercial", "--filter", "demucs", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"htdemucs", "htdemucs_ft", "hdemucs_mmi", "mdx_extra"} <= set(found)
+    assert all("demucs" in found[name]["family"].lower() for name in found)
+    assert found["htdemucs"]["license"] == "MIT"
+    install("tiny")
+    assert main(["models", "--here", "--json"]) == 0
+    here = json.loads(capsys.readouterr().out)
+    assert set(here) >= {"tiny", "default", "hpss"}
+    assert "htdemucs" not in here
+
+
+def test_one_model_is_shown(entry, capsys):
+    install("tiny")
+    assert main(["models", "show", "tiny"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("family: SCNet", "commercial: no", "here: yes", "SHA-256", "downloaded: http://"):
+        assert part in shown
+    assert main(["models", "show", "umxhqq"]) == 2
+    assert "Did you mean 'umxhq'?" in capsys.readouterr().err
+    assert main(["models", "show", "htdemucs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["htdemucs"]["here"] is False
+
+
+def test_unknown_names_get_the_nearest():
+    with pytest.raises(ModelNotFoundError, match=r"Did you mean 'htdemucs'\?"):
+        resolve("htdemuks")
+    with pytest.raises(ModelNotFoundError, match="nothing to download"):
+        install("default")
+
+
+def test_what_is_published_is_complete():
+    names = {
+        "umxhq", "umx", "umxl", "umxse", "htdemucs", "htdemucs_ft", "htdemucs_6s", "hdemucs_mmi",
+        "mdx", "mdx_extra", "scnet", "default", "hpss",
+    }  # fmt: skip
+    entries = model_entries()
+    assert names <= entries.keys()
+    for name, entry in entries.items():
+        if entry.kind != "published":
+            continue
+        assert entry.family in FAMILIES
+        assert entry.paper, name
+        for file in entry.files:
+            assert all(url.startswith("https://") for url in file.urls)
+        assert entry.arguments or entry.settings_urls or "Demucs" in entry.family
+        assert name in license_notice(name, entry)
+    for name, entry in CLASSICAL.items():
+        separator = load(name)
+        assert (type(separator).__name__, separator.stems) == (entry.family, entry.stems)
+    assert find_entry("default").stems == load("default").stems
+
+
+def test_listing_needs_no_torch():
+    assert "torch" in sys.modules  # here; a process of its own has no need of it
+    entry = ModelEntry(family="x", stems=("a",))
+    assert license_notice("x", entry).startswith("x: published without a license")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"family": "SCNett"}, "got 'SCNett'; expected one of .*Did you mean 'SCNet'"),
+        ({"stems": ["../a"]}, "cannot name a file"),
+        ({"member_weights": [[1.0]]}, "a row per file, a column per stem"),
+        ({"licence": "MIT"}, "licence: no such key. Did you mean 'license'"),
+    ],
+)
+def test_entries_of_the_user_are_checked(entry, change, match, tmp_path):
+    path = tmp_path / "models.json"
+    path.write_text(json.dumps({"models": {"tiny": {**entry, **change}}}))
+    with pytest.raises(ConfigError, match=match):
+        model_entries()
+    path.write_text(json.dumps({"models": {"umx": entry}}))
+    with pytest.raises(ConfigError, match="umx: there is a model of this name already"):
+        model_entries()
+
+
+def test_models_of_a_hub(server, net, tmp_path, monkeypatch, song):
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    save_separator(net, tmp_path / "weights.safetensors")
+    content = (tmp_path / "weights.safetensors").read_bytes()
+    _, sha256 = server.add("me/net/resolve/main/weights.safetensors", content)
+    listing = {
+        "siblings": [
+            {"rfilename": "README.md"},
+            {"rfilename": "weights.safetensors", "size": len(content), "lfs": {"sha256": sha256}},
+        ],
+        "cardData": {"license": "mit"},
+    }
+    server.add("api/models/me/net?blobs=true", json.dumps(listing).encode())
+    mix = torch.randn(1, 2, 900)
+    with torch.no_grad():
+        assert torch.equal(load("hf://me/net")(mix), net(mix))
+    assert cached_models() == ("hf--me--net",)
+    assert main(["models", "show", "hf://me/net"]) == 0
+    assert main(["separate", "hf://me/net", str(song), "--save", str(tmp_path)]) == 0
+    assert main(["models", "remove", "hf://me/net"]) == 0
+    with pytest.raises(ModelNotFoundError, match="expected hf://OWNER/NAME"):
+        load("hf://../../etc/passwd")
+    listing["siblings"] = listing["siblings"][:1]
+    server.add("api/models/me/net?blobs=true", json.dumps(listing).encode())
+    with pytest.raises(ModelNotFoundError, match="no file of weights"):
+        load("hf://me/net")
+
+
+def test_an_ensemble_is_the_weighted_mean(entry, net, song, tmp_path):
+    other = SCNet(tiny()).eval()
+    save_separator(other, tmp_path / "other.safetensors")
+    command = ["separate", "tiny", str(song), "--bits", "32f", "--save", str(tmp_path / "out")]
+    both = [*command, "--ensemble", str(tmp_path / "other.safetensors")]
+    assert main([*both, "--weights", "3,1"]) == 0
+    mix = read(song)
+    expected = (3 * net.separate(mix) + other.separate(mix)) / 4
+    assert_close(read(tmp_path / "out" / "song" / "b.wav"), expected[1])
+    record = json.loads((tmp_path / "out" / "song" / "separation.json").read_text())
+    assert record["model"] == "tiny+other"
+    assert main([*both, "--weights", "3,1"]) == 0  # skipped: is there
+    assert main([*both, "--weights", "1,1"]) != 0  # other results are in the way
+    assert main([*both, "--weights", "1"]) == 2
+
+
+def test_copies_of_the_mix_are_averaged(entry, net, song, tmp_path):
+    options = ["--bits", "32f", "--save", str(tmp_path / "out"), "--swap-channels", "--invert"]
+    assert main(["separate", "tiny", str(song), *options]) == 0
+    mix = read(song)
+    expected = (net.separate(mix) + net.separate(mix.flip(0)).flip(1) - net.separate(-mix)) / 3
+    assert_close(read(tmp_path / "out" / "song" / "a.wav"), expected[0])
+    shifted = ["--bits", "32f", "--save", str(tmp_path / "shifted"), "--shifts", "2"]
+    assert main(["separate", "tiny", str(song), *shifted]) == 0
+    assert read(tmp_path / "shifted" / "song" / "a.wav").shape == mix.shape
+    assert main(["separate", "tiny", str(song), "--shifts", "-1"]) == 2
+
+
+def test_two_stems(entry, net, song, tmp_path, capsys):
+    options = ["--bits", "32f", "--save", str(tmp_path / "out"), "--two-stems", "b"]
+    assert main(["separate", "tiny", str(song), *options]) == 0
+    files = sorted(path.name for path in (tmp_path / "out" / "song").iterdir())
+    assert files == ["b.wav", "residual.wav", "separation.json"]
+    folder = tmp_path / "out" / "song"
+    assert_close(read(folder / "b.wav") + read(folder / "residual.wav"), read(song))
+    assert main(["separate", "tiny", str(song), "--two-stems", "b", "--stems", "a"]) == 2
+    assert "two_stems: replaces stems" in capsys.readouterr().err
