@@ -20,6 +20,7 @@ from sonograd.matching.result import (
     StaticCurve,
     TransferFunction,
 )
+from sonograd.matching.synth import SynthMatch, match_synth
 
 __all__ = [
     "Alignment",
@@ -33,8 +34,10 @@ __all__ = [
     "ReferenceResult",
     "Score",
     "StaticCurve",
+    "SynthMatch",
     "TransferFunction",
     "match",
     "match_batch",
     "match_reference",
+    "match_synth",
 ]

@@ -1,7 +1,7 @@
 """Lay a processed signal over the dry one: delay, polarity, gain, and whether they belong."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from sonograd.functional.convolution import fft_convolve
 
 __all__ = ["REACH", "Overlay", "coherence", "cross_spectra", "overlay", "shift_kernels", "shifted"]
 
+_UNSURE = 0.8  # coherence below which there may be more than one path
 REACH = 1024  # samples on either side that a shift between samples depends on
 
 
@@ -22,12 +23,14 @@ class Overlay:
         fraction: The rest, in [-0.5, 0.5].
         polarity: 1 or -1.
         coherence: Mean magnitude-squared coherence, weighted by energy.
+        other: What else it may be, where echoes or a reverb hide the first arrival: no delay.
     """
 
     delay: int
     fraction: float
     polarity: int
     coherence: float
+    other: "Overlay | None" = None
 
 
 def overlay(dry: Tensor, wet: Tensor, *, max_delay: int, origin: int = 0) -> Overlay:
@@ -48,21 +51,28 @@ def overlay(dry: Tensor, wet: Tensor, *, max_delay: int, origin: int = 0) -> Ove
     strength = cross.abs()
     floor = 1e-3 * strength.mean() + 1e-300
     lags = torch.arange(-(a.numel() - 1), b.numel()) + origin
-    allowed = lags.abs() <= max_delay
+    # Short overlaps correlate by chance: at least half of the shorter one has to lie on the other.
+    shorter = min(a.numel(), b.numel())
+    place = lags - origin
+    common = torch.minimum(place + a.numel(), torch.tensor(b.numel())) - place.clamp_min(0)
+    allowed = (lags.abs() <= max_delay) & (2 * common >= shorter)
     found = []
+    zero = 1
     for spectrum in (cross / (strength + floor), cross):
         full = torch.fft.irfft(spectrum, size)
         line = torch.cat([full[size - a.numel() + 1 :], full[: b.numel()]])
         line = torch.where(allowed, line, torch.zeros_like(line))
-        place = int(line.abs().argmax())
-        sides = line[max(place - 1, 0) : place + 2].abs()
+        peak = int(line.abs().argmax())
+        sides = line[max(peak - 1, 0) : peak + 2].abs()
         fraction = _parabola(sides) if sides.numel() == 3 else 0.0
-        delay = int(lags[place])
+        delay = int(lags[peak])
+        if bool((lags == 0).any()):
+            zero = 1 if float(line[lags == 0][0]) >= 0 else -1
         found.append(
             Overlay(
                 delay,
                 fraction,
-                1 if float(line[place]) >= 0 else -1,
+                1 if float(line[peak]) >= 0 else -1,
                 _coherence_at(a, b, delay - origin),
             )
         )
@@ -70,6 +80,9 @@ def overlay(dry: Tensor, wet: Tensor, *, max_delay: int, origin: int = 0) -> Ove
     # The sharp peak is right about the fraction wherever both agree.
     if abs(found[0].delay - best.delay) <= 1 and found[0].coherence > 0.98 * best.coherence:
         best = found[0]
+    unsure = abs(found[0].delay - found[1].delay) > 1 or best.coherence < _UNSURE
+    if best.delay and unsure and bool((allowed & (lags == 0)).any()):
+        best = replace(best, other=Overlay(0, 0.0, zero, _coherence_at(a, b, -origin)))
     return best
 
 

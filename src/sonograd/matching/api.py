@@ -35,8 +35,9 @@ Audio: TypeAlias = Tensor | AudioFile | str | os.PathLike[str]
 Progress: TypeAlias = Callable[[float, float], None]
 
 _LISTEN_S = 20.0  # of a long recording, to find the delay
-_UNRELATED = 0.06  # coherence below which two recordings hold different material
+_UNRELATED = 0.15  # coherence below which two recordings hold different material
 _QUICK_S = 3.0
+_CLEAR_DB = 40.0  # null depth at which another delay is not tried
 
 
 def match(
@@ -107,24 +108,32 @@ def match(
     fixed = parse_fix(asked, fix) if asked is not None else dict(fix or {})
     lay = _overlay(pair, max_delay_s)
     report(1, 20)
-    excerpts = choose_excerpts(pair.dry, pair.wet, lay.delay, total_s=excerpt_s)
-    problem = _problem(pair, lay, excerpts)
-    between = abs(lay.fraction) > 0.05
-    settings = Settings(
-        fix=fixed,
-        start=begin,
-        delay=lay.fraction if between else 0.0,
-        free_delay=between,
-        starts=starts,
-        seed=seed,
-    )
-    quick = shorter(problem, round(_QUICK_S * rate))
-    if asked is None:
-        fits = choose(quick, settings, rate, lay.polarity, bands, report)
-    else:
-        turned = asked if process else _with_polarity(asked, lay.polarity, pair.notes)
-        iterations = 20 if method == "lm" else 0
-        fits = [quick_fit(turned, quick, settings, iterations=iterations)]
+    tries = []
+    for one in (lay, lay.other):
+        if one is None or (tries and tries[0].fits[0].solution.null_db >= _CLEAR_DB):
+            continue
+        excerpts = choose_excerpts(pair.dry, pair.wet, one.delay, total_s=excerpt_s)
+        problem = _problem(pair, one, excerpts)
+        between = abs(one.fraction) > 0.05
+        settings = Settings(
+            fix=fixed,
+            start=begin,
+            delay=one.fraction if between else 0.0,
+            free_delay=between,
+            starts=starts,
+            seed=seed,
+        )
+        quick = shorter(problem, round(_QUICK_S * rate))
+        if asked is None:
+            fits = choose(quick, settings, rate, one.polarity, bands, report)
+        else:
+            turned = asked if process else _with_polarity(asked, one.polarity, pair.notes)
+            iterations = 20 if method == "lm" else 0
+            fits = [quick_fit(turned, quick, settings, iterations=iterations)]
+        tries.append(_Try(one, excerpts, problem, quick, settings, fits))
+    chosen = max(tries, key=lambda t: t.fits[0].solution.null_db)
+    lay, excerpts, problem = chosen.lay, chosen.excerpts, chosen.problem
+    quick, settings, fits = chosen.quick, chosen.settings, chosen.fits
     report(14, 20)
     extra: dict[str, tuple[float, ...]] = {}
     if method != "lm":
@@ -162,6 +171,18 @@ class _Progress:
         self.last = max(self.last, done)
         if self.callback is not None:
             self.callback(self.last, total)
+
+
+@dataclass(frozen=True)
+class _Try:
+    """One way to lay wet over dry, and what fits then."""
+
+    lay: Overlay
+    excerpts: tuple[Excerpt, ...]
+    problem: Problem
+    quick: Problem
+    settings: Settings
+    fits: list[Fit]
 
 
 @dataclass

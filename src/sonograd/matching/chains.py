@@ -77,11 +77,12 @@ def _stage(
     return kinds[kind](sample_rate, **given)
 
 
-def usual_holds(chain: Chain) -> dict[str, float]:
+def usual_holds(chain: Chain, channels: int = 2) -> dict[str, float]:
     """Return what cannot be told apart and is therefore held, ``"stage.parameter": value``.
 
     One gain is left free; makeup and output gains before it are at 0 dB. A knee is at 0 dB, a gate
-    has neither hold nor hysteresis, until a variant says otherwise.
+    has neither hold nor hysteresis, until a variant says otherwise. In mono, the width of a reverb
+    is 1: it is a factor on the wet level.
     """
     held: dict[str, float] = {}
     stages = [(name, chain.stage(name)) for name in chain.stage_names]
@@ -97,6 +98,8 @@ def usual_holds(chain: Chain) -> dict[str, float]:
         if free or place < len(levels) - 1:
             held[f"{name}.{output}"] = 0.0
     for name, stage in stages:
+        if isinstance(stage, Freeverb) and channels == 1:
+            held[f"{name}.width"] = 1.0
         if isinstance(stage, Compressor):
             held[f"{name}.knee_db"] = 0.0
         if isinstance(stage, Gate):

@@ -79,10 +79,14 @@ class Fit:
 
 
 def make_plan(
-    chain: Chain, fix: Mapping[str, float], freed: frozenset[str] | set[str] = frozenset()
+    chain: Chain,
+    fix: Mapping[str, float],
+    freed: frozenset[str] | set[str] = frozenset(),
+    *,
+    channels: int = 2,
 ) -> Plan:
     """Hold what is fixed and what cannot be told apart, but not what is ``freed``."""
-    usual = usual_holds(chain)
+    usual = usual_holds(chain, channels)
     holds = {k: v for k, v in usual.items() if k not in fix and k not in freed}
     base: dict[str, dict[str, float]] = {}
     for name, value in {**usual, **fix}.items():
@@ -122,7 +126,7 @@ def quick_fit(
         iterations: Of each descent, at most.
         on_step: Called with the null depth after each step.
     """
-    plan = plan or make_plan(chain, settings.fix)
+    plan = plan or make_plan(chain, settings.fix, channels=problem.dry.shape[1])
     wet = problem.target(settings.delay)[0]
     dry = problem.dry[..., problem.context :]
     if settings.start is not None:

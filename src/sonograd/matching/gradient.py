@@ -81,7 +81,7 @@ def descend(
     history, best, kept = [], math.inf, held
     for _ in range(steps):
         before = owned.unit.detach().clone()
-        number = float(optimizer.step(closure))  # type: ignore[arg-type]
+        number = float(optimizer.step(closure).detach())  # type: ignore[arg-type]
         number = math.exp(number) if method == "lbfgs" else number
         if math.isfinite(number) and number < best:
             best, kept = number, before

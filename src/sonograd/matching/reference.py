@@ -267,12 +267,11 @@ def _chain(
     values: dict[str, dict[str, Any]] = {"gain": {"gain_db": 0.0}, "compressor": {"ratio": 1.0}}
     gains = torch.zeros(x.shape[0], len(chain.stage("graphic_eq").params), dtype=torch.float64)
     for _ in range(2):  # what a compressor does to the spectrum is put right in the second round
-        values["graphic_eq"] = _banded(chain, gains)
-        values["compressor"] = _compressor(chain, x, values, goal, sample_rate, amount)
         now = _Portrait(_run(chain, x, values), sample_rate)
         gains = gains + amount * _missing(chain, now, goal, stereo)
         gains = gains.clamp(-_LIMIT_DB, _LIMIT_DB)
-    values["graphic_eq"] = _banded(chain, gains)
+        values["graphic_eq"] = _banded(chain, gains)
+        values["compressor"] = _compressor(chain, x, values, goal, sample_rate, amount)
     return chain, values
 
 

@@ -75,9 +75,10 @@ def _refit(
     chain = Chain(**stages)
     values = {n: dict(v) for n, v in fit.plan.values(fit.solution.theta).items()}
     free = f"{name}.knee_db"
-    plan = make_plan(chain, settings.fix)
+    channels = problem.dry.shape[1]
+    plan = make_plan(chain, settings.fix, channels=channels)
     if ("knee" in change or free not in fit.plan.held) and free not in settings.fix:
-        plan = make_plan(chain, settings.fix, freed={free})
+        plan = make_plan(chain, settings.fix, freed={free}, channels=channels)
         values[name]["knee_db"] = max(values[name]["knee_db"], 6.0)
     if options["detector"] == "rms":
         values[name].setdefault("rms_ms", 10.0)
