@@ -22,6 +22,7 @@ from sonograd.separators import (
     CenterExtraction,
     ConvTasNet,
     Demucs,
+    Ensemble,
     HarmonicPercussive,
     HTDemucs,
     HybridDemucs,
@@ -35,6 +36,8 @@ from sonograd.separators import (
     SpectrogramNetSimple,
     SpectrogramNetVAE,
     TFCTDFUNet,
+    TimeShifts,
+    Transformed,
 )
 
 _SPECTROGRAM_NET: dict[str, Any] = {
@@ -95,6 +98,19 @@ TINY: dict[type[Separator], Callable[[], Separator]] = {
             branch_lstm_starts=1,
             branch_compression=1,
         )
+    ),
+    Ensemble: lambda: Ensemble(
+        [
+            HarmonicPercussive(sample_rate=1000, channels=2),
+            SelectStems(
+                HarmonicPercussive(sample_rate=1000, channels=2), ["percussive", "harmonic"]
+            ),
+        ],
+        [1.0, 3.0],
+    ),
+    TimeShifts: lambda: TimeShifts(HarmonicPercussive(sample_rate=1000, channels=2), [0, 333]),
+    Transformed: lambda: Transformed(
+        CenterExtraction(sample_rate=1000, channels=2), swap_channels=True, invert=True
     ),
     HTDemucs: lambda: HTDemucs(
         HTDemucsConfig(

@@ -11,6 +11,8 @@ from sonograd.errors import ConfigError
 
 __all__ = ["DemucsConfig", "HTDemucsConfig", "HybridDemucsConfig"]
 
+#: Heads of the attention in branches.
+_HEADS = 4
 Count = Annotated[int, Ge(0)]
 
 
@@ -106,7 +108,30 @@ class DemucsConfig:
 
 
 def _group_problems(values: Mapping[str, Any]) -> list[str]:
-    """Return the layers whose maps the groups of their normalization do not divide."""
+    """Return what keeps the maps of a layer from being split evenly."""
+    match values:
+        case {"num_hidden_channels": channels, "branch_compression": compression} if (
+            compression > channels
+        ):
+            return [
+                f"branch_compression: {compression} leaves none of {channels} maps; "
+                f"expected at most {channels}."
+            ]
+    match values:
+        case {
+            "num_hidden_channels": channels,
+            "growth": growth,
+            "depth": depth,
+            "branch_attention_starts": starts,
+            "branch_compression": compression,
+        } if values.get("branch_in_encoder") or values.get("branch_in_decoder"):
+            for layer in range(depth):
+                if layer >= starts and int(channels / compression) % _HEADS:
+                    return [
+                        f"branch_compression: {compression} leaves {int(channels / compression)} "
+                        f"of {channels} maps for {_HEADS} heads of attention; expected a multiple."
+                    ]
+                channels = int(growth * channels)
     match values:
         case {
             "num_hidden_channels": channels,
@@ -240,6 +265,8 @@ def _hybrid_problems(values: Mapping[str, Any]) -> list[str]:
             return [f"num_fft: half of {num_fft} cannot be divided by {stride} once per layer."]
         else:
             rows //= stride
+    if rows > 1 and values.get("model_type") == "HybridDemucs":
+        return [f"depth: {depth} layers leave {rows} rows, so that the branches never meet."]
     if rows == 1 and steps != num_fft // 4:
         return [
             f"num_fft: {num_fft} does not fit the strides; the branches meet at steps of {steps} "

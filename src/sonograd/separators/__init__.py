@@ -18,6 +18,7 @@ from sonograd.separators.classical import (
 from sonograd.separators.conv_tasnet import ConvTasNet
 from sonograd.separators.default import TFCTDFUNet
 from sonograd.separators.demucs import Demucs
+from sonograd.separators.ensemble import Ensemble, TimeShifts, Transformed, augmented, draw_shifts
 from sonograd.separators.htdemucs import HTDemucs
 from sonograd.separators.hybrid_demucs import HybridDemucs
 from sonograd.separators.mel_band_roformer import MelBandRoFormer
@@ -37,6 +38,7 @@ __all__ = [
     "Chunker",
     "ConvTasNet",
     "Demucs",
+    "Ensemble",
     "HTDemucs",
     "HarmonicPercussive",
     "HybridDemucs",
@@ -55,7 +57,11 @@ __all__ = [
     "SpectrogramNetVAE",
     "Survey",
     "TFCTDFUNet",
+    "TimeShifts",
+    "Transformed",
+    "augmented",
     "build_separator",
+    "draw_shifts",
     "load_separator",
     "read_checkpoint_info",
     "save_separator",

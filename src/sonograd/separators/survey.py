@@ -16,7 +16,15 @@ from sonograd.separators.chunking import Chunker, ChunkPlan
 if TYPE_CHECKING:
     from sonograd.separators.base import Separator
 
-__all__ = ["Blocks", "LevelSurvey", "SelectedSurvey", "Survey", "listen"]
+__all__ = [
+    "Blocks",
+    "LevelSurvey",
+    "Run",
+    "SelectedSurvey",
+    "Survey",
+    "WrappedSurvey",
+    "listen",
+]
 
 #: Where a survey keeps tensors by name until the mix has been separated: a dict, or something that
 #: writes to disk.
@@ -121,37 +129,50 @@ class LevelSurvey(Survey):
         return stems * self.deviation + self._mean
 
 
-class SelectedSurvey(Survey):
-    """Another survey, of whose stems only some are kept."""
+class WrappedSurvey(Survey):
+    """Another survey; subclasses change what goes into it or comes out of it."""
 
-    def __init__(self, survey: Survey, indices: Sequence[int]) -> None:
-        """Keep the stems at ``indices`` of ``survey``."""
-        self._survey, self._indices = survey, list(indices)
+    def __init__(self, survey: Survey) -> None:
+        """Wrap ``survey``."""
+        self.inner = survey
         self.first, self.second = survey.first, survey.second
 
     def look(self, chunk: Tensor, index: int, samples: int | None) -> Any:
         """Look as the other survey does."""
-        return self._survey.look(chunk, index, samples)
+        return self.inner.look(chunk, index, samples)
 
     def take(self, seen: Any) -> None:
         """Tell the other survey."""
-        self._survey.take(seen)
+        self.inner.take(seen)
 
     def finish(self, samples: int, run: Run = map) -> None:
         """End the first pass of the other survey."""
-        self._survey.finish(samples, run)
+        self.inner.finish(samples, run)
 
     def prepare(self, block: Tensor) -> Tensor:
         """Prepare as the other survey does."""
-        return self._survey.prepare(block)
+        return self.inner.prepare(block)
 
     def separate(self, chunks: Tensor, indices: Sequence[int]) -> Tensor:
-        """Return the stems that were asked for."""
-        return self._survey.separate(chunks, indices)[:, self._indices]
+        """Separate as the other survey does."""
+        return self.inner.separate(chunks, indices)
 
     def restore(self, stems: Tensor) -> Tensor:
         """Restore as the other survey does."""
-        return self._survey.restore(stems)
+        return self.inner.restore(stems)
+
+
+class SelectedSurvey(WrappedSurvey):
+    """Another survey, of whose stems only some are kept."""
+
+    def __init__(self, survey: Survey, indices: Sequence[int]) -> None:
+        """Keep the stems at ``indices`` of ``survey``."""
+        super().__init__(survey)
+        self._indices = list(indices)
+
+    def separate(self, chunks: Tensor, indices: Sequence[int]) -> Tensor:
+        """Return the stems that were asked for."""
+        return self.inner.separate(chunks, indices)[:, self._indices]
 
 
 def listen(survey: Survey, blocks: Iterable[Tensor], run: Run = map) -> None:
