@@ -83,6 +83,7 @@ def test_every_criterion_lowers_the_error(tmp_path, criterion):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_one_song_is_learned_by_heart(tmp_path, tiny_unet):
     config = TrainingConfig(
         criterion="si_sdr", batch_size=2, max_samples=200, max_epochs=4, num_workers=0, lr=5e-3,

@@ -11,7 +11,7 @@ import torch
 from sonograd.training.state import read_state
 
 pytest.importorskip("lightning")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 OPTIONS = [
     "--device", "cpu", "--precision", "32", "--batch-size", "4", "--max-samples", "12",
     "--max-epochs", "2", "--num-workers", "0", "--lr", "0.002", "--validation-songs", "2",
@@ -32,7 +32,7 @@ def _run(command, **variables):
 
 
 def _finish(*processes):
-    results = [process.communicate(timeout=250) for process in processes]
+    results = [process.communicate(timeout=900) for process in processes]
     for process, (_, errors) in zip(processes, results, strict=True):
         assert process.returncode == 0, errors[-3000:]
     return results
