@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import sonograd
+from sonograd.cli.app import main
 from sonograd.errors import CheckpointError, ConfigError
 from sonograd.separators.legacy_auralflow import (
     LegacyAuralflow,
@@ -90,7 +91,9 @@ def _session(folder, network, **changes):
 def test_session_folders_load(tmp_path, kind):
     network = LegacyAuralflow(_settings(kind))
     fill(network)
-    model = sonograd.load(_session(tmp_path, network), target="vocals")
+    folder = _session(tmp_path, network)
+    with pytest.warns(UserWarning, match="these are weights of auralflow; they run as its own"):
+        model = sonograd.load(folder, target="vocals")
     assert model.stems == ("vocals",)
     mix = 0.1 * torch.randn(1, 30011)
     stem = model.separate(mix)
@@ -134,3 +137,12 @@ def test_bad_checkpoints_are_one_line(tmp_path):
     (tmp_path / "checkpoint.pth").write_bytes(b"no")
     with pytest.raises(CheckpointError, match="damaged"):
         load_legacy_auralflow(tmp_path / "checkpoint.pth", {})
+
+
+def test_its_folders_are_not_trained_on(tmp_path, capsys):
+    network = LegacyAuralflow(_settings())
+    folder = _session(tmp_path, network)
+    before = (folder / "checkpoint.pth").read_bytes()
+    assert main(["train", str(folder), "songs:", "--resume"]) == 2
+    assert "weights of auralflow, which can be used but not trained on" in capsys.readouterr().err
+    assert (folder / "checkpoint.pth").read_bytes() == before

@@ -51,8 +51,11 @@ def test(
     """
     from sonograd.jobs.scoring import DEFAULT_METRICS
     from sonograd.jobs.test import test as run
+    from sonograd.zoo import resolve
 
     with Console(quiet=quiet, unit="songs") as console:
+        if note := resolve(model).note:
+            console.warning(f"{model}: {note}")
 
         def on_track(name: str, error: str) -> None:
             console.describe(name)

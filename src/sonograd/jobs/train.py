@@ -16,7 +16,7 @@ from sonograd.config import (
 from sonograd.config.io import suggest
 from sonograd.config.session import CONFIG_NAME, STATE_NAME, TRAINER_NAME, WEIGHTS_NAME
 from sonograd.config.training import TrainingConfig, from_auralflow
-from sonograd.errors import ConfigError, OutputError, ParameterError
+from sonograd.errors import ConfigError, ModelNotFoundError, OutputError, ParameterError
 
 if TYPE_CHECKING:
     from sonograd.data.stems import Example, StemSource
@@ -118,6 +118,7 @@ def train(
     _check_devices(chosen.type, devices)
     state = None
     if (folder / STATE_NAME).exists():
+        _refuse_auralflow(folder)
         if resume:
             state = read_state(folder / STATE_NAME)
         elif first:
@@ -162,6 +163,20 @@ def _check_devices(kind: str, devices: int) -> None:
         raise ParameterError(
             f"devices is {devices}, but there are {torch.cuda.device_count()} GPUs; "
             "choose fewer, or --device cpu."
+        )
+
+
+def _refuse_auralflow(folder: Path) -> None:
+    from sonograd.zoo.lookup import resolve
+
+    try:
+        note = resolve(folder).note
+    except ModelNotFoundError:  # a state of ours without weights, killed between the two
+        return
+    if note:
+        raise OutputError(
+            f"{folder}: holds weights of auralflow, which can be used but not trained on; "
+            "train in another folder."
         )
 
 

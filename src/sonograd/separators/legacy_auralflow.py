@@ -239,9 +239,7 @@ class LegacyAuralflow(Separator):
         if settings.model_type == "SpectrogramNetVAE":
             self.mu = nn.Linear(features, features)
             self.log_sigma = nn.Linear(features, features)
-        self.lstm = nn.LSTM(
-            features, hidden, settings.recurrent_depth, bidirectional=True, dropout=0.3
-        )
+        self.lstm = nn.LSTM(features, hidden, settings.recurrent_depth, bidirectional=True)
         self.linear = nn.Sequential(
             nn.Linear(2 * hidden, hidden), nn.SELU(), nn.Linear(hidden, 2 * features), nn.SELU()
         )

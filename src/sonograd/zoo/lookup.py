@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -271,7 +272,14 @@ def load(
         CheckpointError: If its weights are damaged or belong to another model.
         ParameterError: If it has no such ``target``, or was trained for one rate.
 
+    Warns:
+        UserWarning: If there is something to know about it, such as that it is auralflow's.
+
     >>> load("hpss", "percussive", sample_rate=16000).stems
     ('percussive',)
     """
-    return resolve(model).load(target, sample_rate=sample_rate, channels=channels)
+    found = resolve(model)
+    separator = found.load(target, sample_rate=sample_rate, channels=channels)
+    if found.note:
+        warnings.warn(f"{found.name}: {found.note}", stacklevel=2)
+    return separator
