@@ -17,6 +17,7 @@ compiled.
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -24,11 +25,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional._transforms import (
-    differentiated_again,
-    gradients_of_plain,
-    plain_form_needed,
-)
+from sonograd.functional._transforms import differentiated_again, plain_form_needed
 from sonograd.functional._values import as_sections, check_not_zero, check_tensor
 from sonograd.shapes import check_floating
 
@@ -470,8 +467,12 @@ def _filter_blocks_shapes(
 
 @torch.library.custom_op("sonograd::filter_blocks_gradient", mutates_args=())
 def _filter_blocks_gradient(tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
-    with torch.enable_grad():
-        return [v.clone() for v in gradients_of_plain(_plain, tensors, grads)]
+    x, first, toeplitz, outputs, inputs, power = tensors
+    filters, rows, order = first.shape
+    states = _scan((_in_blocks(x) @ inputs).reshape(filters, rows, -1, order), power, first)
+    kept = (x, first, states, toeplitz, outputs, inputs, power)
+    context = SimpleNamespace(saved_tensors=kept, needs_input_grad=(True,) * len(tensors))
+    return [v.clone() for v in _BlockFilter.backward(context, *grads) if v is not None]
 
 
 @_filter_blocks_gradient.register_fake
