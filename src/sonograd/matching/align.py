@@ -105,7 +105,9 @@ def _coherence_at(a: Tensor, b: Tensor, delay: int) -> float:
     samples = min(first.numel(), second.numel())
     if samples < 256:
         return 0.0
-    return max(coherence(first[:samples], second[:samples], size) for size in (4096, 16384))
+    # Coherence needs several windows to mean anything.
+    sizes = {min(size, max(128, samples // 8)) for size in (4096, 16384)}
+    return max(coherence(first[:samples], second[:samples], size) for size in sizes)
 
 
 def cross_spectra(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, int]:

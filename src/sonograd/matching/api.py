@@ -19,9 +19,9 @@ from sonograd.matching.candidates import choose
 from sonograd.matching.chains import build_chain, parse_fix
 from sonograd.matching.excerpts import choose_excerpts, read_problem, shorter, survey
 from sonograd.matching.fitting import Fit, Settings, polish, quick_fit
-from sonograd.matching.gradient import Method, descend
+from sonograd.matching.gradient import METHODS, Method, descend
 from sonograd.matching.guesses import best_gain
-from sonograd.matching.identify import canonical, certainty
+from sonograd.matching.identify import canonical, certainty, whole_delay
 from sonograd.matching.result import Alignment, Candidate, Excerpt, MatchResult, Score
 from sonograd.matching.solve import Problem, null_db
 from sonograd.matching.sources import Source
@@ -36,6 +36,7 @@ Progress: TypeAlias = Callable[[float, float], None]
 
 _LISTEN_S = 20.0  # of a long recording, to find the delay
 _UNRELATED = 0.15  # coherence below which two recordings hold different material
+_LEAST_S = 0.05
 _QUICK_S = 3.0
 _CLEAR_DB = 40.0  # null depth at which another delay is not tried
 
@@ -98,6 +99,8 @@ def match(
     """
     began = time.perf_counter()
     check_options(bands=bands, excerpt_s=excerpt_s, starts=starts, steps=steps)
+    if method not in METHODS:
+        raise ParameterError(f"method is {method!r}; expected {', '.join(METHODS)}")
     check_options(learning_rate=learning_rate, max_delay_s=max_delay_s)
     report = _Progress(on_progress)
     pair = _open(dry, wet, sample_rate, wet_sample_rate)
@@ -108,7 +111,7 @@ def match(
     fixed = parse_fix(asked, fix) if asked is not None else dict(fix or {})
     lay = _overlay(pair, max_delay_s)
     report(1, 20)
-    tries = []
+    tries: list[_Try] = []
     for one in (lay, lay.other):
         if one is None or (tries and tries[0].fits[0].solution.null_db >= _CLEAR_DB):
             continue
@@ -153,7 +156,7 @@ def match(
             best, tried = best_variant(best, quick, settings)
             pair.variants = [f"{what}: {f.solution.null_db:.1f} dB" for what, f in tried]
         report(17, 20)
-        best = canonical(polish(best, problem, free_delay=True))
+        best = whole_delay(canonical(polish(best, problem, free_delay=True)))
     report(19, 20)
     result = _result(pair, lay, excerpts, problem, best, fits, settings, began, extra)
     report(20, 20)
@@ -234,6 +237,12 @@ def _overlay(pair: _Pair, max_delay_s: float) -> Overlay:
         begin = int(starts[(levels + 0.0).argmax()]) - listen // 2
         begin = max(0, min(begin, pair.dry.samples - listen))
         length = listen
+    if min(pair.dry.samples, pair.wet.samples) < _LEAST_S * rate:
+        raise AudioError(
+            f"{pair.dry.name} and {pair.wet.name} overlap in at most "
+            f"{min(pair.dry.samples, pair.wet.samples) / rate:.3f} s; "
+            f"expected at least {_LEAST_S} s."
+        )
     x = pair.dry.read(begin, length)
     first = max(0, begin - reach)
     last = min(pair.wet.samples, begin + length + reach)
@@ -260,7 +269,7 @@ def _problem(pair: _Pair, lay: Overlay, excerpts: tuple[Excerpt, ...]) -> Proble
             raise AudioError(f"{name} is silent where both overlap; expected sound.")
     clipped = clipped_samples(problem.wet[..., REACH:-REACH])[..., problem.context :]
     share = float(clipped.double().mean())
-    if share > 0:
+    if 0 < share < 0.5:
         pair.notes.append(
             f"{100 * share:.2g} % of the samples of wet lie flat at its peak (clipped); "
             "they were left out of the fit."
@@ -293,7 +302,7 @@ def _with_polarity(chain: Chain, polarity: int, notes: list[str]) -> Chain:
     """Give a chain a gain that turns the signal over, where wet is."""
     names = list(chain.stage_names)
     gains = [name for name in names if isinstance(chain.stage(name), Gain)]
-    turned = sum(chain.stage(name).invert for name in gains) % 2  # type: ignore[attr-defined]
+    turned = sum(bool(getattr(chain.stage(name), "invert", False)) for name in gains) % 2
     if (polarity < 0) == bool(turned):
         return chain
     stages = {name: chain.stage(name) for name in names}

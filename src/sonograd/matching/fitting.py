@@ -161,8 +161,11 @@ def quick_fit(
         found = descend(point, settings.delay)
         if used == 1:
             found = _with_bands_replaced(plan, problem, found, descend, settings)
+        again = best is not None and abs(found.cost - best.cost) < 0.01 * best.cost
         if best is None or found.cost < best.cost:
             best = found
+        if again:  # two ways to one place: what is left is not for this chain
+            break
         if best.null_db >= _GOOD_DB:
             break
         if used >= 2 and any(isinstance(s, ParametricEQ) for _, s in stages_of(chain)):

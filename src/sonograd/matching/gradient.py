@@ -15,9 +15,11 @@ from sonograd.matching.solve import Problem, normal_equations, null_db
 from sonograd.matching.solve import Solution as _Solution
 from sonograd.matching.stages import Plan
 
-__all__ = ["LOSSES", "Method", "descend"]
+__all__ = ["LOSSES", "METHODS", "Method", "descend"]
 
 Method: TypeAlias = Literal["lm", "adam", "sgd", "lbfgs"]
+
+METHODS: tuple[Method, ...] = ("lm", "adam", "sgd", "lbfgs")
 
 #: Losses by name; a module ``loss(estimate, reference)`` works as well.
 LOSSES: Mapping[str, Callable[[], nn.Module]] = {
@@ -81,7 +83,8 @@ def descend(
     history, best, kept = [], math.inf, held
     for _ in range(steps):
         before = owned.unit.detach().clone()
-        number = float(optimizer.step(closure).detach())  # type: ignore[arg-type]
+        value_now: Any = optimizer.step(closure)  # type: ignore[arg-type]
+        number = float(value_now.detach())
         number = math.exp(number) if method == "lbfgs" else number
         if math.isfinite(number) and number < best:
             best, kept = number, before

@@ -20,7 +20,7 @@ from sonograd.effects import (
     TwoStageLimiter,
     Width,
 )
-from sonograd.matching.equalize import band_response, fit_bands, flipped
+from sonograd.matching.equalize import EqualizerFit, band_response, fit_bands, flipped
 from sonograd.matching.stages import run_stage, stages_of
 
 __all__ = ["best_gain", "replaced_bands", "starting_points"]
@@ -191,7 +191,7 @@ def _anywhere(stage: Effect, seed: int) -> list[Values]:
     return found
 
 
-def _distinct(fits: list, count: int) -> list:
+def _distinct(fits: list[EqualizerFit], count: int) -> list[EqualizerFit]:
     """Keep the best fits that differ in cost."""
     kept = fits[:1]
     for fit in fits[1:]:

@@ -17,7 +17,7 @@ from sonograd.matching.stages import Plan, stages_of
 if TYPE_CHECKING:
     from sonograd.matching.result import MatchResult
 
-__all__ = ["Certainty", "canonical", "certainty", "landscape"]
+__all__ = ["Certainty", "canonical", "certainty", "landscape", "whole_delay"]
 
 _BELL = ("frequency_hz", "gain_db", "q")
 _STRONG = 0.95  # a correlation worth telling
@@ -98,6 +98,16 @@ def canonical(fit: Fit) -> Fit:
         normal=fit.solution.normal[rows][:, rows],
     )
     return replace(fit, solution=solution)
+
+
+def whole_delay(fit: Fit) -> Fit:
+    """Put a delay that is within its error of a whole number of samples there."""
+    solution = fit.solution
+    free = solution.normal.shape[0] > len(fit.plan)
+    spread = certainty(fit.plan, solution, fit.count).delay_error if free else 0.0
+    if abs(solution.delay) > max(3 * spread, 1e-6):
+        return fit
+    return replace(fit, solution=replace(solution, delay=0.0))
 
 
 def certainty(plan: Plan, solution: Solution, count: int) -> Certainty:

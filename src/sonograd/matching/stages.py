@@ -43,6 +43,18 @@ _NEPER = math.log(10) / 20
 _STEPS = {"linear": 8.0, "log": 1.2, "slope": 0.3}
 _STEP = 1e-5
 _BAND_KINDS = ("frequency_hz", "gain_db", "q")
+_DYNAMICS = (
+    "rms_ms",
+    "attack_ms",
+    "release_ms",
+    "threshold_db",
+    "ratio",
+    "range_db",
+    "knee_db",
+    "makeup_db",
+    "hysteresis_db",
+    "hold_ms",
+)
 _LINEAR = (Delay, Freeverb, Width)
 
 
@@ -183,29 +195,8 @@ def stages_of(effect: Chain) -> list[tuple[str, Effect]]:
 
 def tangent_order(stage: Effect) -> tuple[Param, ...]:
     """Return the parameters in the order in which tangents are appended."""
-    if isinstance(stage, Compressor):
-        order = (
-            "rms_ms",
-            "attack_ms",
-            "release_ms",
-            "threshold_db",
-            "ratio",
-            "knee_db",
-            "makeup_db",
-        )
-        return tuple(sorted(stage.params, key=lambda p: order.index(p.name)))
-    if isinstance(stage, Gate):
-        order = (
-            "rms_ms",
-            "attack_ms",
-            "release_ms",
-            "threshold_db",
-            "ratio",
-            "range_db",
-            "hysteresis_db",
-            "hold_ms",
-        )
-        return tuple(sorted(stage.params, key=lambda p: order.index(p.name)))
+    if isinstance(stage, (Compressor, Gate)):
+        return tuple(sorted(stage.params, key=lambda p: _DYNAMICS.index(p.name)))
     if isinstance(stage, TwoStageLimiter):
         return tuple(sorted(stage.params, key=lambda p: p.name != "release_ms"))
     return stage.params

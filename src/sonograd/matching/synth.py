@@ -187,7 +187,8 @@ def _filled(pitch: Tensor, known: Tensor) -> Tensor:
     places = torch.arange(pitch.numel())
     last = torch.where(known, places, torch.full_like(places, -1)).cummax(0).values
     first = int(known.to(torch.int64).argmax())
-    return pitch[torch.where(last < 0, torch.full_like(last, first), last)]
+    nearest: Tensor = pitch[torch.where(last < 0, torch.full_like(last, first), last)]
+    return nearest
 
 
 def _phase(x: Tensor, synth: Harmonic, values: Mapping[str, Any]) -> float:
@@ -271,7 +272,7 @@ def _modal(x: Tensor, synth: Modal, rate: float) -> SynthMatch:
         "levels": torch.tensor([min(abs(m[2]) / amplitude, 1.0) for m in padded]).double(),
         "decays_s": torch.tensor([m[1] for m in padded], dtype=torch.float64),
     }
-    notes = ()
+    notes: tuple[str, ...] = ()
     if start:
         notes = (f"The target begins with {start / rate:.3f} s before its peak; cut it off first.",)
     return _judged(x, synth, values, notes=notes)

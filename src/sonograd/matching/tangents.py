@@ -9,6 +9,7 @@ own parameters. Signals are float64; tangents may be float32, since they only st
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -147,7 +148,7 @@ def compress(
     New tangents come in the order ``rms_ms, attack_ms, release_ms, threshold_db, ratio, knee_db,
     makeup_db``, those that ``rates`` names.
     """
-    rate = {"sample_rate": sample_rate, "time_convention": time_convention}
+    rate: dict[str, Any] = {"sample_rate": sample_rate, "time_convention": time_convention}
     if lookahead:
         x = _padded(x, lookahead)
     if "ratio" in rates:
@@ -161,7 +162,7 @@ def compress(
     times = (values["attack_ms"], values["release_ms"])
     time_rates = (rates.get("attack_ms"), rates.get("release_ms"))
     if smoothing == "level":
-        level = follow(level, *times, time_rates, **rate)  # type: ignore[arg-type]
+        level = follow(level, *times, time_rates, **rate)
         bent, over = bend(level.value, threshold, knee)
         gain = torch.exp(steep * over + makeup)
         moved = gain * steep * bent
@@ -177,7 +178,7 @@ def compress(
         own = {k: v for k, v in rates.items() if k != "makeup_db"}
         curve = _curve_tangents(own, one, steep * bent, over, bent)
         need = need.extended(*(-c for c in curve))
-        held = follow(need, *times, time_rates, **rate)  # type: ignore[arg-type]
+        held = follow(need, *times, time_rates, **rate)
         order = _gain_order(x.tangent.shape[0], len(curve), time_rates, rates)
         gain = torch.exp(makeup - held.value)
         dual = Dual(gain, held.tangent[order] * (-gain).to(held.tangent.dtype))
@@ -190,7 +191,12 @@ def compress(
 
 
 def _rms(
-    x: Dual, level: Dual, values: Mapping[str, float], rates: Rates, linked: str, rate: dict
+    x: Dual,
+    level: Dual,
+    values: Mapping[str, float],
+    rates: Rates,
+    linked: str,
+    rate: dict[str, Any],
 ) -> Dual:
     """Root of the followed power; ``link`` joins magnitudes, or for means powers."""
     if linked == "mean" and x.value.shape[-2] > 1:
@@ -207,7 +213,7 @@ def _rms(
     )
 
 
-def _follow_both(power: Dual, time_ms: float, slope: float, rate: dict) -> Dual:
+def _follow_both(power: Dual, time_ms: float, slope: float, rate: dict[str, Any]) -> Dual:
     """Follow with one time for both ways: its two tangents are added."""
     both = follow(power, time_ms, time_ms, (slope, slope), **rate)
     tangent = both.tangent[:-1].clone()

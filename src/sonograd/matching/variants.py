@@ -10,7 +10,7 @@ from sonograd.matching.solve import Problem
 
 __all__ = ["best_variant"]
 
-_GOOD_DB = 60.0
+_GOOD_DB = 45.0
 
 
 def best_variant(
@@ -82,4 +82,4 @@ def _refit(
         values[name]["knee_db"] = max(values[name]["knee_db"], 6.0)
     if options["detector"] == "rms":
         values[name].setdefault("rms_ms", 10.0)
-    return quick_fit(chain, problem, replace(settings, start=values), plan=plan)
+    return quick_fit(chain, problem, replace(settings, start=values), plan=plan, iterations=10)
