@@ -36,6 +36,7 @@ _MODULES = {
 }
 #: What published files call these classes.
 _PUBLISHED_CLASSES = {
+    "ConvTasNet": "ConvTasNet",
     "demucs.demucs.Demucs": "Demucs",
     "demucs.hdemucs.HDemucs": "HybridDemucs",
     "demucs.htdemucs.HTDemucs": "HTDemucs",
@@ -106,7 +107,8 @@ def convert_checkpoint(
     if isinstance(files, Mapping):
         arguments["targets"] = list(files)
     if stems is not None:
-        arguments["sources"] = list(stems)
+        name_of_stems = "targets" if family in {"ConvTasNet", "OpenUnmix"} else "sources"
+        arguments[name_of_stems] = list(stems)
     module = cast("_Family", import_module(f"sonograd.separators.{_MODULES[family]}"))
     config = _config(module, arguments, family)
     if config.model_type != family:

@@ -34,7 +34,7 @@ _CLASSES = (
     "demucs.tasnet.ConvTasNet",
     "demucs.tasnet_v2.ConvTasNet",
 )
-#: Callables behind numbers of numpy, whose values mean nothing to us.
+#: Callables behind numbers of numpy and versions, whose values mean nothing to us.
 _NUMBERS = (
     "numpy.core.multiarray.scalar",
     "numpy._core.multiarray.scalar",
@@ -42,6 +42,7 @@ _NUMBERS = (
     "numpy.dtypes.Float64DType",
     "numpy.dtypes.Float32DType",
     "numpy.dtypes.Int64DType",
+    "torch.torch_version.TorchVersion",
 )
 #: Where tensors lie in files that hold more than a state dict.
 _STATE_KEYS = ("state", "state_dict", "model_state_dict", "model")
@@ -99,6 +100,9 @@ def read_published(path: Path) -> PublishedCheckpoint:
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, expected tensors.")
     klass: Any = content.get("klass")
     class_name = _NAMES.get(klass) if isinstance(klass, type) else None
+    if class_name is None and isinstance(content.get("model_name"), str):
+        class_name = str(content["model_name"])
+        content = {**content, "kwargs": content.get("model_args", {})}
     kwargs = _named(content.get("args", ()), content.get("kwargs", {}))
     if kwargs is None:
         raise CheckpointError(f"{path}: its settings have no names, so that they cannot be read.")
