@@ -240,6 +240,13 @@ def test_what_is_published_is_complete():
     assert find_entry("default").stems == load("default").stems
 
 
+def test_the_page_shows_the_table():
+    docs = Path(__file__).parents[2] / "docs"
+    table = runpy.run_path(str(docs / "write_models.py"))["table"]()
+    page = (docs / "models.md").read_text(encoding="utf-8")
+    assert table in page, "run python docs/write_models.py"
+
+
 def test_listing_needs_no_torch():
     assert "torch" in sys.modules  # here; a process of its own has no need of it
     entry = ModelEntry(family="x", stems=("a",))

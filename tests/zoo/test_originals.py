@@ -57,7 +57,7 @@ DEMUCS = {
         (
             "demucs.htdemucs",
             "HTDemucs",
-            {**DEMUCS, "nfft": 64, "t_layers": 2, "t_heads": 2, "dconv_comp": 2},
+            {**DEMUCS, "nfft": 512, "t_layers": 2, "t_heads": 2, "dconv_comp": 2},
         ),
     ],
 )

@@ -29,6 +29,8 @@ __all__ = [
     "Score",
     "find_entry",
     "model_entries",
+    "published_entries",
+    "shipped_entries",
 ]
 
 _HERE = Path(__file__).parent
@@ -179,7 +181,7 @@ def model_entries() -> dict[str, ModelEntry]:
     Raises:
         ConfigError: If the user's file is not valid.
     """
-    entries = {**CLASSICAL, **_shipped(), **_published()}
+    entries = {**CLASSICAL, **shipped_entries(), **published_entries()}
     path = _user_file()
     if path is not None:
         for name, entry in _read(path).models.items():
@@ -219,12 +221,14 @@ def _read(path: Path) -> _Registry:
 
 
 @cache
-def _published() -> dict[str, ModelEntry]:
+def published_entries() -> dict[str, ModelEntry]:
+    """Return the models that others published, by name."""
     return _read(_PUBLISHED).models
 
 
 @cache
-def _shipped() -> dict[str, ModelEntry]:
+def shipped_entries() -> dict[str, ModelEntry]:
+    """Return the models that come with sonograd, by name."""
     entries = {}
     for name, known in read_json(_SHIPPED).items():
         entries[name] = _described(_HERE / "weights" / f"{name}.safetensors", known)
