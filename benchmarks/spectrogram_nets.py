@@ -6,6 +6,7 @@ Training speed is taken from processor time, so that other programs on the machi
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -134,12 +135,16 @@ def _trained(root: Path, kind: str, criterion: str) -> str:
     return f"{before:.1f} → {after:.1f}"
 
 
+@cache
+def _songs() -> list[tuple[tuple[str, ...], torch.Tensor]]:
+    songs = [make_song(seed, seconds=8.0, sample_rate=8000) for seed in HELD_OUT]
+    return [(tuple(song.names), song.stems.mean(1, keepdim=True)) for song in songs]
+
+
 def _score(separator: sonograd.separators.Separator) -> float:
     scores = []
-    for seed in HELD_OUT:
-        song = make_song(seed, seconds=8.0, sample_rate=8000)
-        stems = song.stems.mean(1, keepdim=True)
-        order = [list(song.names).index(name) for name in separator.stems]
+    for names, stems in _songs():
+        order = [names.index(name) for name in separator.stems]
         rest = [k for k in range(len(stems)) if k not in order]
         scores.append(score_song(separator, Example("", stems[order + rest])))
     return median_scores(scores)["si_sdr"]
