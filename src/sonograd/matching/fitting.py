@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sonograd.effects import Chain, Gain, ParametricEQ
+from sonograd.matching.align import REACH
 from sonograd.matching.chains import usual_holds
 from sonograd.matching.guesses import replaced_bands, starting_points
 from sonograd.matching.solve import Problem, Solution, solve
@@ -225,12 +226,32 @@ def polish(
     iterations: int = 20,
     on_step: Callable[[float], None] | None = None,
 ) -> Fit:
-    """Fit everything on the whole problem, from where the quick fit ended."""
+    """Fit everything on the whole problem, from where the quick fit ended.
+
+    A chain of gains is fitted without the highest frequencies first: a delay between samples,
+    whoever made it, is least exact there, and nothing else limits how exact a gain can be.
+    """
+    theta, delay = fit.solution.theta, fit.solution.delay
+    if free_delay and all(isinstance(s, Gain) for _, s in stages_of(fit.chain)):
+        found = solve(fit.plan, problem, theta, delay, free_delay=True, iterations=4)
+        long = problem.dry.shape[-1] > 8 * REACH and problem.mask is None
+        if abs(found.delay) > 1e-6 and long:
+            low = solve(
+                fit.plan,
+                problem.without_top(),
+                found.theta,
+                found.delay,
+                free_delay=True,
+                iterations=10,
+                tolerance=1e-12,
+            )
+            theta, delay, free_delay = low.theta, low.delay, True
+            iterations = 0
     found = solve(
         fit.plan,
         problem,
-        fit.solution.theta,
-        fit.solution.delay,
+        theta,
+        delay,
         free_delay=free_delay,
         iterations=iterations,
         prior=prior_of(fit.plan),

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sonograd.matching.align import shifted
+from sonograd.functional.convolution import fft_convolve
+from sonograd.matching.align import REACH, shifted
 from sonograd.matching.stages import Plan
 from sonograd.matching.tangents import Dual
 
@@ -63,11 +64,14 @@ class Problem:
         x = x[..., self.context :]
         return x if self.mask is None else x * self.mask.to(x.dtype)
 
-    def channel(self, index: int) -> "Problem":
-        """Keep one channel."""
-        mask = None if self.mask is None else self.mask[:, index : index + 1]
-        part = slice(index, index + 1)
-        return replace(self, dry=self.dry[:, part], wet=self.wet[:, part], mask=mask)
+    def without_top(self) -> "Problem":
+        """Take away what lies above 0.9 of half the sample rate, and the ends that this blurs."""
+        time = torch.arange(-REACH, REACH + 1, dtype=self.dry.dtype)
+        window = torch.hann_window(2 * REACH + 3, periodic=False, dtype=self.dry.dtype)[1:-1]
+        kernel = 0.9 * torch.sinc(0.9 * time) * window.square()
+        dry = fft_convolve(self.dry, kernel)[..., 2 * REACH : self.dry.shape[-1]]
+        wet = fft_convolve(self.wet, kernel)[..., 2 * REACH : self.wet.shape[-1]]
+        return replace(self, dry=dry, wet=wet)
 
 
 @dataclass(frozen=True)
