@@ -141,6 +141,10 @@ class ConvTasNet(Separator):
             case "linear":
                 return logits
 
+    def core_inputs(self, mix: Tensor) -> tuple[Tensor]:
+        """Return what :meth:`core` takes of ``(batch, channels, samples)``."""
+        return (F.pad(mix, (0, max(self.config.filter_length - mix.shape[-1], 0))),)
+
     def core(self, mix: Tensor) -> Tensor:
         """Run the network itself on ``(batch, channels, samples)``, at least one filter long.
 
@@ -160,7 +164,7 @@ class ConvTasNet(Separator):
         batch, channels, samples = mix.shape
         if not mix.numel():
             return mix.new_zeros(batch, len(self.stems), channels, samples)
-        stems = self.core(F.pad(mix, (0, max(self.config.filter_length - samples, 0))))
+        stems = self.core(*self.core_inputs(mix))
         stems = F.pad(stems, (0, max(samples - stems.shape[-1], 0)))[..., :samples]
         return stems.to(mix.dtype)
 

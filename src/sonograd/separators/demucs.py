@@ -78,6 +78,12 @@ class Demucs(Separator):
             length = (length - 1) * config.stride + config.kernel_size
         return -(-length // 2) if config.resample else length
 
+    def core_inputs(self, mix: Tensor) -> tuple[Tensor]:
+        """Return what :meth:`core` takes of ``(batch, channels, samples)``."""
+        x, _, _ = self._standardized(mix)
+        missing = self.valid_length(mix.shape[-1]) - mix.shape[-1]
+        return (F.pad(x, (missing // 2, missing - missing // 2)),)
+
     def core(self, x: Tensor) -> Tensor:
         """Run the network itself on ``(batch, channels, samples)`` of a valid length.
 
@@ -98,23 +104,26 @@ class Demucs(Separator):
             x = _resample(x, self.down_kernel, 2, 1)
         return x
 
+    def _standardized(self, mix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the network works on, and the offset and level that were taken away."""
+        if not self.config.normalize:
+            return mix, mix.new_zeros(()), mix.new_ones(())
+        mono = mix.mean(dim=1, keepdim=True)
+        mean = mono.mean(dim=-1, keepdim=True)
+        count = max(mix.shape[-1] - 1, 1)
+        variance = (mono - mean).square().sum(dim=-1, keepdim=True) / count
+        silent = variance == 0
+        deviation = variance.masked_fill(silent, 1.0).sqrt().masked_fill(silent, 0.0)
+        return (mix - mean) / (1e-5 + deviation), mean, deviation
+
     def forward(self, mix: Tensor) -> Tensor:
         """Map ``(batch, channels, samples)`` to ``(batch, stems, channels, samples)``."""
         check_batch(mix, channels=self.channels)
         batch, channels, samples = mix.shape
         if not mix.numel():
             return mix.new_zeros(batch, len(self.stems), channels, samples)
-        x, mean, deviation = mix, mix.new_zeros(()), mix.new_ones(())
-        if self.config.normalize:
-            mono = mix.mean(dim=1, keepdim=True)
-            mean = mono.mean(dim=-1, keepdim=True)
-            variance = (mono - mean).square().sum(dim=-1, keepdim=True) / max(samples - 1, 1)
-            silent = variance == 0
-            deviation = variance.masked_fill(silent, 1.0).sqrt().masked_fill(silent, 0.0)
-            x = (mix - mean) / (1e-5 + deviation)
-        missing = self.valid_length(samples) - samples
-        x = F.pad(x, (missing // 2, missing - missing // 2))
-        y = self.core(x).to(mix.dtype) * deviation + mean
+        _, mean, deviation = self._standardized(mix)
+        y = self.core(*self.core_inputs(mix)).to(mix.dtype) * deviation + mean
         stems: Tensor = _center(y, samples).unflatten(1, (len(self.stems), channels))
         return stems
 

@@ -291,6 +291,11 @@ class HybridSeparator(Separator):
         assert wave_start is not None
         return x, wave_start
 
+    def core_inputs(self, mix: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`core` takes of ``(batch, channels, samples)``."""
+        features, _, _ = _standardize(self._features(self.transform(mix)))
+        return features, _standardize(mix)[0]
+
     def forward(self, mix: Tensor) -> Tensor:
         """Map ``(batch, channels, samples)`` to ``(batch, stems, channels, samples)``."""
         check_batch(mix, channels=self.channels)

@@ -114,6 +114,10 @@ class OpenUnmix(Separator):
         config = self.config
         return stft(audio, n_fft=config.num_fft, hop_length=config.hop_length, window=self.window)
 
+    def core_inputs(self, mix: Tensor) -> tuple[Tensor]:
+        """Return what :meth:`core` takes of ``(batch, channels, samples)``."""
+        return (self.transform(mix).abs(),)
+
     def core(self, magnitude: Tensor) -> Tensor:
         """Map magnitudes of the mix to those of the targets, without transforms.
 
