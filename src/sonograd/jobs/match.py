@@ -351,8 +351,8 @@ def _pictures(
         chart.figure.savefig(folder / f"{chart.name}.png")
     page = match_report(
         result,
-        dry=str(task.pair.dry),
-        wet=str(task.pair.wet),
+        dry=task.pair.dry.name,
+        wet=task.pair.wet.name,
         charts=drawn,
         sounds=sounds_of(result, folder) if task.sounds else None,
         exports=exports,

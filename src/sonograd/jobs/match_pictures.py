@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Chart", "charts", "landscape_names", "to_svg"]
 
+#: Half of the width of the slice through the solution, as part of a parameter's range.
+_SPAN = 0.12
+_POINTS = 17
 #: Most candidates that are drawn.
 _LINES = 6
 #: What is looked at first, if the audio shows it: what people ask for.
@@ -147,8 +150,9 @@ def _response(result: MatchResult) -> Chart:
 
 def _static(result: MatchResult) -> Chart:
     static = result.static_curve
+    heard = static.curve_input_db >= static.input_db.min() - 12
     figure = plotting.static_curve(
-        {"match": (static.curve_input_db, static.curve_output_db)},
+        {"match": (static.curve_input_db[heard], static.curve_output_db[heard])},
         pairs=(static.input_db, static.output_db),
     )
     caption = (
@@ -180,7 +184,7 @@ def _remains(result: MatchResult) -> Chart:
 
 
 def _landscape(result: MatchResult, first: str, second: str) -> Chart:
-    slice_ = result.landscape(first, second)
+    slice_ = result.landscape(first, second, points=_POINTS, span=_SPAN)
     units = {f"{s.stage}.{s.name}": s for s in settings(result)}
 
     def words(name: str) -> str:
