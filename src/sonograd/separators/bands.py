@@ -54,6 +54,9 @@ class _Split(nn.Module):
         self.register_buffer("index", torch.tensor(index, device="cpu"), persistent=False)
         # Whole numbers, which any type holds exactly.
         self.register_buffer("counts", mask * count[:, None], persistent=False)
+        flat = [number for band in bands for number in band]
+        is_block = flat == list(range(flat[0], flat[0] + len(bands) * most))
+        self.begin = flat[0] if is_block else None
         self.gamma = nn.Parameter(torch.ones(len(bands), 1, most * parts))
         self.weight = _uniform((len(bands), most * parts, width), most * parts)
         self.bias = nn.Parameter(torch.zeros(len(bands), 1, width))
@@ -62,10 +65,16 @@ class _Split(nn.Module):
         """Map ``(rows, bins + 1, parts)``, the last bin being 0, to ``(bands, rows, width)``."""
         rows, _, parts = x.shape
         bands, most = self.index.shape
-        taken = x.index_select(1, self.index.flatten()).reshape(rows, bands, most * parts)
-        normed = F.normalize(taken, dim=-1).transpose(0, 1)
-        scaled = normed * (self.gamma * self.counts.sqrt()[:, None])
-        return torch.baddbmm(self.bias.to(scaled.dtype), scaled, self.weight.to(scaled.dtype))
+        if self.begin is None:
+            taken = x.index_select(1, self.index.flatten())
+        else:
+            taken = x[:, self.begin : self.begin + bands * most]
+        taken = taken.reshape(rows, bands, most * parts).transpose(0, 1)
+        # Normalizing the few results is the same as normalizing what they are computed from.
+        weight = self.weight * (self.gamma * self.counts.sqrt()[:, None]).mT
+        level = torch.linalg.vector_norm(taken, dim=-1, keepdim=True).clamp(min=1e-12)
+        result: Tensor = torch.bmm(taken, weight.to(taken.dtype)) / level + self.bias
+        return result
 
 
 class BandSplit(nn.Module):
