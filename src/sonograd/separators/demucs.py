@@ -18,7 +18,7 @@ from sonograd.config.io import validate
 from sonograd.separators.base import Separator
 from sonograd.separators.chunking import ChunkPlan
 from sonograd.separators.demucs_blocks import BiLSTM, ResidualBranches, rescale_
-from sonograd.separators.hybrid import demucs_plan
+from sonograd.separators.hybrid_published import demucs_plan
 from sonograd.separators.published import published_arguments, rename
 from sonograd.separators.survey import Blocks, LevelSurvey
 from sonograd.shapes import check_batch

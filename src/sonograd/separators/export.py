@@ -20,6 +20,8 @@ class _HasCore(Protocol):
 
     def core_inputs(self, mix: Tensor) -> tuple[Tensor, ...]: ...
 
+    def core(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]: ...
+
 
 class Core(nn.Module):
     """The network of a separator, between the transforms: what weighs, and takes the time.
@@ -41,8 +43,7 @@ class Core(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Run the network."""
-        result: Tensor | tuple[Tensor, ...] = cast("nn.Module", self.separator).core(*inputs)
-        return result
+        return cast("_HasCore", self.separator).core(*inputs)
 
 
 def export_core(

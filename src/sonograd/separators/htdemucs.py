@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from sonograd.config.demucs import HTDemucsConfig
 from sonograd.config.io import validate
 from sonograd.separators.cross_transformer import CrossTransformer
-from sonograd.separators.hybrid import (
+from sonograd.separators.hybrid import HybridSeparator
+from sonograd.separators.hybrid_published import (
     HYBRID_DEFAULTS,
     HYBRID_RULES,
-    HybridSeparator,
     demucs_plan,
     hybrid_values,
 )

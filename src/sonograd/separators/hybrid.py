@@ -6,171 +6,25 @@ is left, both have steps of one length and become one.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sonograd.config.demucs import HTDemucsConfig, HybridDemucsConfig
+from sonograd.config.demucs import HybridDemucsConfig
 from sonograd.functional.spectral import istft, stft
 from sonograd.functional.wiener import wiener
 from sonograd.separators.base import Separator
 from sonograd.separators.chunking import ChunkPlan
-from sonograd.separators.demucs_blocks import ResidualBranches, rescale_
+from sonograd.separators.demucs_blocks import rescale_
+from sonograd.separators.hybrid_layers import Decoder, Encoder, Geometry, HybridConfig
 from sonograd.separators.survey import Blocks, LevelSurvey
 from sonograd.shapes import check_batch
 
-__all__ = [
-    "HYBRID_DEFAULTS",
-    "HYBRID_RULES",
-    "HybridSeparator",
-    "demucs_plan",
-    "hybrid_values",
-]
+__all__ = ["HybridSeparator"]
 
-HybridConfig = HybridDemucsConfig | HTDemucsConfig
 #: Frames that share one spatial model where magnitudes are estimated.
 _WIENER_FRAMES = 300
-
-
-def _norm(groups: int, maps: int, wanted: bool) -> nn.Module:
-    return nn.GroupNorm(groups, maps) if wanted else nn.Identity()
-
-
-def _branches(config: HybridConfig, maps: int, index: int) -> ResidualBranches:
-    return ResidualBranches(
-        maps,
-        compression=config.branch_compression,
-        depth=config.branch_depth,
-        init=config.branch_init,
-        lstm=index >= getattr(config, "branch_lstm_starts", math.inf),
-        attention=index >= getattr(config, "branch_attention_starts", math.inf),
-    )
-
-
-class _Geometry:
-    """Sizes of the layers, from the outermost to the bottom."""
-
-    def __init__(self, config: HybridConfig) -> None:
-        self.spectral: list[tuple[int, int, int]] = []  # kernel, stride and padding
-        self.merges: int | None = None  # the layer that leaves one row
-        self.rows: list[int] = []  # after each layer
-        rows = config.num_fft // 2
-        for index in range(config.depth):
-            if rows == 1:
-                step = getattr(config, "time_stride", 1)
-                self.spectral.append((2 * step, step, step // 2))
-            elif rows <= config.kernel_size:
-                self.spectral.append((rows, config.stride, 0))
-                self.merges, rows = index, 1
-            else:
-                self.spectral.append((config.kernel_size, config.stride, config.kernel_size // 4))
-                rows //= config.stride
-            self.rows.append(rows)
-
-    def is_spectral(self, index: int) -> bool:
-        """Tell whether a layer strides along frequency."""
-        return self.merges is None or index <= self.merges
-
-
-class _Encoder(nn.Module):
-    """A strided convolution, residual branches and a gate, along frequency or along time."""
-
-    def __init__(
-        self, config: HybridConfig, inputs: int, maps: int, index: int,
-        size: tuple[int, int, int], *, spectral: bool, bare: bool = False,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        kernel, self.stride, padding = size
-        self.spectral, self.bare = spectral, bare
-        normed, groups = index >= config.norm_starts, config.norm_groups
-        if spectral:
-            self.conv: nn.Module = nn.Conv2d(
-                inputs, maps, (kernel, 1), (self.stride, 1), (padding, 0)
-            )
-        else:
-            self.conv = nn.Conv1d(inputs, maps, kernel, self.stride, padding)
-        if bare:
-            return
-        self.norm = _norm(groups, maps, normed)
-        kind = nn.Conv2d if spectral else nn.Conv1d
-        context = config.context_encoder
-        self.gate = (
-            kind(maps, 2 * maps, 2 * context + 1, padding=context) if config.rewrite else None
-        )
-        self.gate_norm = _norm(groups, 2 * maps, normed and config.rewrite)
-        self.branches = _branches(config, maps, index) if config.branch_in_encoder else None
-
-    def forward(self, x: Tensor, inject: Tensor | None = None) -> Tensor:
-        """Map ``(batch, maps, [rows,] steps)``; ``inject`` comes from the other branch."""
-        if not self.spectral:
-            x = x.flatten(1, -2)
-            x = F.pad(x, (0, -x.shape[-1] % self.stride))
-        y: Tensor = self.conv(x)
-        if self.bare:
-            return y
-        if inject is not None:
-            y = y + (inject[:, :, None] if y.ndim == 4 else inject)
-        y = F.gelu(self.norm(y))
-        if self.branches is not None:
-            y = _along_time(self.branches, y)
-        return y if self.gate is None else F.glu(self.gate_norm(self.gate(y)), dim=1)
-
-
-class _Decoder(nn.Module):
-    """A gate, residual branches and a strided transposed convolution."""
-
-    def __init__(
-        self, config: HybridConfig, maps: int, outputs: int, index: int,
-        size: tuple[int, int, int], *, spectral: bool, bare: bool = False,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        kernel, stride, self.padding = size
-        self.maps, self.spectral, self.bare, self.last = maps, spectral, bare, index == 0
-        normed, groups = index >= config.norm_starts, config.norm_groups
-        if spectral:
-            self.conv: nn.Module = nn.ConvTranspose2d(maps, outputs, (kernel, 1), (stride, 1))
-        else:
-            self.conv = nn.ConvTranspose1d(maps, outputs, kernel, stride)
-        self.norm = _norm(groups, outputs, normed)
-        if bare:
-            return
-        kind = nn.Conv2d if spectral else nn.Conv1d
-        size_of_gate = 2 * config.context + 1
-        self.gate = (
-            kind(maps, 2 * maps, size_of_gate, padding=config.context) if config.rewrite else None
-        )
-        self.gate_norm = _norm(groups, 2 * maps, normed and config.rewrite)
-        self.branches = _branches(config, maps, index) if config.branch_in_decoder else None
-
-    def forward(self, x: Tensor, skip: Tensor | None, length: int) -> tuple[Tensor, Tensor]:
-        """Return the maps of the layer above, and what they were made from."""
-        if self.spectral and x.ndim == 3:
-            x = x.unflatten(1, (self.maps, -1))
-        if not self.bare:
-            x = x if skip is None else x + skip
-            if self.gate is not None:
-                x = F.glu(self.gate_norm(self.gate(x)), dim=1)
-            if self.branches is not None:
-                x = _along_time(self.branches, x)
-        y: Tensor = self.norm(self.conv(x))
-        if not self.spectral:
-            y = y[..., self.padding : self.padding + length]
-        elif self.padding:
-            y = y[..., self.padding : -self.padding, :]
-        return y if self.last else F.gelu(y), x
-
-
-def _along_time(branches: ResidualBranches, x: Tensor) -> Tensor:
-    """Run branches over the steps of ``(batch, maps, [rows,] steps)``, each row alone."""
-    if x.ndim == 3:
-        y: Tensor = branches(x)
-        return y
-    batch, _, rows, _ = x.shape
-    y = branches(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (batch, rows))
-    return y.transpose(1, 2)
 
 
 def _standardize(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -200,7 +54,7 @@ class HybridSeparator(Separator):
         self.channels = config.num_channels
         self.num_fft = config.num_fft
         self._hop = config.num_fft // 4
-        self._geometry = _Geometry(config)
+        self._geometry = Geometry(config)
         self._legacy = isinstance(config, HybridDemucsConfig) and config.legacy_padding
         self.register_buffer("window", torch.hann_window(config.num_fft), persistent=False)
         self._build_layers()
@@ -217,20 +71,18 @@ class HybridSeparator(Separator):
         above, time_above = parts * self.channels, self.channels
         for index, size in enumerate(geometry.spectral):
             spectral, merges = geometry.is_spectral(index), index == geometry.merges
-            self.encoder.append(_Encoder(config, above, maps, index, size, spectral=spectral))
+            self.encoder.append(Encoder(config, above, maps, index, size, spectral=spectral))
             if spectral:
                 self.time_encoder.append(
-                    _Encoder(
-                        config, time_above, maps, index, time_size, spectral=False, bare=merges
-                    )
+                    Encoder(config, time_above, maps, index, time_size, spectral=False, bare=merges)
                 )
             if index == 0:
                 above, time_above = parts * outputs, outputs
-            self.decoder.insert(0, _Decoder(config, maps, above, index, size, spectral=spectral))
+            self.decoder.insert(0, Decoder(config, maps, above, index, size, spectral=spectral))
             if spectral:
                 self.time_decoder.insert(
                     0,
-                    _Decoder(
+                    Decoder(
                         config, maps, time_above, index, time_size, spectral=False, bare=merges
                     ),
                 )
@@ -391,78 +243,3 @@ def _reflect(x: Tensor, margins: tuple[int, int]) -> Tensor:
     behind = min(after, missing)
     x = F.pad(x, (missing - behind, behind))
     return F.pad(x, (before - (missing - behind), after - behind), mode="reflect")
-
-
-def demucs_plan(
-    seconds: float, sample_rate: int, *, shortest: int = 1, step: int = 1, overlap: float = 0.25
-) -> ChunkPlan:
-    """Return how the Demucs models cut a song.
-
-    Weights rise and fall over the whole chunk. A chunk that the end of the song cuts short is
-    seen as it is, or with as much of the song before it, and of silence behind it, as it takes to
-    have one of the lengths ``shortest + k * step``.
-    """
-    length = max(math.floor(seconds * sample_rate + 1e-6), 1)
-    return ChunkPlan(
-        length=length,
-        hop=max(int((1 - overlap) * length), 1),
-        fade=-(-length // 2),
-        fade_start=1,
-        fit=(shortest, step),
-    )
-
-
-#: Arguments that both published classes have, and their defaults.
-HYBRID_DEFAULTS: Mapping[str, Any] = {
-    "sources": None, "audio_channels": 2, "channels": 48, "growth": 2, "nfft": 4096,
-    "wiener_iters": 0, "wiener_residual": False, "cac": True, "depth": 4, "rewrite": True,
-    "freq_emb": 0.2, "emb_scale": 10, "kernel_size": 8, "stride": 4, "context": 1,
-    "context_enc": 0, "norm_starts": 4, "norm_groups": 4, "dconv_mode": 1, "dconv_depth": 2,
-    "dconv_comp": 8, "dconv_init": 1e-3, "rescale": 0.1, "samplerate": 44100, "segment": 10,
-}  # fmt: skip
-
-#: From published names of tensors to ours.
-HYBRID_RULES = (
-    (r"^tencoder\.", "time_encoder."),
-    (r"^tdecoder\.", "time_decoder."),
-    (r"(encoder\.\d+)\.norm1\.", r"\1.norm."),
-    (r"(encoder\.\d+)\.norm2\.", r"\1.gate_norm."),
-    (r"(decoder\.\d+)\.norm1\.", r"\1.gate_norm."),
-    (r"(decoder\.\d+)\.norm2\.", r"\1.norm."),
-    (r"(coder\.\d+)\.rewrite\.", r"\1.gate."),
-    (r"(coder\.\d+)\.conv_tr\.", r"\1.conv."),
-    (r"(coder\.\d+)\.dconv\.layers\.", r"\1.branches."),
-    (r"^freq_emb\.embedding\.", "frequencies."),
-)
-
-
-def hybrid_values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that both configurations have from arguments of the published classes."""
-    return {
-        "targets": given["sources"],
-        "num_channels": given["audio_channels"],
-        "num_hidden_channels": given["channels"],
-        "growth": given["growth"],
-        "num_fft": given["nfft"],
-        "complex_channels": given["cac"],
-        "wiener_iterations": max(given["wiener_iters"], -1),
-        "wiener_residual": given["wiener_residual"],
-        "depth": given["depth"],
-        "kernel_size": given["kernel_size"],
-        "stride": given["stride"],
-        "context": given["context"],
-        "context_encoder": given["context_enc"],
-        "rewrite": given["rewrite"],
-        "frequency_embedding": float(given["freq_emb"] or 0),
-        "embedding_scale": given["emb_scale"],
-        "norm_starts": given["norm_starts"],
-        "norm_groups": given["norm_groups"],
-        "branch_in_encoder": bool(given["dconv_mode"] & 1),
-        "branch_in_decoder": bool(given["dconv_mode"] & 2),
-        "branch_depth": given["dconv_depth"],
-        "branch_compression": given["dconv_comp"],
-        "branch_init": given["dconv_init"],
-        "sample_length": given["segment"],
-        "sample_rate": given["samplerate"],
-        "rescale": given["rescale"],
-    }

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from sonograd.config.demucs import HybridDemucsConfig
 from sonograd.config.io import validate
-from sonograd.separators.hybrid import (
+from sonograd.separators.hybrid import HybridSeparator
+from sonograd.separators.hybrid_published import (
     HYBRID_DEFAULTS,
     HYBRID_RULES,
-    HybridSeparator,
     demucs_plan,
     hybrid_values,
 )

@@ -1,0 +1,157 @@
+"""Layers of the hybrid Demucs models, along frequency or along time.
+
+Défossez, *Hybrid spectrogram and waveform source separation*, 2021 (arXiv:2111.03600).
+"""
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sonograd.config.demucs import HTDemucsConfig, HybridDemucsConfig
+from sonograd.separators.demucs_blocks import ResidualBranches
+
+__all__ = ["Decoder", "Encoder", "Geometry", "HybridConfig"]
+
+HybridConfig = HybridDemucsConfig | HTDemucsConfig
+
+
+def _norm(groups: int, maps: int, wanted: bool) -> nn.Module:
+    return nn.GroupNorm(groups, maps) if wanted else nn.Identity()
+
+
+def _branches(config: HybridConfig, maps: int, index: int) -> ResidualBranches:
+    return ResidualBranches(
+        maps,
+        compression=config.branch_compression,
+        depth=config.branch_depth,
+        init=config.branch_init,
+        lstm=index >= getattr(config, "branch_lstm_starts", math.inf),
+        attention=index >= getattr(config, "branch_attention_starts", math.inf),
+    )
+
+
+class Geometry:
+    """Sizes of the layers, from the outermost to the bottom."""
+
+    def __init__(self, config: HybridConfig) -> None:
+        """Divide the bins until the layers are used up."""
+        self.spectral: list[tuple[int, int, int]] = []  # kernel, stride and padding
+        self.merges: int | None = None  # the layer that leaves one row
+        self.rows: list[int] = []  # after each layer
+        rows = config.num_fft // 2
+        for index in range(config.depth):
+            if rows == 1:
+                step = getattr(config, "time_stride", 1)
+                self.spectral.append((2 * step, step, step // 2))
+            elif rows <= config.kernel_size:
+                self.spectral.append((rows, config.stride, 0))
+                self.merges, rows = index, 1
+            else:
+                self.spectral.append((config.kernel_size, config.stride, config.kernel_size // 4))
+                rows //= config.stride
+            self.rows.append(rows)
+
+    def is_spectral(self, index: int) -> bool:
+        """Tell whether a layer strides along frequency."""
+        return self.merges is None or index <= self.merges
+
+
+class Encoder(nn.Module):
+    """A strided convolution, residual branches and a gate, along frequency or along time."""
+
+    def __init__(
+        self, config: HybridConfig, inputs: int, maps: int, index: int,
+        size: tuple[int, int, int], *, spectral: bool, bare: bool = False,
+    ) -> None:  # fmt: skip
+        """Build layer ``index`` with kernel, stride and padding; a bare one only convolves."""
+        super().__init__()
+        kernel, self.stride, padding = size
+        self.spectral, self.bare = spectral, bare
+        normed, groups = index >= config.norm_starts, config.norm_groups
+        if spectral:
+            self.conv: nn.Module = nn.Conv2d(
+                inputs, maps, (kernel, 1), (self.stride, 1), (padding, 0)
+            )
+        else:
+            self.conv = nn.Conv1d(inputs, maps, kernel, self.stride, padding)
+        if bare:
+            return
+        self.norm = _norm(groups, maps, normed)
+        kind = nn.Conv2d if spectral else nn.Conv1d
+        context = config.context_encoder
+        self.gate = (
+            kind(maps, 2 * maps, 2 * context + 1, padding=context) if config.rewrite else None
+        )
+        self.gate_norm = _norm(groups, 2 * maps, normed and config.rewrite)
+        self.branches = _branches(config, maps, index) if config.branch_in_encoder else None
+
+    def forward(self, x: Tensor, inject: Tensor | None = None) -> Tensor:
+        """Map ``(batch, maps, [rows,] steps)``; ``inject`` comes from the other branch."""
+        if not self.spectral:
+            x = x.flatten(1, -2)
+            x = F.pad(x, (0, -x.shape[-1] % self.stride))
+        y: Tensor = self.conv(x)
+        if self.bare:
+            return y
+        if inject is not None:
+            y = y + (inject[:, :, None] if y.ndim == 4 else inject)
+        y = F.gelu(self.norm(y))
+        if self.branches is not None:
+            y = _along_time(self.branches, y)
+        return y if self.gate is None else F.glu(self.gate_norm(self.gate(y)), dim=1)
+
+
+class Decoder(nn.Module):
+    """A gate, residual branches and a strided transposed convolution."""
+
+    def __init__(
+        self, config: HybridConfig, maps: int, outputs: int, index: int,
+        size: tuple[int, int, int], *, spectral: bool, bare: bool = False,
+    ) -> None:  # fmt: skip
+        """Build layer ``index`` with kernel, stride and padding; a bare one only convolves."""
+        super().__init__()
+        kernel, stride, self.padding = size
+        self.maps, self.spectral, self.bare, self.last = maps, spectral, bare, index == 0
+        normed, groups = index >= config.norm_starts, config.norm_groups
+        if spectral:
+            self.conv: nn.Module = nn.ConvTranspose2d(maps, outputs, (kernel, 1), (stride, 1))
+        else:
+            self.conv = nn.ConvTranspose1d(maps, outputs, kernel, stride)
+        self.norm = _norm(groups, outputs, normed)
+        if bare:
+            return
+        kind = nn.Conv2d if spectral else nn.Conv1d
+        size_of_gate = 2 * config.context + 1
+        self.gate = (
+            kind(maps, 2 * maps, size_of_gate, padding=config.context) if config.rewrite else None
+        )
+        self.gate_norm = _norm(groups, 2 * maps, normed and config.rewrite)
+        self.branches = _branches(config, maps, index) if config.branch_in_decoder else None
+
+    def forward(self, x: Tensor, skip: Tensor | None, length: int) -> tuple[Tensor, Tensor]:
+        """Return the maps of the layer above, and what they were made from."""
+        if self.spectral and x.ndim == 3:
+            x = x.unflatten(1, (self.maps, -1))
+        if not self.bare:
+            x = x if skip is None else x + skip
+            if self.gate is not None:
+                x = F.glu(self.gate_norm(self.gate(x)), dim=1)
+            if self.branches is not None:
+                x = _along_time(self.branches, x)
+        y: Tensor = self.norm(self.conv(x))
+        if not self.spectral:
+            y = y[..., self.padding : self.padding + length]
+        elif self.padding:
+            y = y[..., self.padding : -self.padding, :]
+        return y if self.last else F.gelu(y), x
+
+
+def _along_time(branches: ResidualBranches, x: Tensor) -> Tensor:
+    """Run branches over the steps of ``(batch, maps, [rows,] steps)``, each row alone."""
+    if x.ndim == 3:
+        y: Tensor = branches(x)
+        return y
+    batch, _, rows, _ = x.shape
+    y = branches(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (batch, rows))
+    return y.transpose(1, 2)
