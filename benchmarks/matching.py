@@ -459,7 +459,8 @@ def summary(row: str, runs: list[dict]) -> str:
     if row.startswith("compressor"):
         names = ("threshold_db", "ratio", "attack_ms", "release_ms", "makeup_db")
         worst = np.max([of(n) for n in names], axis=0)
-        return f"{100 * worst.max():.2g} % at worst; within 1 % in {100 * (worst <= 0.01).mean():.0f} %"
+        share = 100 * (worst <= 0.01).mean()
+        return f"{100 * worst.max():.2g} % at worst; within 1 % in {share:.0f} %"
     if row == "eq":
         return f"{np.median(of('curve')):.4f} dB median, {of('curve').max():.2g} worst"
     if row in {"eq_compressor", "long"}:

@@ -8,6 +8,7 @@
 * :mod:`sonograd.data` - audio files, folders of stems, chunks, synthetic songs
 * :mod:`sonograd.plotting` - pictures of sound
 * :mod:`sonograd.training` - configure and train separators
+* :mod:`sonograd.matching` - the settings between dry and processed audio
 * :mod:`sonograd.compat` - the names of nnAudio, auraloss and audiocraft's metric
 * :mod:`sonograd.jobs` - the programs behind the command line, as functions
 
@@ -34,6 +35,7 @@ _SUBPACKAGES = (
     "functional",
     "jobs",
     "losses",
+    "matching",
     "metrics",
     "models",
     "params",

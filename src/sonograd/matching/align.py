@@ -56,7 +56,7 @@ def overlay(dry: Tensor, wet: Tensor, *, max_delay: int, origin: int = 0) -> Ove
     place = lags - origin
     common = torch.minimum(place + a.numel(), torch.tensor(b.numel())) - place.clamp_min(0)
     allowed = (lags.abs() <= max_delay) & (2 * common >= shorter)
-    found = []
+    found: list[Overlay] = []
     zero = 1
     for spectrum in (cross / (strength + floor), cross):
         full = torch.fft.irfft(spectrum, size)
@@ -68,12 +68,13 @@ def overlay(dry: Tensor, wet: Tensor, *, max_delay: int, origin: int = 0) -> Ove
         delay = int(lags[peak])
         if bool((lags == 0).any()):
             zero = 1 if float(line[lags == 0][0]) >= 0 else -1
+        known = {item.delay: item.coherence for item in found}
         found.append(
             Overlay(
                 delay,
                 fraction,
                 1 if float(line[peak]) >= 0 else -1,
-                _coherence_at(a, b, delay - origin),
+                known[delay] if delay in known else _coherence_at(a, b, delay - origin),
             )
         )
     best = max(found, key=lambda item: item.coherence)
@@ -106,17 +107,25 @@ def _coherence_at(a: Tensor, b: Tensor, delay: int) -> float:
     if samples < 256:
         return 0.0
     # Coherence needs several windows to mean anything.
-    sizes = {min(size, max(128, samples // 8)) for size in (4096, 16384)}
-    return max(coherence(first[:samples], second[:samples], size) for size in sizes)
+    sizes = sorted({min(size, max(128, samples // 8)) for size in (4096, 16384)})
+    best = 0.0
+    for size in sizes:
+        best = max(best, coherence(first[:samples], second[:samples], size))
+        if best > _UNSURE:  # longer windows are for long echoes
+            break
+    return best
 
 
-def cross_spectra(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Average spectra over Hann windows with three quarters of overlap.
+def cross_spectra(
+    x: Tensor, y: Tensor, size: int, *, overlap: int = 4
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Average spectra over Hann windows.
 
     Args:
         x: ``(..., samples)``; leading dimensions are averaged over.
         y: As ``x``.
         size: Samples of a window.
+        overlap: Windows that cover a sample.
 
     Returns:
         Power of x, power of y, cross spectrum ``conj(X) Y``, each ``(bins,)``, and how many
@@ -124,7 +133,8 @@ def cross_spectra(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor, Tens
     """
     size = min(size, x.shape[-1])
     window = torch.hann_window(size, dtype=x.dtype)
-    frames = [v.unfold(-1, size, max(size // 4, 1)).reshape(-1, size) for v in (x, y)]
+    hop = max(size // overlap, 1)
+    frames = [v.unfold(-1, size, hop).reshape(-1, size) for v in (x, y)]
     power_x = power_y = cross = torch.zeros(size // 2 + 1, dtype=x.dtype)
     step = max(1, (1 << 22) // size)  # windows at a time, which bounds the memory
     for begin in range(0, frames[0].shape[0], step):
@@ -137,7 +147,7 @@ def cross_spectra(x: Tensor, y: Tensor, size: int) -> tuple[Tensor, Tensor, Tens
 
 def coherence(x: Tensor, y: Tensor, size: int) -> float:
     """Mean magnitude-squared coherence, weighted by the energies, freed of its bias."""
-    power_x, power_y, cross, count = cross_spectra(x, y, size)
+    power_x, power_y, cross, count = cross_spectra(x, y, size, overlap=2)
     both = power_x * power_y
     value = cross.abs().square() / both.clamp_min(1e-300)
     weight = both.sqrt()
@@ -145,7 +155,7 @@ def coherence(x: Tensor, y: Tensor, size: int) -> float:
     if total <= 1e-200:
         return 0.0
     mean = float((value * weight).sum()) / total
-    bias = 1 / max(1.0, 0.5 * count)  # overlapping windows are not independent
+    bias = 1 / max(1.0, 0.8 * count)  # overlapping windows are not independent
     return max(0.0, (mean - bias) / (1 - bias)) if bias < 1 else 0.0
 
 

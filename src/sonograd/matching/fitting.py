@@ -17,6 +17,7 @@ from sonograd.matching.stages import Plan, stages_of
 __all__ = ["Fit", "Settings", "make_plan", "polish", "quick_fit"]
 
 _GOOD_DB = 55.0  # where no further start is tried
+_FAIR_DB = 40.0  # where a chain with an equalizer is worth no second start
 _ROUNDS = 4
 _PRIOR = 1e-9  # on gains of bands
 
@@ -169,7 +170,8 @@ def quick_fit(
             break
         if best.null_db >= _GOOD_DB:
             break
-        if used >= 2 and any(isinstance(s, ParametricEQ) for _, s in stages_of(chain)):
+        bands = any(isinstance(s, ParametricEQ) for _, s in stages_of(chain))
+        if bands and (used >= 2 or best.null_db >= _FAIR_DB):
             break
     assert best is not None  # there is at least one point
     return Fit(plan, best, used, problem.count)
@@ -223,7 +225,7 @@ def polish(
     problem: Problem,
     *,
     free_delay: bool,
-    iterations: int = 20,
+    iterations: int = 12,
     on_step: Callable[[float], None] | None = None,
 ) -> Fit:
     """Fit everything on the whole problem, from where the quick fit ended.
@@ -254,6 +256,7 @@ def polish(
         delay,
         free_delay=free_delay,
         iterations=iterations,
+        tolerance=1e-5,
         prior=prior_of(fit.plan),
         damping=1e-5,
         on_step=on_step,

@@ -219,7 +219,8 @@ def _noise(x: Tensor, synth: FilteredNoise, seed: int) -> SynthMatch:
     def power(signal: Tensor, hop: int) -> Tensor:
         padded = torch.nn.functional.pad(signal, (size // 2, size))
         frames = padded.unfold(-1, size, hop)[: 1 + signal.numel() // hop]
-        return torch.fft.rfft(frames * window).abs().square()
+        spectrum: Tensor = torch.fft.rfft(frames * window).abs().square()
+        return spectrum
 
     unit = power(white, size // 2)[2:-2].mean()
     spectrum = power(x, synth.hop_length)
@@ -418,9 +419,15 @@ def _decay(x: Tensor, synth: Synth, rate: float, values: dict[str, Any]) -> None
     param = next((p for p in synth.params if p.name == "decay_s"), None)
     if param is None:
         return
-    size = max(1, round(0.02 * rate))
-    levels = x[: x.numel() // size * size].reshape(-1, size).square().mean(1)
-    db = 10 * torch.log10(levels + 1e-15)
+    # Of the fundamental where it is known: high partials die sooner.
+    size = max(1, round(0.04 * rate))
+    signal: Tensor = x
+    if "frequency_hz" in values:
+        angle = -2 * math.pi * values["frequency_hz"] / rate * torch.arange(x.numel()).double()
+        signal = torch.polar(torch.ones_like(angle), angle) * x
+    parts = signal[: x.numel() // size * size].reshape(-1, size)
+    power = parts.mean(1).abs().square() if signal.is_complex() else parts.square().mean(1)
+    db = 10 * torch.log10(power + 1e-15)
     begin = int(db.argmax())
     falling = db[begin:]
     loud = int((falling > falling[0] - 40).to(torch.int64).cumprod(0).sum())

@@ -1,0 +1,262 @@
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from sonograd.effects import (
+    Chain,
+    Compressor,
+    Distortion,
+    Freeverb,
+    Gain,
+    Gate,
+    ParametricEQ,
+    TwoStageLimiter,
+    Width,
+)
+from sonograd.errors import AudioError, ParameterError, ShapeError
+from sonograd.matching import match_reference, match_synth
+from sonograd.matching.align import REACH, overlay, shifted
+from sonograd.matching.chains import build_chain, parse_fix, usual_holds
+from sonograd.matching.equalize import band_response, fit_bands
+from sonograd.matching.excerpts import choose_excerpts
+from sonograd.matching.solve import Problem, solve
+from sonograd.matching.sources import Source
+from sonograd.matching.stages import Plan
+from sonograd.params import Curve
+from sonograd.synths import FilteredNoise, Harmonic, KarplusStrong, Modal
+
+RATE = 8000
+
+
+def noise(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+# -- tangents ----------------------------------------------------------------------------------
+
+BANDS = {"band1_gain_db": 3.0, "band2_gain_db": -4.0, "band3_frequency_hz": 2000.0}
+
+
+@pytest.mark.parametrize(
+    ("chain", "values"),
+    [
+        (
+            Chain(eq=ParametricEQ(RATE, bands=3), c=Compressor(RATE), g=Gain(RATE, invert=True)),
+            {"eq": BANDS, "c": {"knee_db": 3.0}},
+        ),
+        (Chain(c=Compressor(RATE, detector="rms", link="max")), {"c": {"knee_db": 3.0}}),
+        (
+            Chain(c=Compressor(RATE, smoothing="gain", link="mean", lookahead_ms=2.0)),
+            {"c": {"knee_db": 3.0}},
+        ),
+        (Chain(c=Compressor(RATE, detector="rms", smoothing="gain", link="mean")), {}),
+        (Chain(d=Distortion(RATE), l=TwoStageLimiter(RATE)), {"d": {"drive_db": 3.0}}),
+        (Chain(c=Gain(RATE), g=Gate(RATE)), {"g": {"threshold_db": -15.0, "range_db": 15.0}}),
+        (Chain(c=Compressor(RATE), f=Freeverb(RATE), w=Width(RATE)), {"f": {"width": 0.5}}),
+    ],
+)
+def test_tangents_are_the_slopes(chain, values):
+    x = 0.3 * noise(2, 2, 1500)
+    plan = Plan(chain, values, {"g.hold_ms", "g.hysteresis_db", "w.width"})
+    theta = plan.theta(plan.base)
+    dual = plan.linearize(x, theta)
+    torch.testing.assert_close(dual.value, plan.run(x, plan.values(theta)), atol=1e-12, rtol=0)
+    step = 1e-6
+    for k, spot in enumerate(plan.coordinates):
+        sides = []
+        for sign in (1, -1):
+            moved = theta.clone()
+            moved[k] += sign * step
+            sides.append(plan.run(x, plan.values(moved)))
+        slope = (sides[0] - sides[1]) / (2 * step)
+        apart = (dual.tangent[k].double() - slope).norm()
+        assert apart < 1e-4 * slope.norm() + 1e-6, spot.name
+
+
+def test_solver_respects_the_range_and_lowers_the_cost():
+    x = 0.3 * noise(1, 1, 4000)
+    plan = Plan(Chain(gain=Gain(RATE)), {}, set())
+    wet = torch.nn.functional.pad(100.0 * x, (REACH, REACH))  # 40 dB; the gain ends at 24 dB
+    found = solve(plan, Problem(x, wet), torch.zeros(1, dtype=torch.float64))
+    assert plan.values(found.theta)["gain"]["gain_db"] == 24.0
+    assert list(found.history) == sorted(found.history)
+
+
+def test_masked_samples_do_not_count():
+    x = 0.3 * noise(1, 1, 4000)
+    wet = 0.5 * x
+    wet[..., 1000:1100] = 9.0
+    mask = torch.ones_like(x)
+    mask[..., 1000:1100] = 0
+    padded = torch.nn.functional.pad(wet, (REACH, REACH))
+    plan = Plan(Chain(gain=Gain(RATE)), {}, set())
+    found = solve(plan, Problem(x, padded, 0, mask), torch.zeros(1, dtype=torch.float64))
+    assert found.null_db > 200
+
+
+# -- alignment ---------------------------------------------------------------------------------
+
+
+def test_shift_reads_between_samples():
+    time = torch.arange(-REACH, 3000 + REACH, dtype=torch.float64)
+    y, slope = shifted(torch.sin(0.7 * time)[None], 0.3, slope=True)
+    at = torch.arange(REACH, 3000 - REACH, dtype=torch.float64) + 0.3
+    torch.testing.assert_close(y[0, REACH : 3000 - REACH], torch.sin(0.7 * at), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        slope[0, REACH : 3000 - REACH], 0.7 * torch.cos(0.7 * at), atol=1e-4, rtol=0
+    )
+
+
+@pytest.mark.parametrize("delay", [-300, 0, 7, 1234])
+def test_overlay_finds_delays_either_way(delay):
+    x = noise(1, 8000)
+    wet = -torch.roll(x, delay, -1)
+    found = overlay(x, wet, max_delay=2000)
+    assert (found.delay, found.polarity) == (delay, -1)
+    assert found.coherence > 0.5
+
+
+def test_overlay_of_other_material_has_no_coherence():
+    assert overlay(noise(1, 16_000), noise(1, 16_000, seed=1), max_delay=4000).coherence < 0.1
+
+
+def test_excerpts_of_long_recordings_are_apart_and_inside():
+    x = noise(1, 120 * RATE).float() * torch.linspace(0.01, 0.5, 120 * RATE)
+    source = Source(x, "dry", RATE)
+    found = choose_excerpts(source, source, 0, total_s=10.0)
+    assert len(found) == 3
+    assert all(e.start - e.context >= 0 and e.start + e.samples <= x.shape[-1] for e in found)
+    assert all(b.start - a.start >= a.samples for a, b in pairwise(found))
+
+
+def test_sources_read_beyond_their_ends_and_at_another_rate():
+    x = torch.sin(torch.arange(4000) * 0.1)[None]
+    source = Source(x, "dry", RATE)
+    assert source.read(-5, 10)[0, :5].abs().max() == 0
+    half = Source(x, "wet", RATE, to_rate=RATE // 2)
+    assert half.resampled
+    assert half.samples == 2000
+    expected = torch.sin(torch.arange(500, 600) * 0.2).double()
+    torch.testing.assert_close(half.read(500, 100)[0], expected, atol=1e-3, rtol=0)
+
+
+# -- bands -------------------------------------------------------------------------------------
+
+
+def test_bands_are_found_from_a_transfer_function():
+    stage = ParametricEQ(RATE, bands=["low_shelf", "peak", "peak", "high_shelf"])
+    truth = {
+        "band1_frequency_hz": 120.0, "band1_gain_db": 6.0, "band1_q": 0.7,
+        "band2_frequency_hz": 500.0, "band2_gain_db": -8.0, "band2_q": 2.0,
+        "band3_frequency_hz": 1500.0, "band3_gain_db": 7.0, "band3_q": 1.5,
+        "band4_frequency_hz": 2800.0, "band4_gain_db": -5.0, "band4_q": 0.7,
+    }  # fmt: skip
+    x = noise(1, 6 * RATE)
+    measured = band_response(x, 0.5 * stage(x, **truth), sample_rate=RATE)
+    best = fit_bands(stage, measured)[0]
+    pulse = torch.zeros(1, 8192, dtype=torch.float64)
+    pulse[0, 0] = 1
+    curves = [torch.fft.rfft(stage(pulse, **v)).abs().log10() * 20 for v in (best.values, truth)]
+    apart = (curves[0] + best.gain_db - curves[1] + 6.02)[0, 40:]
+    assert apart.square().mean().sqrt() < 0.1
+
+
+# -- chains ------------------------------------------------------------------------------------
+
+
+def test_chain_names():
+    chain = build_chain("EQ4, comp,gain", RATE)
+    assert chain.stage_names == ("parametric_eq", "compressor", "gain")
+    assert len(chain.stage("parametric_eq").bands) == 4
+    assert usual_holds(chain)["compressor.makeup_db"] == 0.0
+    assert "compressor.makeup_db" not in usual_holds(build_chain("comp", RATE))
+    with pytest.raises(ParameterError, match="chain is ''"):
+        build_chain("", RATE)
+
+
+def test_fix_needs_a_stage_where_several_have_the_name():
+    chain = build_chain("comp,comp", RATE)
+    with pytest.raises(ParameterError, match=r"compressor\.ratio or compressor_2\.ratio"):
+        parse_fix(chain, {"ratio": 2})
+    assert parse_fix(chain, {"compressor_2.ratio": 2}) == {"compressor_2.ratio": 2.0}
+
+
+# -- references --------------------------------------------------------------------------------
+
+
+def test_reference_meets_loudness_exactly_and_comes_closer():
+    dark = ParametricEQ(RATE, bands=1)(0.1 * noise(2, 8 * RATE), band1_gain_db=-9.0)
+    bright = 0.02 * noise(2, 8 * RATE, seed=1)
+    found = match_reference(bright, dark, sample_rate=RATE)
+    assert found.after.loudness_lu == pytest.approx(0, abs=1e-6)
+    assert abs(found.before.loudness_lu) > 3
+    assert found.after.spectrum_db < 0.6 * found.before.spectrum_db
+    assert "different material" in found.warning
+    assert found.process(bright).shape == bright.shape
+    assert found.preset["format"] == "sonograd-preset"
+
+
+def test_reference_refuses_silence_and_bad_amounts():
+    x = noise(1, RATE)
+    with pytest.raises(AudioError, match="reference is silent"):
+        match_reference(x, torch.zeros_like(x), sample_rate=RATE)
+    with pytest.raises(ParameterError, match="amount"):
+        match_reference(x, x, sample_rate=RATE, amount=2)
+
+
+# -- instruments -------------------------------------------------------------------------------
+
+
+def test_harmonic_gets_pitch_and_levels():
+    synth = Harmonic(RATE, harmonics=8)
+    shares = torch.tensor([1.0, 0.5, 0.3, 0.2, 0, 0, 0, 0])
+    x = synth(RATE, frequency_hz=220.0, amplitude=0.5, distribution=shares, phase_turns=0.2)[0]
+    found = match_synth(x, synth)
+    pitch = found.values["frequency_hz"]
+    assert isinstance(pitch, Curve)
+    assert float(pitch.values[5:-5].mean()) == pytest.approx(220, rel=1e-3)
+    assert found.null_db > 20
+    assert found.values["phase_turns"] == pytest.approx(0.2, abs=0.05)
+
+
+def test_noise_gets_its_spectrum():
+    synth = FilteredNoise(RATE, bands=33)
+    x = synth(RATE, amplitude=0.3, magnitudes=torch.linspace(1, 0, 33), generator=3)[0]
+    found = match_synth(x, synth)
+    mean = found.values["magnitudes"].values.mean(-1)[0] * found.values["amplitude"]
+    torch.testing.assert_close(mean.float(), torch.linspace(0.3, 0, 33), atol=0.03, rtol=0)
+
+
+def test_struck_body_gets_its_modes():
+    synth = Modal(RATE, modes=3)
+    truth = {"levels": torch.tensor([1.0, 0.5, 0.4]), "decays_s": torch.tensor([1.0, 0.6, 0.5])}
+    found = match_synth(synth(RATE, frequency_hz=330.0, **truth)[0], synth)
+    assert found.null_db > 60
+    assert found.values["frequency_hz"] == pytest.approx(330, rel=1e-5)
+    torch.testing.assert_close(found.values["decays_s"].float(), truth["decays_s"])
+
+
+def test_string_gets_pitch_and_decay():
+    synth = KarplusStrong(RATE)
+    x = synth(RATE, frequency_hz=196.0, decay_s=1.0, generator=5)[0]
+    found = match_synth(x, synth, steps=3)
+    assert float(found.values["frequency_hz"]) == pytest.approx(196, rel=1e-3)
+    assert float(found.values["decay_s"]) == pytest.approx(1.0, rel=0.15)
+    assert len(found.history) == 3
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "message"),
+    [
+        (torch.zeros(1, RATE), AudioError, "silent"),
+        (torch.full((1, RATE), math.nan), AudioError, "finite"),
+        (torch.ones(2, RATE), ShapeError, "channels"),
+        (torch.ones(1, 10), AudioError, "expected at least"),
+    ],
+)
+def test_synth_matching_refuses(target, error, message):
+    with pytest.raises(error, match=message):
+        match_synth(target, Harmonic(RATE))
