@@ -33,7 +33,7 @@ def tell(result, truth):
     for stage, name, value, unit, error, known in result.rows():
         if name in truth.get(stage, {}):
             found = f"{value:9.3f} ± {error:.1g} {unit}" if known else "not identifiable"
-            print(f"{stage}.{name:16} {found:26} truth {truth[stage][name]:9.3f}")
+            print(f"{stage + '.' + name:34} {found:24} truth {truth[stage][name]:9.3f}")
     print(f"null depth {result.score.null_db:.1f} dB, a gain alone {result.score.gain_only_db:.1f}")
 
 
@@ -119,9 +119,9 @@ figure
 # %%
 # A mastering chain
 # -----------------
-# Equalizer, compressor and limiter in a row. Each hides something of the others: the limiter takes
-# the peaks that would tell the attack of the compressor, and a band of the equalizer moves every
-# threshold after it. The solver has all of them in one system of equations.
+# Equalizer, compressor and limiter in a row. A band of the equalizer moves every threshold after it,
+# so nothing can be found stage by stage: the solver has all values in one system of equations. The
+# limiter has little to do here. What the recording does not show of it is not made up.
 
 mastering = Chain(
     parametric_eq=ParametricEQ(RATE, bands=3),

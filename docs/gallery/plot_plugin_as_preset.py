@@ -103,7 +103,9 @@ figure
 # A box that is something else
 # ----------------------------
 # The saturator again, but asked as if it were a compressor. The answer is the best compressor there
-# is, and the numbers say that it is not one: much remains, and it says what.
+# is, one so fast that it bends the waveform itself, and it comes surprisingly near. Two things say
+# that it is not what was there: the null depth is far from that of an exact match, and values that
+# mean nothing here are reported as not identifiable.
 
 wrong = match(dry, recorded, "compressor,gain", sample_rate=RATE)
 print(f"null depth {wrong.score.null_db:.1f} dB")
