@@ -119,9 +119,9 @@ figure
 # %%
 # A mastering chain
 # -----------------
-# Equalizer, compressor and limiter in a row. A band of the equalizer moves every threshold after it,
-# so nothing can be found stage by stage: the solver has all values in one system of equations. The
-# limiter has little to do here. What the recording does not show of it is not made up.
+# Equalizer, compressor and limiter in a row. A band of the equalizer moves every threshold after
+# it, so nothing can be found stage by stage: the solver has all values in one system of equations.
+# The limiter has little to do here. What the recording does not show of it is not made up.
 
 mastering = Chain(
     parametric_eq=ParametricEQ(RATE, bands=3),
