@@ -1,5 +1,6 @@
 """Published networks: the same weights give the same stems, from stored tensors or side by side."""
 
+import dataclasses
 import importlib.util
 import json
 import random
@@ -185,6 +186,17 @@ def test_open_unmix_streams_to_the_bit_whatever_the_blocks():
         stream = mine.stream(heard=heard)
         parts = [stream.push(block) for block in mix.split(max(size, 11), dim=-1)]
         assert torch.equal(torch.cat([*parts, stream.finish()], dim=-1), whole)
+
+
+def test_one_target_alone_takes_the_phase_of_the_mix():
+    config = dataclasses.replace(cases.umx_config(niter=2), targets=("vocals",))
+    alone = build_separator(config).eval()
+    plain = build_separator(dataclasses.replace(config, wiener_iterations=0)).eval()
+    plain.load_state_dict(alone.state_dict())
+    mix = cases.mix_of(2, 2000, dtype=torch.float32)
+    with torch.no_grad():
+        assert torch.equal(alone(mix), plain(mix))
+    assert torch.equal(alone.separate(mix[0]), plain.separate(mix[0]))
 
 
 def test_one_direction_needs_no_other():

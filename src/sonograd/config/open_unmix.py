@@ -26,7 +26,8 @@ class OpenUnmixConfig:
         hidden_size: Features of the networks.
         recurrent_depth: Layers of their recurrences.
         unidirectional: Recur forward in time only.
-        wiener_iterations: Iterations of the filter; 0 takes the phase of the mix.
+        wiener_iterations: Iterations of the filter in evaluation; 0 takes the phase of the mix,
+            as one stem alone always does.
         wiener_frames: Frames that share one spatial model.
         softmask: Start from ratios of the magnitudes instead of the magnitudes themselves.
         dropout_p: Dropout probability between recurrent layers in training.
@@ -64,15 +65,6 @@ class OpenUnmixConfig:
         match values:
             case {"targets": targets, "residual_target": residual}:
                 problems += target_problems((*targets, residual) if residual else targets)
-                if (
-                    len(targets) == 1
-                    and residual is None
-                    and values.get("wiener_iterations", 0) > 0
-                ):
-                    problems.append(
-                        f"wiener_iterations: {values['wiener_iterations']} with one target alone; "
-                        "expected 0, or a name for residual_target."
-                    )
         match values:
             case {"num_fft": num_fft, "hop_length": hop_length} if 2 * hop_length > num_fft:
                 problems.append(

@@ -167,6 +167,7 @@ class _Job:
         self._seconds_total = 0.0
         self._seconds_behind = 0.0
         self._separator: Separator | None = None
+        self._repaired: set[Path] = set()
 
     def report(self) -> SeparationReport:
         return SeparationReport(
@@ -306,7 +307,8 @@ class _Job:
                 repaired += int((~block.isfinite()).sum())
             yield checked
             position += block.shape[-1]
-        if repaired:
+        if repaired and task.song.source not in self._repaired:  # some models read twice
+            self._repaired.add(task.song.source)
             message = f"{repaired} samples were no finite numbers and are silent now"
             self._tell("warning", task.song.source, message)
 

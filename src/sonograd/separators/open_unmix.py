@@ -152,11 +152,12 @@ class OpenUnmix(Separator):
     def filter(self, magnitudes: Tensor, spectrum: Tensor) -> Tensor:
         """Turn magnitudes of the targets into spectra of the stems, some frames at a time."""
         config = self.config
+        alone = len(self.stems) == 1
         pieces = [
             wiener(
                 part,
                 mix,
-                iterations=config.wiener_iterations,
+                iterations=0 if alone or self.training else config.wiener_iterations,
                 softmask=config.softmask,
                 residual=config.residual_target is not None,
             )
@@ -363,7 +364,6 @@ def config_from_published(kwargs: Mapping[str, Any]) -> OpenUnmixConfig:
     )  # fmt: skip
     n_fft = given["n_fft"] or (2 * (given["nb_bins"] - 1) if given["nb_bins"] else 4096)
     residual = "rest" if given["residual"] else None
-    iterations = given["niter"] if residual or len(given["targets"]) > 1 else 0
     return OpenUnmixConfig(
         targets=given["targets"],
         residual_target=residual,
@@ -374,7 +374,7 @@ def config_from_published(kwargs: Mapping[str, Any]) -> OpenUnmixConfig:
         hidden_size=given["hidden_size"],
         recurrent_depth=given["nb_layers"],
         unidirectional=given["unidirectional"],
-        wiener_iterations=iterations,
+        wiener_iterations=given["niter"],
         wiener_frames=given["wiener_win_len"] or 300,
         softmask=given["softmask"],
         sample_rate=round(given["sample_rate"]),
