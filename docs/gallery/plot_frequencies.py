@@ -59,8 +59,8 @@ axes[1].set_xlabel("frequency (Hz)")
 plt.show()
 
 # %%
-# Both have their lowest point where it should be, and both lead there only from nearby: between two
-# tones of 16 periods each, a difference of one period is enough for them to cancel again.
+# Both have their lowest point where it should be, and both lead there only from nearby: the piece
+# holds six periods, and a tone with one more or less of them does not agree with it at all.
 #
 # Descent
 # -------

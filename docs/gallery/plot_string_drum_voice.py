@@ -183,7 +183,7 @@ figure, ax = plt.subplots(figsize=(8, 3), layout="constrained")
 bins = torch.fft.rfftfreq(len(flat), 1 / RATE).double()
 ax.plot(bins, 20 * torch.fft.rfft(flat * window).abs().clamp_min(1e-4).log10(), linewidth=0.6)
 response = torch.fft.rfft(polynomial, 8192).abs().reciprocal()
-ax.plot(torch.fft.rfftfreq(8192, 1 / RATE), 20 * response.log10() + 12, linewidth=2)
+ax.plot(torch.fft.rfftfreq(8192, 1 / RATE), 20 * response.log10() - 30, linewidth=2)
 for f in formants:
     ax.axvline(float(f), color="gray", linestyle=":")
 ax.set(xlabel="Hz", ylabel="dB", xlim=(0, 6000), title="The tract, found by linear prediction")
