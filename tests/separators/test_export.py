@@ -6,17 +6,29 @@ import torch
 
 from sonograd.errors import ParameterError
 from sonograd.separators import (
+    BandSplitRoFormer,
     CenterExtraction,
     ConvTasNet,
     Demucs,
     HTDemucs,
     HybridDemucs,
+    MelBandRoFormer,
     OpenUnmix,
+    SCNet,
 )
 from sonograd.separators.export import Core, export_core
 
 TINY = runpy.run_path(str(Path(__file__).with_name("tiny.py")))["TINY"]
-MODELS = [ConvTasNet, Demucs, HTDemucs, HybridDemucs, OpenUnmix]
+MODELS = [
+    BandSplitRoFormer,
+    ConvTasNet,
+    Demucs,
+    HTDemucs,
+    HybridDemucs,
+    MelBandRoFormer,
+    OpenUnmix,
+    SCNet,
+]
 
 
 @pytest.mark.slow

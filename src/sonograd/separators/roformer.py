@@ -272,15 +272,33 @@ class RoFormer(Separator):
         batch, _, samples = mix.shape
         if mix.numel() == 0:
             return mix.new_zeros(batch, len(self.stems), self.channels, samples)
-        dtype = torch.float32 if mix.dtype in {torch.float16, torch.bfloat16} else mix.dtype
-        window = hann(self._num_fft, dtype=dtype, device=mix.device)
-        spectrum = stft(mix, n_fft=self._num_fft, hop_length=self._hop, window=window)
-        parts = torch.view_as_real(spectrum).permute(0, 3, 2, 1, 4).flatten(3)
+        spectrum = self._spectrum(mix)
+        parts = _real_parts(spectrum)
         masks: Tensor = self.core(parts).to(parts.dtype).unflatten(-1, (self.channels, 2))
         complex_masks = torch.view_as_complex(masks.contiguous()).permute(0, 1, 4, 3, 2)
         stems = spectrum.unsqueeze(1) * complex_masks
         if self.zero_dc:
             stems = stems.index_fill(3, torch.zeros(1, dtype=torch.long, device=mix.device), 0.0)
         return istft(
-            stems, n_fft=self._num_fft, hop_length=self._hop, window=window, length=samples
+            stems,
+            n_fft=self._num_fft,
+            hop_length=self._hop,
+            window=self._window(spectrum.real),
+            length=samples,
         )
+
+    def core_inputs(self, mix: Tensor) -> tuple[Tensor]:
+        """Return what the network takes, see :class:`~sonograd.separators.export.Core`."""
+        return (_real_parts(self._spectrum(mix)),)
+
+    def _spectrum(self, mix: Tensor) -> Tensor:
+        mix = mix.float() if mix.dtype in {torch.float16, torch.bfloat16} else mix
+        return stft(mix, n_fft=self._num_fft, hop_length=self._hop, window=self._window(mix))
+
+    def _window(self, like: Tensor) -> Tensor:
+        return hann(self._num_fft, dtype=like.dtype, device=like.device)
+
+
+def _real_parts(spectrum: Tensor) -> Tensor:
+    """Map ``(batch, channels, bins, frames)`` to ``(batch, frames, bins, 2 * channels)``."""
+    return torch.view_as_real(spectrum).permute(0, 3, 2, 1, 4).flatten(3)

@@ -23,143 +23,10 @@ from sonograd.functional.windows import hann
 from sonograd.separators.base import Separator
 from sonograd.separators.chunking import mirrored_plan
 from sonograd.separators.published import published_arguments, rename
+from sonograd.separators.scnet_layers import Decoder, DualPath, Encoder
 from sonograd.shapes import check_batch
 
 __all__ = ["SCNet", "config_from_published", "convert_state"]
-
-
-class _Block(nn.Module):
-    """A narrow convolution along time with a gate, one frequency at a time."""
-
-    def __init__(self, channels: int, compression: float, kernel: int) -> None:
-        super().__init__()
-        hidden = int(channels / compression)
-        self.norm_in = nn.GroupNorm(1, channels)
-        self.gate = nn.Conv1d(channels, 2 * hidden, kernel, padding=kernel // 2)
-        self.depthwise = nn.Conv1d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden)
-        self.norm_out = nn.GroupNorm(1, hidden)
-        self.expand = nn.Conv1d(hidden, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(rows, channels, frames)`` to the same shape."""
-        y = F.glu(self.gate(self.norm_in(x)), dim=1)
-        y = F.silu(self.norm_out(self.depthwise(y)))
-        result: Tensor = x + self.expand(y)
-        return result
-
-
-class _Encoder(nn.Module):
-    """Shorten each band, refine it, and let the bands see each other."""
-
-    def __init__(self, inputs: int, outputs: int, config: SCNetConfig, bands: list[int]) -> None:
-        super().__init__()
-        self.bands = bands
-        self.strides = config.band_strides
-        self.kernels = config.band_kernels
-        self.down = nn.ModuleList(
-            nn.Conv2d(inputs, outputs, (kernel, 1), (stride, 1))
-            for kernel, stride in zip(self.kernels, self.strides, strict=True)
-        )
-        self.blocks = nn.ModuleList(
-            nn.Sequential(
-                *(_Block(outputs, config.compression, config.conv_kernel) for _ in range(depth))
-            )
-            for depth in config.band_depths
-        )
-        self.mix = nn.Conv2d(outputs, outputs, 3, padding=1)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map ``(batch, inputs, rows, frames)`` to the next level, and to its skip."""
-        parts = []
-        for band, down, blocks, pad in zip(
-            x.split(self.bands, dim=2), self.down, self.blocks, self._padding(), strict=True
-        ):
-            y = down(F.pad(band, (0, 0, *pad)))
-            batch, channels, rows, frames = y.shape
-            y = y.transpose(1, 2).reshape(batch * rows, channels, frames)
-            y = F.gelu(blocks(y)).unflatten(0, (batch, rows))
-            parts.append(y.transpose(1, 2))
-        skip = torch.cat(parts, dim=2)
-        return self.mix(skip), skip
-
-    def _padding(self) -> list[tuple[int, int]]:
-        totals = [
-            kernel - 1 if stride == 1 else -length % stride
-            for length, kernel, stride in zip(self.bands, self.kernels, self.strides, strict=True)
-        ]
-        return [(total // 2, total - total // 2) for total in totals]
-
-    def shortened(self) -> list[int]:
-        """Return the rows of each band on the next level."""
-        return [
-            (length + sum(pad) - kernel) // stride + 1
-            for length, pad, kernel, stride in zip(
-                self.bands, self._padding(), self.kernels, self.strides, strict=True
-            )
-        ]
-
-
-class _Decoder(nn.Module):
-    """Join a level with its skip, and lengthen each band again."""
-
-    def __init__(
-        self, inputs: int, outputs: int, config: SCNetConfig, bands: list[int], short: list[int]
-    ) -> None:
-        super().__init__()
-        self.bands = bands
-        self.short = short
-        self.fuse = nn.Conv2d(2 * inputs, 2 * inputs, 3, padding=1)
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(inputs, outputs, (kernel, 1), (stride, 1))
-            for kernel, stride in zip(config.band_kernels, config.band_strides, strict=True)
-        )
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Map ``(batch, inputs, rows, frames)`` to the level above."""
-        x = F.glu(self.fuse((x + skip).repeat(1, 2, 1, 1)), dim=1)
-        parts = []
-        for part, up, length in zip(x.split(self.short, dim=2), self.up, self.bands, strict=True):
-            y = up(part)
-            start = abs(length - y.shape[2]) // 2
-            parts.append(y[:, :, start : start + length])
-        return torch.cat(parts, dim=2)
-
-
-class _Path(nn.Module):
-    """A recurrent layer with a residual connection, over one axis."""
-
-    def __init__(self, channels: int, factor: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(1, channels)
-        self.lstm = nn.LSTM(channels, channels * factor, batch_first=True, bidirectional=True)
-        self.linear = nn.Linear(2 * channels * factor, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Recur over the last but one axis of ``(batch, rows, steps, channels)``."""
-        batch = x.shape[0]
-        normed = (
-            F.group_norm(x.reshape(batch, 1, -1), 1, eps=self.norm.eps).reshape(x.shape)
-            * self.norm.weight
-            + self.norm.bias
-        )
-        y, _ = self.lstm(normed.flatten(0, 1))
-        result: Tensor = x + self.linear(y).reshape(x.shape)
-        return result
-
-
-class _DualPath(nn.Module):
-    """Recur over frequency, then over time."""
-
-    def __init__(self, channels: int, factor: int) -> None:
-        super().__init__()
-        self.frequency = _Path(channels, factor)
-        self.time = _Path(channels, factor)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(batch, frames, rows, channels)`` to the same shape."""
-        x = self.frequency(x)
-        result: Tensor = self.time(x.transpose(1, 2)).transpose(1, 2)
-        return result
 
 
 class _Core(nn.Module):
@@ -175,13 +42,13 @@ class _Core(nn.Module):
         self.encoder = nn.ModuleList()
         self.decoder = nn.ModuleList()
         for level, (before, after) in enumerate(pairwise(widths)):
-            encoder = _Encoder(before, after, config, rows)
+            encoder = Encoder(before, after, config, rows)
             outputs = before if level else before * stems
             self.encoder.append(encoder)
-            self.decoder.insert(0, _Decoder(after, outputs, config, rows, encoder.shortened()))
+            self.decoder.insert(0, Decoder(after, outputs, config, rows, encoder.shortened()))
             rows = _split(sum(encoder.shortened()), config)
         self.dual_path = nn.ModuleList(
-            _DualPath(widths[-1] * (1 + index % 2), config.recurrent_factor)
+            DualPath(widths[-1] * (1 + index % 2), config.recurrent_factor)
             for index in range(config.num_dual_path)
         )
         if config.masked:
@@ -233,6 +100,11 @@ def _split(rows: int, config: SCNetConfig) -> list[int]:
     return [low, middle - low, rows - middle]
 
 
+def _real_parts(spectrum: Tensor) -> Tensor:
+    """Map ``(batch, channels, bins, frames)`` to ``(batch, 2 * channels, bins, frames)``."""
+    return torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).flatten(1, 2)
+
+
 class SCNet(Separator):
     """The network of the paper, and its variant with masks.
 
@@ -268,7 +140,7 @@ class SCNet(Separator):
         if mix.numel() == 0:
             return mix.new_zeros(batch, len(self.stems), self.channels, samples)
         spectrum = self.spectrum(mix)
-        parts = torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).flatten(1, 2)
+        parts = _real_parts(spectrum)
         estimate: Tensor = self.core(parts).to(parts.dtype)
         estimate = estimate.unflatten(1, (len(self.stems), self.channels, 2))
         stems = torch.view_as_complex(estimate.movedim(3, -1).contiguous())
@@ -276,6 +148,10 @@ class SCNet(Separator):
             stems = stems * spectrum.unsqueeze(1)
         silent: Tensor = (mix == 0).all(-1).all(-1)
         return self._inverse(stems, samples).masked_fill(silent[:, None, None, None], 0.0)
+
+    def core_inputs(self, mix: Tensor) -> tuple[Tensor]:
+        """Return what the network takes, see :class:`~sonograd.separators.export.Core`."""
+        return (_real_parts(self.spectrum(mix)),)
 
     def spectrum(self, mix: Tensor) -> Tensor:
         """Return the complex spectrum ``(batch, channels, bins, frames)``, frames being even."""
@@ -286,14 +162,14 @@ class SCNet(Separator):
         padded = F.pad(mix, (0, padding))
         length = self.config.num_fft
         window = self._window(mix)
-        spectrum = stft(padded, n_fft=length, hop_length=hop, window=window)
-        return spectrum * length**-0.5
+        spectrum: Tensor = stft(padded, n_fft=length, hop_length=hop, window=window)
+        return spectrum / math.sqrt(length)
 
     def _inverse(self, spectrum: Tensor, samples: int) -> Tensor:
         length = self.config.num_fft
         window = self._window(spectrum.real)
         return istft(
-            spectrum * length**0.5,
+            spectrum * math.sqrt(length),
             n_fft=length,
             hop_length=self.config.hop_length,
             window=window,
