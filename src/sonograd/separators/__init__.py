@@ -19,6 +19,7 @@ from sonograd.separators.conv_tasnet import ConvTasNet
 from sonograd.separators.default import TFCTDFUNet
 from sonograd.separators.demucs import Demucs
 from sonograd.separators.ensemble import Ensemble, TimeShifts, Transformed, augmented, draw_shifts
+from sonograd.separators.export import Core, export_core
 from sonograd.separators.htdemucs import HTDemucs
 from sonograd.separators.hybrid_demucs import HybridDemucs
 from sonograd.separators.mel_band_roformer import MelBandRoFormer
@@ -37,6 +38,7 @@ __all__ = [
     "ChunkPlan",
     "Chunker",
     "ConvTasNet",
+    "Core",
     "Demucs",
     "Ensemble",
     "HTDemucs",
@@ -62,6 +64,7 @@ __all__ = [
     "augmented",
     "build_separator",
     "draw_shifts",
+    "export_core",
     "load_separator",
     "read_checkpoint_info",
     "save_separator",
