@@ -11,7 +11,7 @@ from sonograd.effects import Chain, Gain, ParametricEQ
 from sonograd.matching.align import REACH
 from sonograd.matching.chains import usual_holds
 from sonograd.matching.guesses import replaced_bands, starting_points
-from sonograd.matching.solve import Problem, Solution, solve
+from sonograd.matching.solve import Problem, Solution, cost_at, null_db, solve
 from sonograd.matching.stages import Plan, stages_of
 
 __all__ = ["Fit", "Settings", "make_plan", "polish", "quick_fit"]
@@ -249,6 +249,8 @@ def polish(
             )
             theta, delay, free_delay = low.theta, low.delay, True
             iterations = 0
+    elif iterations:
+        theta = _with_bands_of_all(fit.plan, problem, theta, delay)
     found = solve(
         fit.plan,
         problem,
@@ -262,6 +264,27 @@ def polish(
         on_step=on_step,
     )
     return Fit(fit.plan, found, fit.starts, problem.count)
+
+
+def _with_bands_of_all(plan: Plan, problem: Problem, theta: Tensor, delay: float) -> Tensor:
+    """Search bands once more with all that there is: long windows resolve low frequencies."""
+    names = [n for n, s in stages_of(plan.effect) if isinstance(s, ParametricEQ)]
+    moving = {c.stage for c in plan.coordinates}
+    if len(names) != 1 or names[0] not in moving or any(h.startswith(names[0]) for h in plan.held):
+        return theta
+    energy = float(problem.target(delay)[0].square().sum())
+    cost = cost_at(plan, problem, theta, delay)
+    if null_db(energy, cost) >= _GOOD_DB:
+        return theta
+    values = plan.values(theta)
+    whole = problem.target_whole(delay)
+    bands = replaced_bands(
+        plan.effect, problem.dry, whole, values, names[0], context=problem.context
+    )
+    if bands is None:
+        return theta
+    moved = plan.theta({**values, names[0]: bands})
+    return moved if cost_at(plan, problem, moved, delay) < cost else theta
 
 
 def _gain_only(plan: Plan, dry: Tensor, wet: Tensor) -> dict[str, dict[str, float]]:

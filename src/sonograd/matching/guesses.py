@@ -125,8 +125,10 @@ def replaced_bands(
     limit = 1e-3 * float(factor.abs().max())
     factor = torch.where(factor.abs() < limit, torch.full_like(factor, math.inf), factor)
     target = target / factor
+    rate = equalizer.sample_rate
+    long = x.shape[-1] - context > 6 * rate
     measured = band_response(
-        x[..., context:], target[..., context:], sample_rate=equalizer.sample_rate
+        x[..., context:], target[..., context:], sample_rate=rate, size=32_768 if long else 16_384
     )
     begin = dict(values[name])
     fits = fit_bands(equalizer, measured, starts=6, iterations=20, seed=seed, begin=begin)

@@ -17,7 +17,7 @@ from sonograd.matching.align import REACH, shifted
 from sonograd.matching.stages import Plan
 from sonograd.matching.tangents import Dual
 
-__all__ = ["Problem", "Solution", "null_db", "solve"]
+__all__ = ["Problem", "Solution", "cost_at", "normal_equations", "null_db", "solve"]
 
 _DELAY_STEP = 0.5
 _CHUNK = 1 << 15
