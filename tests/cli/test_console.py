@@ -6,6 +6,7 @@ import pytest
 
 from sonograd.cli import console as module
 from sonograd.cli.console import Console, format_seconds, progress
+from sonograd.cli.settings import print_table
 
 
 class Terminal(io.StringIO):
@@ -71,3 +72,24 @@ def test_format_seconds():
     assert [format_seconds(x) for x in (0, 59.6, 3599, 36000)] == [
         "0:00", "1:00", "59:59", "10:00:00",
     ]  # fmt: skip
+
+
+def test_speed_counts_from_the_first_call(clock, capsys):
+    with Console(unit="chunks") as console:
+        console.progress(1000, 1100)
+        clock[0] += 10
+        console.progress(1020, 1100)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "93 % (1020 of 1100 chunks), 2.0 chunks per second, 0:40 left"
+
+
+def test_settings_are_framed_on_a_terminal_and_plain_elsewhere(monkeypatch, capsys):
+    settings = {"lr": 0.5, "visuals": {"image_freq": 5}, "names": ["[a]", "b"]}
+    print_table("trainer.json", settings)
+    plain = capsys.readouterr().out
+    assert "visuals.image_freq  5\n" in plain
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    print_table("trainer.json", settings)
+    text = terminal.getvalue()
+    assert all(part in text for part in ("┃", "trainer.json", "image_freq", "[a], b"))

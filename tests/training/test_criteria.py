@@ -210,3 +210,21 @@ def test_criteria_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="l1 needs masks, which Linear does not have"):
         check_criterion(nn.Linear(1, 1), TrainingConfig(criterion="l1"))
     check_criterion(_vae(), TrainingConfig(criterion="kl_div"))
+
+
+@pytest.mark.parametrize("best_perm", [False, True])
+def test_silent_stems_do_not_count_in_si_sdr(best_perm):
+    torch.manual_seed(0)
+    loss = make_criterion(TrainingConfig(criterion="si_sdr", best_perm=best_perm))
+    reference = torch.randn(3, 2, 1, 800)
+    estimate = reference + 0.1 * torch.randn_like(reference)
+    sounding = loss(estimate[1:], reference[1:]).item()
+    assert sounding == pytest.approx(-20, abs=1)
+    reference[0] = 1e-5 * torch.randn_like(reference[0])  # what a codec makes of silence
+    estimate.requires_grad_()
+    value = loss(estimate, reference)
+    assert value.item() == pytest.approx(sounding * 2 / 3, abs=1e-4)
+    value.backward()
+    assert not estimate.grad[0].any()
+    assert estimate.grad[1:].any()
+    assert loss(estimate, torch.zeros_like(reference)).item() == 0

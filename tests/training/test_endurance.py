@@ -295,3 +295,120 @@ def test_folders_of_other_things_are_refused(tmp_path, songs, run):
     with pytest.raises(ConfigError):
         run(tmp_path, songs)
     assert [path.name for path in tmp_path.iterdir()] == ["model.json"]
+
+
+def test_a_refused_training_leaves_no_settings(session, run, songs, tmp_path):
+    folder = session()
+    for settings, place, error in (
+        ({"criterion": "kl_div"}, songs, ConfigError),
+        ({}, tmp_path / "nothing", DatasetError),
+        ({"batch_size": 3}, songs, ParameterError),
+    ):
+        with pytest.raises(error):
+            run(folder, place, settings=settings, devices=2 if "batch_size" in settings else 1)
+    assert [path.name for path in folder.iterdir()] == ["model.json"]
+
+
+def test_folder_that_is_no_session_is_told_how_to_become_one(tmp_path, run, songs):
+    with pytest.raises(ConfigError, match=r"no such file; make a session folder: sonograd config"):
+        run(tmp_path / "nothing", songs)
+
+
+def test_strategies_that_do_not_exist_are_one_line(session, run, songs):
+    with pytest.raises(ParameterError, match=r"strategy nonsense cannot work.*Try --strategy auto"):
+        run(session(), songs, strategy="nonsense")
+
+
+def test_other_batches_keep_the_epochs_that_are_done(session, run, songs):
+    folder = session()
+    run(folder, songs, settings={"max_samples": 6})
+    assert _state(folder).epochs == (0, 0, 3)
+    settings = {"max_samples": 2, "max_epochs": 3}
+    result = run(folder, songs, settings=settings, resume=True)
+    assert (result.step, result.epoch, result.done) == (5, 3, True)
+    assert _state(folder).epochs == (3, 1, 1)
+
+
+def test_stopping_within_an_epoch_does_not_count_for_plateaus(session, run, songs):
+    folder = session()
+    settings = {"max_samples": 4, "min_delta": 1e6, "stop_patience": 9}
+    run(folder, songs, settings=settings, stop_after_minutes=1e-9)
+    assert _state(folder).plateaus == (float("inf"), 0, 0)
+    run(folder, songs, settings=settings, resume=True)
+    assert _state(folder).plateaus[0] < float("inf")
+
+
+def test_ctrl_c_saves_the_step(session, run, songs):
+    folder, whole, said = session(), session("whole"), []
+    settings = {"max_samples": 6}
+
+    def stop(event):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sonograd.training.callbacks._PROGRESS_SECONDS", -1.0)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, songs, settings=settings, on_progress=stop, on_message=said.append)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert _state(folder).step == 1
+    assert said[-1] == "saved step 1; go on with --resume"
+    run(folder, songs, settings=settings, resume=True)
+    run(whole, songs, settings=settings)
+    _assert_equal(_state(whole), _state(folder))
+
+
+def test_progress_is_told_between_events(session, run, songs, monkeypatch):
+    monkeypatch.setattr("sonograd.training.callbacks._PROGRESS_SECONDS", -1.0)
+    events, progress = [], []
+    run(
+        session(), songs, settings={"max_samples": 8, "accumulate": 2, "validation_songs": 0},
+        on_event=events.append, on_progress=progress.append,
+    )  # fmt: skip
+    assert [event.chunks for event in progress] == [4, 8]
+    (last,) = events
+    assert (last.chunks, last.ends_epoch, dict(last.scores)) == (8, True, {})
+
+
+@pytest.mark.parametrize(
+    ("variables", "first"),
+    [({}, True), ({"LOCAL_RANK": "1"}, False), ({"RANK": "0", "LOCAL_RANK": "0"}, True),
+     ({"RANK": "1", "LOCAL_RANK": "0"}, False)],
+)  # fmt: skip
+def test_one_process_of_all_writes(variables, first, monkeypatch):
+    from sonograd.jobs.train import is_first_process
+
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_process() == first
+
+
+def test_processes_of_torchrun_keep_a_training_that_is_there(session, run, songs, monkeypatch):
+    folder = session()
+    run(folder, songs)
+    before = (folder / "checkpoint.pth").read_bytes()
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(OutputError, match="holds a training already"):
+        run(folder, songs)
+    assert (folder / "checkpoint.pth").read_bytes() == before
+
+
+def test_silence_does_not_decide_about_plateaus(tmp_path, tiny_unet):
+    from sonograd.config.training import TrainingConfig
+    from sonograd.data.stems import Example
+    from sonograd.training.callbacks import Conductor
+    from sonograd.training.module import TrainingModule
+
+    torch.manual_seed(0)
+    model = build_separator(tiny_unet(dropout_p=0.0))
+    module = TrainingModule(model, TrainingConfig(), Clock(steps_per_epoch=1), chunk_samples=2000)
+    conductor = Conductor(module, tmp_path, (), on_event=None)
+    stems = 0.1 * torch.randn(2, 2, 2000)
+    silent = torch.stack([torch.zeros(2, 2000), stems[1]])
+    alone = conductor._song_loss(Example("a", stems))
+    assert abs(alone) < 60
+    both = conductor._song_loss(Example("b", torch.cat([silent, stems, silent], dim=-1)))
+    assert both == pytest.approx(alone, abs=1e-4)
+    assert np.isnan(conductor._song_loss(Example("c", silent)))

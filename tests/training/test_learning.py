@@ -76,7 +76,7 @@ CRITERIA = (
 def test_every_criterion_lowers_the_error(tmp_path, criterion):
     config = TrainingConfig(
         criterion=criterion, alpha=0.3, beta=0.4, batch_size=4, max_samples=24, max_epochs=2,
-        num_workers=0, lr=1e-2, lr_lstm=1e-2, ema=0.0,
+        num_workers=0, lr=3e-3, lr_lstm=3e-3, ema=0.0,
     )  # fmt: skip
     first, last = _fit(config, VAE, tmp_path, samples=2048)
     assert last["validation_loss"] < first["validation_loss"]

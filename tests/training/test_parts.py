@@ -54,6 +54,25 @@ def test_clock_ends_with_whichever_limit_comes_first():
     assert clock.done
 
 
+def test_clock_goes_on_with_epochs_of_another_length():
+    clock = Clock(steps_per_epoch=2, max_steps=10)
+    clock.go_on(20, 3.0, (0, 0, 10))  # two epochs of ten steps are done, of five
+    assert (clock.epoch, clock.epoch_end, clock.max_steps) == (2, 22, 26)
+    clock.step = 25
+    assert (clock.epoch, clock.epoch_end, clock.done) == (4, 26, False)
+    clock.step = 26
+    assert clock.done
+    again = Clock(steps_per_epoch=2, max_steps=10)
+    again.go_on(25, 3.0, (20, 2, 2))
+    assert (again.epoch, again.epoch_end, again.epochs) == (4, 26, (20, 2, 2))
+    finished = Clock(steps_per_epoch=100, max_steps=300)
+    finished.go_on(50, 1.0, (0, 0, 10))
+    assert (finished.epoch, finished.done) == (5, True)
+    plain = Clock(steps_per_epoch=5, max_steps=10)
+    plain.go_on(7, 1.0, None)
+    assert (plain.epoch, plain.epoch_end) == (1, 10)
+
+
 def test_learning_rate_rises_and_falls():
     clock = Clock(steps_per_epoch=10, max_steps=1000)
     rates = []
@@ -116,10 +135,12 @@ def test_bad_state_files_are_one_line(tmp_path, damage):
     with pytest.raises(CheckpointError) as caught:
         read_state(path)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 120
+    assert "weights_only" not in str(caught.value)
 
 
 def _event(step, **scores):
-    return TrainingEvent(step, 0, 0.5, 1.0, -1.0, 1e-3, 9.5, scores)
+    return TrainingEvent(step, 0, 2 * step, 0.5, 1.0, -1.0, 1e-3, 9.5, scores)
 
 
 def test_table_drops_what_comes_after_the_resumed_step(tmp_path):

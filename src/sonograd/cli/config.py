@@ -51,7 +51,8 @@ def config(
     """Make the session folder of a new model: a folder with model.json in it.
 
     A folder that is not empty is kept as it is. Options that an architecture does not have are
-    errors; --display shows those that it has.
+    errors, but for those of recurrence, which all three spectrogram U-Nets accept; --display shows
+    those that it has.
 
     Args:
         name: The architecture: SpectrogramNetSimple, SpectrogramNetLSTM, SpectrogramNetVAE,
@@ -78,7 +79,7 @@ def config(
         mask_act_fn: Activation that turns logits into masks.
         normalize_input: Learn a scale and shift per frequency bin at the input.
         normalize_output: Learn a scale and shift per frequency bin before the mask activation.
-        recurrent_depth: Number of stacked LSTM layers.
+        recurrent_depth: Number of stacked LSTM layers; no effect in SpectrogramNetSimple.
         hidden_size: Size of their state.
         input_axis: 1 recurs over time, 0 over frequency.
         num_levels: Levels below the first of the TFCTDFUNet.

@@ -38,7 +38,8 @@ class Console:
     """Messages and progress of one command, on stderr.
 
     On a terminal progress is a bar with speed and time left; elsewhere it is a plain line at most
-    every few seconds. Pass :meth:`progress` as ``on_progress`` of a job.
+    every few seconds. Speed counts from the first call, so that work which was there already does
+    not. Pass :meth:`progress` as ``on_progress`` of a job.
 
     >>> with Console(quiet=True) as console:
     ...     console.progress(1.0, 2.0)
@@ -57,6 +58,7 @@ class Console:
         self._task: Any = None
         self._description = ""
         self._started: float | None = None
+        self._begin = 0.0
         self._last = float("-inf")
 
     def __enter__(self) -> Self:
@@ -99,7 +101,7 @@ class Console:
             return
         now = time.monotonic()
         if self._started is None:
-            self._started = now
+            self._started, self._begin = now, done
         if sys.stderr.isatty():
             self._draw(done, total)
         elif now - self._last >= PLAIN_INTERVAL:
@@ -110,9 +112,10 @@ class Console:
         percent = 100 * done / total if total else 100.0
         line = f"{self._description}: " if self._description else ""
         line += f"{percent:.0f} % ({done:.0f} of {total:.0f} {self.unit})"
-        if done and elapsed > 1:
-            left = format_seconds(elapsed / done * (total - done))
-            line += f", {done / elapsed:.1f} {self.unit} per second, {left} left"
+        if done > self._begin and elapsed > 1:
+            speed = (done - self._begin) / elapsed
+            left = format_seconds((total - done) / speed)
+            line += f", {speed:.1f} {self.unit} per second, {left} left"
         return line
 
     def _draw(self, done: float, total: float) -> None:
@@ -132,7 +135,8 @@ class Console:
             self._task = self._bar.add_task(_shorten(self._description), total=total, speed="")
             self._bar.start()
         elapsed = self._bar.tasks[0].elapsed or 0.0
-        speed = f"{done / elapsed:.1f} {self.unit} per second" if elapsed > 0.5 else ""
+        rate = (done - self._begin) / elapsed if elapsed > 0.5 else 0.0
+        speed = f"{rate:.1f} {self.unit} per second" if rate else ""
         self._bar.update(self._task, completed=done, total=total, speed=speed)
 
     def _print(self, text: str) -> None:

@@ -1,6 +1,7 @@
 """Settings by name: how they are typed as ``--set key=value``, and how they are shown."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -31,8 +32,14 @@ def parse_changes(texts: Iterable[str] | None) -> dict[str, Any]:
 
 
 def print_table(title: str, settings: Mapping[str, Any]) -> None:
-    """Print settings as a table of two columns; those inside another as ``outer.inner``."""
+    """Print settings as a table of two columns; those inside another as ``outer.inner``.
+
+    On a terminal the table has frames and colors; elsewhere it is plain text.
+    """
     rows = list(_rows(settings))
+    if sys.stdout.isatty():
+        _print_framed(title, rows)
+        return
     width = max((len(name) for name, _ in rows), default=0)
     values = max((len(value) for _, value in rows), default=0)
     line = f"{'-' * width}  {'-' * max(values, len(title))}"
@@ -40,6 +47,17 @@ def print_table(title: str, settings: Mapping[str, Any]) -> None:
     for name, value in rows:
         print(f"{name:{width}}  {value}")
     print(line)
+
+
+def _print_framed(title: str, rows: Iterable[tuple[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("setting", title)
+    for name, value in rows:
+        table.add_row(Text(name), Text(value, style="bold"))
+    Console(file=sys.stdout).print(table)
 
 
 def _rows(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

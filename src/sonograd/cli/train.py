@@ -1,6 +1,5 @@
 """``sonograd train FOLDER DATASET``."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -192,16 +191,22 @@ def train(
         quiet: Show no progress.
     """
     settings = _settings(locals())
+    from sonograd.jobs.train import is_first_process
     from sonograd.jobs.train import train as run
 
-    with Console(quiet=quiet, unit="steps") as console:
+    with Console(quiet=quiet, unit="chunks") as console:
+        best: dict[str, float] = {}
 
         def on_event(event: "TrainingEvent") -> None:
-            if event.scores:
+            best.update(event.scores)
+            if event.ends_epoch:
                 console.message(_line(event))
-            else:
-                console.describe(_short(event))
-                console.progress(event.step, max(event.step / (event.fraction or 1.0), event.step))
+            on_progress(event)
+
+        def on_progress(event: "TrainingEvent") -> None:
+            console.describe(_short(event, best.get("si_sdr")))
+            total = event.chunks / event.fraction if event.fraction else event.chunks
+            console.progress(event.chunks, max(total, event.chunks))
 
         def on_message(text: str) -> None:
             if not (silent and text.startswith("saved")):
@@ -219,8 +224,11 @@ def train(
             stop_after_minutes=stop_after,
             on_start=_display if display else None,
             on_event=on_event,
+            on_progress=on_progress,
             on_message=on_message,
         )
+        if result.skipped:
+            console.message(f"{len(result.skipped)} songs could not be read and were left out")
         if not result.done:
             console.message(f"stopped after {result.step} steps; go on with --resume")
         elif not result.ran:
@@ -228,7 +236,7 @@ def train(
                 f"this training is finished, after {result.epoch} epochs; raise --max-epochs to "
                 "go on"
             )
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one tells
+    if is_first_process():
         print(result.folder / WEIGHTS_NAME)
     return 0
 
@@ -252,8 +260,11 @@ def _display(settings: dict[str, Any]) -> None:
     print_table(TRAINER_NAME, settings)
 
 
-def _short(event: "TrainingEvent") -> str:
-    return f"epoch {event.epoch + 1}, loss {event.loss:.4f}"
+def _short(event: "TrainingEvent", si_sdr: float | None) -> str:
+    """Return where training stands, short enough to stand before a bar."""
+    epoch = event.epoch if event.ends_epoch else event.epoch + 1
+    text = f"epoch {epoch}, loss {event.loss:.3g}"
+    return text if si_sdr is None else f"{text}, {si_sdr:.1f} dB"
 
 
 def _line(event: "TrainingEvent") -> str:
@@ -272,4 +283,5 @@ def _line(event: "TrainingEvent") -> str:
     scores = [
         f"{name.replace('validation_', '')} {value:.2f}" for name, value in event.scores.items()
     ]
-    return ", ".join(parts) + f"; validation: {', '.join(scores)}"
+    line = ", ".join(parts)
+    return f"{line}; validation: {', '.join(scores)}" if scores else line

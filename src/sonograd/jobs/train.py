@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sonograd.training.logging import OnEvent
     from sonograd.training.state import TrainingState
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["TrainResult", "is_first_process", "train"]
 
 #: What DATASET is for songs that are made up while training goes on.
 SONGS = "songs:"
@@ -67,16 +67,18 @@ def train(
     stop_after_minutes: float | None = None,
     on_start: Callable[[dict[str, Any]], None] | None = None,
     on_event: "OnEvent | None" = None,
+    on_progress: "OnEvent | None" = None,
     on_message: Callable[[str], None] | None = None,
 ) -> TrainResult:
     """Train the model of a session folder.
 
     The folder holds ``model.json``. ``trainer.json`` is read if there is one, changed by
-    ``settings``, and written. Beside them appear ``log.csv``, ``checkpoint.pth`` (the state to
-    resume from, saved every few minutes) and ``weights.safetensors`` (the best weights so far),
-    and what :class:`~sonograd.config.training.VisualsConfig` asks for. Where there is no state
-    yet, but weights, as :func:`~sonograd.jobs.download.download` leaves a folder, training starts
-    from these weights.
+    ``settings``, and written once nothing speaks against the training. Beside them appear
+    ``log.csv``, ``checkpoint.pth`` (the state to resume from, saved every few minutes) and
+    ``weights.safetensors`` (the best weights so far), and what
+    :class:`~sonograd.config.training.VisualsConfig` asks for. Where there is no state yet, but
+    weights, as :func:`~sonograd.jobs.download.download` leaves a folder, training starts from
+    these weights.
 
     Args:
         folder: The session folder.
@@ -92,7 +94,8 @@ def train(
         strategy: How Lightning lets them work together; ``auto`` is data parallel.
         stop_after_minutes: End this run early; ``resume`` then goes on as planned.
         on_start: Called with all settings before training starts.
-        on_event: Called every 50 steps, and after validations.
+        on_event: Called every 50 steps, and at the end of epochs.
+        on_progress: Called after steps, at most twice a second.
         on_message: Called with what else there is to say: songs left out, state saved.
 
     Raises:
@@ -107,8 +110,12 @@ def train(
         raise ParameterError(
             f"devices is {devices} and num_nodes {num_nodes}; expected at least 1 of each"
         )
+    if not (folder / CONFIG_NAME).is_file():
+        raise ConfigError(
+            str(folder / CONFIG_NAME),
+            [f"no such file; make a session folder: sonograd config MODEL_TYPE --save {folder}"],
+        )
     model_config = read_config(folder / CONFIG_NAME, cast("type[SeparatorConfig]", SeparatorConfig))
-    first = "LOCAL_RANK" not in os.environ  # later processes are started by the first
     config = _settings(folder, settings or {})
     from sonograd.jobs.resources import choose_device
     from sonograd.jobs.workers import shared_cores
@@ -119,17 +126,17 @@ def train(
     state = None
     if (folder / STATE_NAME).exists():
         _refuse_auralflow(folder)
-        if resume:
-            state = read_state(folder / STATE_NAME)
-        elif first:
+        if not resume:
             raise OutputError(
                 f"{folder}: holds a training already; go on with --resume, "
                 "or train in another folder."
             )
-    if first:
-        write_config(config, folder / TRAINER_NAME)
-        if on_start is not None:
-            on_start(to_dict(config))
+        state = read_state(folder / STATE_NAME)
+    tell = on_message or _ignore
+    if not is_first_process():
+        tell = _ignore
+    elif on_start is not None:
+        on_start(to_dict(config))
     with shared_cores(devices if chosen.type == "cpu" else 1):
         return _run(
             folder,
@@ -146,10 +153,20 @@ def train(
                 if stop_after_minutes is None
                 else 60 * stop_after_minutes,
                 "on_event": on_event,
+                "on_progress": on_progress,
                 "on_message": on_message or _ignore,
             },
-            tell=on_message or _ignore,
+            tell=tell,
         )
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the one of several processes that writes and talks.
+
+    torchrun numbers all processes of all machines in ``RANK``; those that Lightning starts on one
+    machine have ``LOCAL_RANK`` alone.
+    """
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 def _ignore(message: str) -> None:
@@ -224,6 +241,7 @@ def _run(
     from sonograd.training.criteria import check_criterion
     from sonograd.training.loop import fit
     from sonograd.training.schedule import make_clock, steps_per_epoch
+    from sonograd.training.state import check_state
 
     processes = options["devices"] * options["num_nodes"]
     if config.batch_size % processes:
@@ -233,6 +251,8 @@ def _run(
         )
     separator = _initial(folder, model_config, config.seed, tell if state is None else None)
     check_criterion(separator, config)
+    if state is not None:
+        check_state(state, separator)
     source, validation = _data(dataset, separator, model_config, config, tell)
     skipped = getattr(source, "skipped", {}) | getattr(validation, "skipped", {})
     for name, reason in skipped.items():
@@ -252,6 +272,8 @@ def _run(
         seed=config.seed,
     )
     before = 0 if state is None else state.step
+    if is_first_process():
+        write_config(config, folder / TRAINER_NAME)
     module = fit(
         separator,
         chunks,

@@ -15,6 +15,7 @@ from sonograd.data.chunks import Chunk
 from sonograd.data.stems import Example
 from sonograd.errors import MissingExtraError
 from sonograd.separators.checkpoint import save_separator
+from sonograd.training.criteria import sounding
 from sonograd.training.logging import LOG_NAME, LogTable, OnEvent, TrainingEvent
 from sonograd.training.module import TrainingModule
 from sonograd.training.schedule import Clock, Plateaus
@@ -29,6 +30,8 @@ except ImportError:
 __all__ = ["Conductor"]
 
 _LOG_STEPS = 50
+#: Seconds between calls of ``on_progress``.
+_PROGRESS_SECONDS = 0.5
 
 
 @dataclass
@@ -54,8 +57,9 @@ class Conductor(Callback):
         songs: Sequence[Example],
         *,
         on_event: OnEvent | None,
+        on_progress: OnEvent | None = None,
         on_message: Callable[[str], None] | None = None,
-        on_scores: Sequence[Callable[[Mapping[str, float]], None]] = (),
+        on_epoch: Sequence[Callable[[float, Mapping[str, float]], None]] = (),
         state: TrainingState | None = None,
         stop_after_seconds: float | None = None,
     ) -> None:
@@ -66,8 +70,10 @@ class Conductor(Callback):
             folder: Where state and weights are saved.
             songs: What is validated on.
             on_event: Gets every event; in the first process only.
+            on_progress: Is told after steps how far training is, a few times a second at most;
+                in the first process only.
             on_message: Is told what was saved; in the first process only.
-            on_scores: Get the scores of every validation.
+            on_epoch: Get the mean loss of every epoch, and the scores of its validation.
             state: Where an earlier run left off.
             stop_after_seconds: End this run after so long, wherever the schedule is.
         """
@@ -77,15 +83,16 @@ class Conductor(Callback):
         self.songs = songs
         self._table: LogTable | None = None
         self.on_event = on_event
+        self.on_progress = on_progress
         self.on_message = on_message
-        self.on_scores = on_scores
+        self.on_epoch = on_epoch
         self.best = None if state is None else state.best
         self._state = state
         self._stop_after = stop_after_seconds
         self._since = _Since()
         self._epoch = _Since()
         self._told: set[str] = set()
-        self._last = self._saved = self._began = time.perf_counter()
+        self._last = self._saved = self._began = self._shown = time.perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the optimizer its state back, now that weights are on their device."""
@@ -112,13 +119,17 @@ class Conductor(Callback):
         clock.seconds += spent
         since, accumulate = self._since, self.module.config.accumulate
         since.loss += self.module.last_loss / accumulate
+        self._epoch.loss += self.module.last_loss / accumulate
         since.seconds += spent
         if (batch_idx + 1) % accumulate:
             self._last = time.perf_counter()
             return
         since.steps += 1
-        self._epoch.loss += self.module.last_loss
         self._epoch.steps += 1
+        if self.on_progress is not None and now - self._shown > _PROGRESS_SECONDS:
+            self._shown = now
+            if trainer.is_global_zero:
+                self.on_progress(self._event(trainer, since, {}))
         if since.steps == _LOG_STEPS:
             self._tell(trainer, {})
         if now - self._saved > 60 * self.module.config.save_minutes:
@@ -130,13 +141,18 @@ class Conductor(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validate, count plateaus, and save."""
         scores = self._validate(trainer)
-        plateaus = self.module.clock.plateaus
-        if plateaus is not None and "validation_loss" in scores:
+        clock, plateaus = self.module.clock, self.module.clock.plateaus
+        whole = clock.step == clock.first_step + clock.steps_per_epoch * (
+            clock.epoch - clock.first_epoch
+        )  # a run that is stopped within an epoch validates, too
+        if plateaus is not None and whole and "validation_loss" in scores:
             plateaus.update(scores["validation_loss"])
             trainer.should_stop |= plateaus.exhausted
-        for show in self.on_scores:
-            show(scores)
-        self._tell(trainer, scores)
+        loss = self.module.merged_loss(self._epoch.loss / max(self._epoch.steps, 1))
+        for show in self.on_epoch:
+            show(loss, scores)
+        self._gather_unreadable(trainer)
+        self._tell(trainer, scores, ends_epoch=True)
         score = scores.get("sdr")
         better = score is not None and (self.best is None or score > self.best)
         if better:
@@ -145,37 +161,69 @@ class Conductor(Callback):
             self._save_model(scores)
         self._save(trainer)
 
-    def _tell(self, trainer: Trainer, scores: dict[str, float]) -> None:
-        clock, since = self.module.clock, self._since
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Save the state if somebody ends the run; after an error the last one is kept."""
+        if isinstance(exception, Exception) or not self.module.between_steps:
+            return
+        if trainer.is_global_zero and self.module.clock.step:
+            self._save(trainer)
+            if self.on_message is not None:
+                self.on_message(f"saved step {self.module.clock.step}; go on with --resume")
+
+    def _tell(
+        self, trainer: Trainer, scores: dict[str, float], *, ends_epoch: bool = False
+    ) -> None:
+        since = self._since
         self._since = _Since()
-        if trainer.world_size > 1:
-            share = torch.tensor(since.loss, dtype=torch.float32, device=self.module.device)
-            distributed.all_reduce(share)
-            whole = self.module.config.reduction == "sum"
-            since.loss = share.item() / (1 if whole else trainer.world_size)
+        since.loss = self.module.merged_loss(since.loss)
         self._tell_unreadable()
         if not trainer.is_global_zero:
             return
-        event = TrainingEvent(
-            step=clock.step,
-            epoch=clock.epoch,
-            fraction=clock.fraction,
-            minutes=clock.seconds / 60,
-            loss=since.loss / max(since.steps, 1),
-            lr=trainer.optimizers[0].param_groups[0]["lr"],
-            chunks_per_second=since.steps * self.module.config.batch_size / (since.seconds or 1),
-            scores=scores,
-        )
+        event = self._event(trainer, since, scores, ends_epoch=ends_epoch)
         if self._table is not None:
             self._table.add(event)
         if self.on_event is not None:
             self.on_event(event)
+
+    def _event(
+        self,
+        trainer: Trainer,
+        since: _Since,
+        scores: dict[str, float],
+        *,
+        ends_epoch: bool = False,
+    ) -> TrainingEvent:
+        clock, config = self.module.clock, self.module.config
+        return TrainingEvent(
+            step=clock.step,
+            epoch=clock.epoch,
+            chunks=clock.step * config.batch_size * config.accumulate,
+            fraction=clock.fraction,
+            minutes=clock.seconds / 60,
+            loss=since.loss / max(since.steps, 1),
+            lr=trainer.optimizers[0].param_groups[0]["lr"],
+            chunks_per_second=since.steps
+            * config.batch_size
+            * config.accumulate
+            / (since.seconds or 1),
+            scores=scores,
+            ends_epoch=ends_epoch,
+        )
 
     def _tell_unreadable(self) -> None:
         for name, reason in self.module.unreadable.items():
             if name not in self._told and self.on_message is not None:
                 self.on_message(f"left out: {name}: {reason}")
             self._told.add(name)
+
+    def _gather_unreadable(self, trainer: Trainer) -> None:
+        if trainer.world_size > 1:
+            gathered: list[Any] = [None] * trainer.world_size
+            distributed.all_gather_object(gathered, self.module.unreadable)
+            for part in gathered:
+                self.module.unreadable |= part
 
     def _validate(self, trainer: Trainer) -> dict[str, float]:
         """Score every song in one of the processes, and gather the scores in all of them."""
@@ -199,18 +247,27 @@ class Conductor(Callback):
         return median_scores(scores) | mean
 
     def _song_loss(self, song: Example) -> float:
-        """Return the criterion's mean over the chunks of a song, each as long as in training."""
+        """Return the criterion's mean over the chunks of a song, each as long as in training.
+
+        Where the criterion is SI-SDR, that is over what is not silent; NaN if all of it is.
+        """
         module = self.module
         model, samples = module.average.model, module.chunk_samples
         bins = getattr(model.config, "num_fft", 2) // 2 + 1
-        values = []
+        targets = len(model.stems)
+        partial = module.loss is None and module.config.criterion == "si_sdr"
+        total = count = 0.0
         for begin in range(0, max(song.stems.shape[-1] - samples, 0) + 1, samples):
             stems = song.stems[None, ..., begin : begin + samples].to(module.device)
+            share = sounding(stems[:, :targets]).float().mean().item() if partial else 1.0
+            if share == 0:
+                continue
             flat = stems.new_ones(1, stems.shape[1], bins)
             chunk = Chunk(stems, flat, (song.name,))
             with torch.no_grad():
-                values.append(module.criterion(model, chunk).item())
-        return sum(values) / len(values)
+                total += module.criterion(model, chunk).item()
+            count += share
+        return total / count if count else math.nan
 
     def _save(self, trainer: Trainer) -> None:
         self._saved = time.perf_counter()
@@ -226,6 +283,7 @@ class Conductor(Callback):
             optimizer=trainer.optimizers[0].state_dict(),
             plateaus=_plateau_state(clock),
             scaler=_scaler_state(trainer),
+            epochs=clock.epochs,
         )
         write_state(state, self.folder / STATE_NAME)
         if not (self.folder / WEIGHTS_NAME).exists():

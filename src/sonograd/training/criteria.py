@@ -41,11 +41,32 @@ __all__ = [
     "make_criterion",
     "mask_log_energy",
     "mix_and_reference",
+    "sounding",
     "training_loss",
 ]
 
 #: Errors below -25 dB of the mix do not count.
 _FLOOR = 10**-2.5
+#: Mean square below which a reference is silent: -70 dB.
+_SILENCE = 1e-7
+
+
+def sounding(reference: Tensor) -> Tensor:
+    """Return which of the signals ``(..., samples)`` are not silent, ``(...)``."""
+    return reference.square().mean(dim=-1) > _SILENCE
+
+
+class _SISDRWhereItSounds(SISDR):
+    """SI-SDR that is 0, without gradient, where the reference is silent and it has no meaning.
+
+    The loss itself would be the energy of the estimate in dB there, a hundred dB above all others,
+    and would pull masks down wherever they are, which no other stem would oppose.
+    """
+
+    def per_item(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        """Return one value per signal, ``(...)``."""
+        values = super().per_item(estimate, reference)
+        return torch.where(sounding(reference), values, torch.zeros_like(values))
 
 
 class _MaskNetwork(Protocol):
@@ -93,7 +114,8 @@ def make_criterion(config: TrainingConfig) -> Criterion:
 
     ``si_sdr``, ``rmse``, ``log_energy`` and ``stft`` compare stems, ``l1`` and ``l2`` magnitudes,
     ``component`` and ``mask`` what the masks do, and ``kl_div`` magnitudes and the latent of a
-    variational network. None of them says anything about NaN: training itself looks for it.
+    variational network. Silent references count 0 in ``si_sdr``, which is not defined for them.
+    None of them says anything about NaN: training itself looks for it.
     """
     reduction = config.reduction
     loss: Criterion
@@ -101,9 +123,9 @@ def make_criterion(config: TrainingConfig) -> Criterion:
         case "log_energy":
             loss = LogEnergy(reduction=reduction)
         case "si_sdr" if config.best_perm:
-            loss = PermutationInvariant(SISDR(), reduction=reduction)
+            loss = PermutationInvariant(_SISDRWhereItSounds(), reduction=reduction)
         case "si_sdr":
-            loss = SISDR(reduction=reduction)
+            loss = _SISDRWhereItSounds(reduction=reduction)
         case "rmse":
             loss = RMSE(reduction=reduction)
         case "stft":

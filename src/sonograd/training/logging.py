@@ -22,22 +22,26 @@ class TrainingEvent:
     Attributes:
         step: Steps done.
         epoch: Epochs done.
+        chunks: Chunks done, over all devices.
         fraction: Part of the whole training that is done, from 0 to 1.
         minutes: Minutes spent on it, over all runs.
         loss: Mean loss since the last event.
         lr: Learning rate.
         chunks_per_second: Speed since the last event, over all devices.
         scores: Validation loss and scores in dB, if this event is a validation.
+        ends_epoch: Whether an epoch has just ended, validated or not.
     """
 
     step: int
     epoch: int
+    chunks: int
     fraction: float
     minutes: float
     loss: float
     lr: float
     chunks_per_second: float
     scores: Mapping[str, float] = field(default_factory=dict)
+    ends_epoch: bool = False
 
 
 OnEvent: TypeAlias = Callable[[TrainingEvent], None]

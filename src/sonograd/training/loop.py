@@ -1,6 +1,7 @@
 """Run a training from its configuration to its end, or from where an earlier run left off."""
 
 import logging
+import signal
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,17 +9,18 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from sonograd.config.training import TrainingConfig
-from sonograd.data.chunks import ChunkDataset
+from sonograd.data.chunks import Chunk, ChunkDataset
 from sonograd.data.stems import Example
-from sonograd.errors import CheckpointError, MissingExtraError, OutputError
+from sonograd.errors import MissingExtraError, OutputError, ParameterError
 from sonograd.separators.base import Separator
 from sonograd.training.callbacks import Conductor
 from sonograd.training.logging import OnEvent
 from sonograd.training.module import StepSampler, TrainingModule, make_loader
 from sonograd.training.schedule import Clock, make_clock
-from sonograd.training.state import TrainingState
+from sonograd.training.state import TrainingState, check_state
 from sonograd.training.visuals import make_visuals
 
 try:
@@ -48,6 +50,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     stop_after_seconds: float | None = None,
     on_event: OnEvent | None = None,
+    on_progress: OnEvent | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> TrainingModule:
     """Train ``separator`` in place.
@@ -78,7 +81,8 @@ def fit(
         strategy: How Lightning lets processes work together; ``auto`` is data parallel.
         callbacks: Lightning callbacks of your own.
         stop_after_seconds: End this run after so long, wherever the schedule is.
-        on_event: Called in the first process every 50 steps, and after validations.
+        on_event: Called in the first process every 50 steps, and at the end of epochs.
+        on_progress: Called there after steps, at most twice a second, for whoever watches.
         on_message: Called in the first process when something was saved.
 
     Raises:
@@ -95,7 +99,7 @@ def fit(
         epoch = config.max_samples or dataset.source.samples // dataset.samples
         clock = make_clock(config, max(epoch // (config.batch_size * config.accumulate), 1))
     if state is not None:
-        clock.step, clock.seconds = state.step, state.seconds
+        clock.go_on(state.step, state.seconds, state.epochs)
         if clock.plateaus is not None:
             plateaus = clock.plateaus
             plateaus.best, plateaus.waited, plateaus.count = state.plateaus
@@ -111,8 +115,9 @@ def fit(
         folder,
         validation,
         on_event=on_event,
+        on_progress=on_progress,
         on_message=on_message,
-        on_scores=[part.show_scores for part in visuals],
+        on_epoch=[part.show_epoch for part in visuals],
         state=state,
         stop_after_seconds=stop_after_seconds,
     )
@@ -135,17 +140,25 @@ def fit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*lightning.*")
-        trainer.fit(module, loader)
+        _run(trainer, module, loader)
     return module
 
 
-def _restore(module: TrainingModule, state: TrainingState) -> None:
+def _run(trainer: Trainer, module: TrainingModule, loader: DataLoader[Chunk]) -> None:
+    """Run Lightning's loop; Ctrl-C arrives as what it is, where Lightning would exit."""
     try:
-        module.separator.load_state_dict(state.model)
-        module.average.model.load_state_dict(state.average)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"the training state belongs to another model: {reason}") from None
+        trainer.fit(module, loader)
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from None
+
+
+def _restore(module: TrainingModule, state: TrainingState) -> None:
+    check_state(state, module.separator)
+    module.separator.load_state_dict(state.model)
+    module.average.model.load_state_dict(state.average)
 
 
 def _trainer(
@@ -171,23 +184,30 @@ def _trainer(
         )
         plugins, precision = [MixedPrecision("16-mixed", device.type, scaler)], None
     parallel = devices * num_nodes > 1
-    return Trainer(
-        accelerator=accelerator,
-        devices=chosen,
-        num_nodes=num_nodes,
-        strategy=DDPStrategy() if parallel and strategy == "auto" else strategy,
-        precision=precision,
-        plugins=plugins,
-        accumulate_grad_batches=config.accumulate,
-        max_epochs=-1,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        sync_batchnorm=parallel and device.type == "cuda",
-        use_distributed_sampler=False,
-    )
+    try:
+        return Trainer(
+            accelerator=accelerator,
+            devices=chosen,
+            num_nodes=num_nodes,
+            strategy=DDPStrategy() if parallel and strategy == "auto" else strategy,
+            precision=precision,
+            plugins=plugins,
+            accumulate_grad_batches=config.accumulate,
+            max_epochs=-1,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            sync_batchnorm=parallel and device.type == "cuda",
+            use_distributed_sampler=False,
+        )
+    except (ValueError, ImportError, RuntimeError) as error:
+        reason = str(error).split(". ")[0].strip()
+        raise ParameterError(
+            f"{devices} devices ({device.type}) on {num_nodes} nodes with the strategy {strategy} "
+            f"cannot work together: {reason}. Try --strategy auto."
+        ) from None
 
 
 def chosen_precision(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sonograd.config.training import TrainingConfig
@@ -52,8 +52,7 @@ class StepSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """Iterate over the batches that are left of the epoch."""
         clock = self.clock
-        end = (clock.epoch + 1) * clock.steps_per_epoch
-        for batch in range(clock.step * self.accumulate, end * self.accumulate):
+        for batch in range(clock.step * self.accumulate, clock.epoch_end * self.accumulate):
             first = batch * self.batch_size
             yield list(range(first, first + self.batch_size))[self.share]
 
@@ -102,6 +101,7 @@ class TrainingModule(LightningModule):
             ``(estimate, reference)`` to a scalar.
         chunk_samples: Length of a training chunk.
         last_loss: Loss of the last batch.
+        between_steps: Whether weights, average, optimizer and clock belong to the same step.
         skipped: Steps without effect, because a gradient was no finite number.
         unreadable: Songs that could not be read while training, with the reasons.
     """
@@ -128,6 +128,7 @@ class TrainingModule(LightningModule):
         if config.compile:
             _compile(separator)
         self.last_loss = float("nan")
+        self.between_steps = True
         self.skipped = 0
         self.unreadable: dict[str, str] = {}
 
@@ -210,6 +211,18 @@ class TrainingModule(LightningModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         """Take the step, then move the average and the clock."""
+        self.between_steps = False
         optimizer.step(closure=optimizer_closure)
         self.average.update(self.separator, self.clock.step)
         self.clock.step += 1
+        self.between_steps = True
+
+    def merged_loss(self, loss: float) -> float:
+        """Return the loss of all processes from that of this one; all of them must call it."""
+        world = self.trainer.world_size
+        if world == 1:
+            return loss
+        share = torch.tensor(loss, dtype=torch.float32, device=self.device)
+        distributed.all_reduce(share)
+        whole = self.loss is None and self.config.reduction == "sum"
+        return share.item() / (1 if whole else world)

@@ -67,6 +67,8 @@ class Clock:
         step: Steps done.
         seconds: Seconds spent on them.
         plateaus: How long validation has not become better; None where that does not matter.
+        first_step: Step from which epochs have that many steps.
+        first_epoch: Epochs done before it.
     """
 
     steps_per_epoch: int
@@ -75,11 +77,47 @@ class Clock:
     step: int = 0
     seconds: float = 0.0
     plateaus: Plateaus | None = field(default=None)
+    first_step: int = 0
+    first_epoch: int = 0
 
     @property
     def epoch(self) -> int:
         """Epochs done."""
-        return self.step // self.steps_per_epoch
+        return self.first_epoch + (self.step - self.first_step) // self.steps_per_epoch
+
+    @property
+    def epoch_end(self) -> int:
+        """Steps that will be done when the epoch that is under way ends."""
+        return self.first_step + (self.epoch + 1 - self.first_epoch) * self.steps_per_epoch
+
+    @property
+    def epochs(self) -> tuple[int, int, int]:
+        """What :meth:`go_on` needs: the first step and epoch, and the steps per epoch."""
+        return self.first_step, self.first_epoch, self.steps_per_epoch
+
+    def go_on(self, step: int, seconds: float, epochs: tuple[int, int, int] | None) -> None:
+        """Take up where an earlier run left off.
+
+        Epochs that were shorter or longer then (another batch size, other songs) stay counted as
+        they were; one that was under way begins anew with the new length.
+
+        Args:
+            step: Steps done.
+            seconds: Seconds spent on them.
+            epochs: :attr:`epochs` of the earlier run, None if they are those of today.
+        """
+        self.step, self.seconds = step, seconds
+        if epochs is None:
+            return
+        self.first_step, self.first_epoch, length = epochs
+        if length == self.steps_per_epoch:
+            return
+        limit = None if self.max_steps is None else self.max_steps // self.steps_per_epoch
+        self.first_epoch += (step - self.first_step) // length
+        self.first_step = step
+        if limit is not None:
+            left = limit - self.first_epoch
+            self.max_steps = max(step + left * self.steps_per_epoch, 1)
 
     @property
     def fraction(self) -> float:

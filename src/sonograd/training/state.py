@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sonograd.atomic import AtomicFile
+from sonograd.config.session import WEIGHTS_NAME
 from sonograd.errors import CheckpointError, OutputError
 
-__all__ = ["TrainingState", "read_state", "write_state"]
+__all__ = ["TrainingState", "check_state", "read_state", "write_state"]
 
 _FORMAT = "sonograd-training"
 _VERSION = 2
+_REMEDY = f"Without it, training starts anew from {WEIGHTS_NAME}, if that is there."
 
 
 @dataclass
@@ -32,6 +34,8 @@ class TrainingState:
         optimizer: State of the optimizer.
         plateaus: Best validation loss, epochs since then, and plateaus.
         scaler: State of the gradient scaler; empty without one.
+        epochs: First step, first epoch, and steps per epoch, see
+            :meth:`~sonograd.training.Clock.go_on`.
     """
 
     step: int
@@ -42,6 +46,7 @@ class TrainingState:
     optimizer: dict[str, Any]
     plateaus: tuple[float, int, int] = (float("inf"), 0, 0)
     scaler: dict[str, Any] = field(default_factory=dict)
+    epochs: tuple[int, int, int] | None = None
 
 
 def write_state(state: TrainingState, path: str | os.PathLike[str]) -> None:
@@ -70,11 +75,10 @@ def read_state(path: str | os.PathLike[str]) -> TrainingState:
         raise CheckpointError(f"{path}: no such file; there is nothing to resume.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes can lead to any error in the reader
-        reason = (str(error).splitlines() or [""])[0]
-        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {reason}).") from None
+    except Exception:  # damaged bytes can lead to any error in the reader
+        raise CheckpointError(f"{path}: damaged, or no training state. {_REMEDY}") from None
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
-        raise CheckpointError(f"{path}: not a training state.")
+        raise CheckpointError(f"{path}: not a training state of sonograd. {_REMEDY}")
     version = content.pop("version", None)
     if version != _VERSION:
         raise CheckpointError(
@@ -84,4 +88,21 @@ def read_state(path: str | os.PathLike[str]) -> TrainingState:
     try:
         return TrainingState(**content)
     except TypeError:
-        raise CheckpointError(f"{path}: damaged (entries are missing).") from None
+        raise CheckpointError(f"{path}: damaged (entries are missing). {_REMEDY}") from None
+
+
+def check_state(state: TrainingState, model: nn.Module) -> None:
+    """Refuse to go on with the state of another model.
+
+    Raises:
+        CheckpointError: If its weights have other names or shapes than those of ``model``.
+    """
+    ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in state.model.items()}
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            raise CheckpointError(
+                f"the training state belongs to another model: its {name} has the shape "
+                f"{theirs.get(name, 'of nothing')}, expected {ours.get(name, 'none')}; "
+                "restore model.json, or train in another folder."
+            )

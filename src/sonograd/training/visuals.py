@@ -54,7 +54,6 @@ class Visuals(Callback):
         samples = round(_PREVIEW_SECONDS * module.separator.sample_rate)
         self.stems = _loudest(preview.stems, samples)
         self._writer: Any = None
-        self._losses: list[float] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the log."""
@@ -65,16 +64,18 @@ class Visuals(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log the loss of a step."""
-        self._losses.append(self.module.last_loss)
-        if self._writer is not None and self.options.view_iter:
-            self._writer.add_scalar("loss/iter", self.module.last_loss, self.module.clock.step)
+        if not (self.options.tensorboard and self.options.view_iter):
+            return
+        loss = self.module.merged_loss(self.module.last_loss)
+        if self._writer is not None:
+            self._writer.add_scalar("loss/iter", loss, self.module.clock.step)
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Log weights and gradients at the last step of an epoch, before they are clipped."""
         clock = self.module.clock
-        if self._writer is None or (clock.step + 1) % clock.steps_per_epoch:
+        if self._writer is None or clock.step + 1 < clock.epoch_end:
             return
         for name, parameter in self.module.separator.named_parameters():
             if self.options.view_weights:
@@ -92,14 +93,10 @@ class Visuals(Callback):
             self._writer.add_histogram(tag, x.numpy(), epoch)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log losses, and draw and play the preview when it is time."""
-        losses, self._losses = self._losses, []
+        """Draw and play the preview when it is time."""
         if not trainer.is_global_zero:
             return
-        epoch = self.module.clock.epoch
-        if self._writer is not None and self.options.view_epoch and losses:
-            self._writer.add_scalar("loss/epoch", sum(losses) / len(losses), epoch)
-        options = self.options
+        epoch, options = self.module.clock.epoch, self.options
         draws = options.view_spec or options.view_wave
         plays = self._writer is not None and (options.play_estimate or options.play_residual)
         if epoch % options.image_freq == 0 and (draws or plays):
@@ -107,12 +104,15 @@ class Visuals(Callback):
         if self._writer is not None:
             self._writer.flush()
 
-    def show_scores(self, scores: Mapping[str, float]) -> None:
-        """Log what a validation gave."""
-        if self._writer is not None and self.options.view_epoch:
-            for name, value in scores.items():
-                tag = "loss/validation" if name == "validation_loss" else f"scores/{name}"
-                self._writer.add_scalar(tag, value, self.module.clock.epoch)
+    def show_epoch(self, loss: float, scores: Mapping[str, float]) -> None:
+        """Log the mean loss of an epoch, and what its validation gave."""
+        if self._writer is None or not self.options.view_epoch:
+            return
+        epoch = self.module.clock.epoch
+        self._writer.add_scalar("loss/epoch", loss, epoch)
+        for name, value in scores.items():
+            tag = "loss/validation" if name == "validation_loss" else f"scores/{name}"
+            self._writer.add_scalar(tag, value, epoch)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the log."""
