@@ -412,3 +412,24 @@ def test_silence_does_not_decide_about_plateaus(tmp_path, tiny_unet):
     both = conductor._song_loss(Example("b", torch.cat([silent, stems, silent], dim=-1)))
     assert both == pytest.approx(alone, abs=1e-4)
     assert np.isnan(conductor._song_loss(Example("c", silent)))
+
+
+def test_validation_song_that_breaks_on_the_way_is_left_out(session, run, songs):
+    from sonograd.data.stems import StemFolder
+
+    said, whole = [], StemFolder.__getitem__
+
+    def fail(self, song):
+        if song == 1 and said:
+            raise DatasetError("ended early")
+        return whole(self, song)
+
+    settings = {"max_epochs": 2, "validation_songs": 2, "max_samples": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StemFolder, "__getitem__", fail)
+        patch.setattr(
+            "sonograd.data.splits.choose_held_out", lambda names, *_, **__: {"song 0", "song 1"}
+        )
+        result = run(session(), songs, settings=settings, on_message=said.append)
+    assert (result.epoch, dict(result.skipped)) == (2, {"song 1": "ended early"})
+    assert "left out: song 1: ended early" in said

@@ -13,7 +13,7 @@ from torch import distributed
 from sonograd.config.session import STATE_NAME, WEIGHTS_NAME
 from sonograd.data.chunks import Chunk
 from sonograd.data.stems import Example
-from sonograd.errors import MissingExtraError
+from sonograd.errors import MissingExtraError, SonogradError
 from sonograd.separators.checkpoint import save_separator
 from sonograd.training.criteria import sounding
 from sonograd.training.logging import LOG_NAME, LogTable, OnEvent, TrainingEvent
@@ -234,9 +234,17 @@ class Conductor(Callback):
         if world > 1:
             for buffer in model.buffers():
                 distributed.broadcast(buffer, 0)
-        mine = [self.songs[k] for k in range(rank, len(self.songs), world)]
-        scores = [score_song(model, song) for song in mine]
-        losses = [self._song_loss(song) for song in mine]
+        scores, losses = [], []
+        for number in range(rank, len(self.songs), world):
+            try:
+                song = self.songs[number]
+            except (SonogradError, OSError) as error:  # it could be read when training began
+                names = getattr(self.songs, "names", ())
+                name = names[number] if names else f"validation song {number}"
+                self.module.unreadable[name] = str(error)
+                continue
+            scores.append(score_song(model, song))
+            losses.append(self._song_loss(song))
         if world > 1:
             gathered: list[Any] = [None] * world
             distributed.all_gather_object(gathered, (scores, losses))
