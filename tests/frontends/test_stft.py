@@ -204,7 +204,7 @@ def test_nothing_but_parameters_is_stored():
     [
         (
             {"freq_scale": "mel"},
-            "freq_scale is 'mel'; expected 'none', 'linear', 'log' or 'log2'",
+            "freq_scale is 'mel'; expected one of 'none', 'linear', 'log', 'log2'",
         ),
         ({"freq_bins": 70}, r"freq_bins is 70; expected 1 to 65 \(n_fft // 2 \+ 1\)"),
         ({"freq_scale": "log", "fmin": 0.0, "fmax": 99.0}, "fmin is 0.0 Hz; expected more than 0"),
@@ -213,7 +213,7 @@ def test_nothing_but_parameters_is_stored():
         ({"hop_length": 0}, "hop_length is 0; expected at least 1"),
         ({"window": "hanning"}, "window is 'hanning'; expected a tensor, one of bartlett"),
         ({"window": "kaiser"}, r"window is 'kaiser'; expected \('kaiser', number\)"),
-        ({"pad_mode": "edge"}, "pad_mode is 'edge'; expected 'reflect'"),
+        ({"pad_mode": "edge"}, "pad_mode is 'edge'; expected one of 'reflect'"),
         ({"output": "db"}, "output is 'db'"),
         ({"sample_rate": 0}, "sample_rate is 0"),
         ({"n_fft": 0}, "n_fft is 0"),

@@ -81,7 +81,7 @@ def test_an_empty_filter_is_no_trouble():
         ({"fmin": -1.0}, "fmin is -1.0 Hz"),
         ({"n_mels": 0}, "n_mels is 0"),
         ({"n_fft": 0}, "n_fft is 0"),
-        ({"scale": "bark"}, "scale is 'bark'; expected 'slaney' or 'htk'"),
+        ({"scale": "bark"}, "scale is 'bark'; expected one of 'slaney', 'htk'"),
         ({"norm": "l1"}, "norm is 'l1'"),
         ({"sample_rate": 0}, "sample_rate is 0"),
     ],

@@ -39,5 +39,5 @@ def test_pieces_are_the_whole(rng, mode, samples, n_fft, hop_length):
 
 
 def test_mode_by_name():
-    with pytest.raises(ParameterError, match="pad_mode is 'symmetric'; expected 'reflect'"):
+    with pytest.raises(ParameterError, match="pad_mode is 'symmetric'; expected one of 'reflect'"):
         check_pad_mode("symmetric")

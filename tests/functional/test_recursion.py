@@ -7,7 +7,7 @@ from scipy import signal
 
 from sonograd import functional as F
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional import recursion
+from sonograd.functional import _recursion_blocks
 
 RATE = 44_100
 
@@ -309,7 +309,7 @@ def test_the_operator_of_exported_graphs_has_the_same_values_and_gradients():
     shapes = [(2, 3, 100), (2, 3, 2), (2, 64, 64), (2, 2, 64), (2, 64, 2), (2, 2, 2)]
     inputs = [0.1 * torch.randn(shape, dtype=torch.float64) for shape in shapes]
     results = []
-    for run in (recursion._filter_blocks, recursion._BlockFilter.apply):
+    for run in (_recursion_blocks._operator, _recursion_blocks._BlockFilter.apply):
         leaves = [v.clone().requires_grad_() for v in inputs]
         outputs = run(*leaves)
         total = sum((v * torch.arange(v.numel()).reshape(v.shape)).sum() for v in outputs)

@@ -52,7 +52,7 @@ def test_squares_of_overlapping_sines_sum_to_one():
 
 
 def test_bad_arguments():
-    with pytest.raises(ParameterError, match="window of -1 samples"):
+    with pytest.raises(ParameterError, match="length is -1; expected at least 0"):
         F.hann(-1)
     with pytest.raises(ParameterError, match="beta is -1"):
         F.kaiser(8, beta=-1)

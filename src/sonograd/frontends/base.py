@@ -1,24 +1,24 @@
 """What every front end shares: the checks of its input, and the form of its output."""
 
-import math
 from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from sonograd.errors import ParameterError, ShapeError
+from sonograd.errors import ShapeError
 from sonograd.functional._settings import (
     check_count,
+    check_finite,
     check_flag,
     check_number,
     check_option,
-    values_hidden,
 )
 from sonograd.shapes import check_floating
 
 __all__ = [
     "FrontEnd",
     "Output",
+    "check_coefficients",
     "check_counts",
     "check_flags",
     "check_numbers",
@@ -63,16 +63,35 @@ def check_signal(x: Tensor, *, name: str = "x") -> Tensor:
         raise ShapeError(f"{name} has no axes; expected (..., samples)")
     if x.dtype in {torch.float16, torch.bfloat16}:
         x = x.float()
-    if values_hidden(x):
-        return x
-    # A sum is finite wherever all of its terms are, up to overflow, and much cheaper to look at.
-    if not math.isfinite(x.detach().sum()) and not bool(x.detach().isfinite().all()):
-        count = int((~x.detach().isfinite()).sum())
-        raise ParameterError(
-            f"{name} holds {count} values that are NaN or infinite; expected finite samples. "
-            f"Pass {name}.nan_to_num() if they may count as silence."
-        )
+    check_finite(x, name, what="samples")
     return x
+
+
+def check_coefficients(spectrum: object, *, bins: int, wanted: str = "complex") -> Tensor:
+    """Return coefficients ``(..., bins, frames)`` that a signal shall be made of.
+
+    Args:
+        spectrum: What the caller passed.
+        bins: How many there must be.
+        wanted: ``"complex"`` or ``"real"``.
+
+    Raises:
+        ShapeError: If ``spectrum`` is no tensor of that type and number of bins.
+        ParameterError: If a value is not finite (looked at on the CPU only).
+    """
+    if not isinstance(spectrum, Tensor):
+        raise ShapeError(
+            f"spectrum is a {type(spectrum).__name__}; expected a {wanted} tensor. "
+            "For an array pass torch.from_numpy(spectrum)."
+        )
+    fits = spectrum.is_complex() if wanted == "complex" else spectrum.is_floating_point()
+    if spectrum.ndim < 2 or not fits or spectrum.shape[-2] != bins:
+        raise ShapeError(
+            f"spectrum has shape {tuple(spectrum.shape)} and dtype {spectrum.dtype}; expected "
+            f"{wanted} (..., bins, frames) with {bins} bins"
+        )
+    check_finite(spectrum, "spectrum")
+    return spectrum
 
 
 def present(spectrum: Tensor, output: Output) -> Tensor:
@@ -84,10 +103,17 @@ def present(spectrum: Tensor, output: Output) -> Tensor:
             0; ``"power"``: the square of that; ``"phase"``: its angle in radians, in (-pi, pi];
             that of 0 is 0.
 
+    Raises:
+        ShapeError: If ``spectrum`` is no complex tensor.
+        ParameterError: If there is no such form.
+
     >>> present(torch.tensor([3.0 + 4.0j]), "power")
     tensor([25.])
     """
     check_option(output, "output", ("complex", "magnitude", "power", "phase"))
+    if not isinstance(spectrum, Tensor) or not spectrum.is_complex():
+        found = spectrum.dtype if isinstance(spectrum, Tensor) else type(spectrum).__name__
+        raise ShapeError(f"spectrum is of type {found}; expected a complex tensor")
     if output == "magnitude" and (spectrum.requires_grad or torch.compiler.is_compiling()):
         return spectrum.abs()
     if output in {"magnitude", "power"}:
@@ -133,7 +159,8 @@ class FrontEnd(nn.Module):
             ParameterError: If a sample is NaN or infinite.
         """
         x = check_signal(x)
-        if torch.is_autocast_enabled(x.device.type):
+        kind = x.device.type
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
             with torch.autocast(x.device.type, enabled=False):
                 return self._transform(x)
         return self._transform(x)

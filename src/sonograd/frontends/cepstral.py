@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.frontends.base import FrontEnd, check_counts
+from sonograd.frontends.base import (
+    FrontEnd,
+    check_counts,
+    check_flags,
+    check_numbers,
+    check_signal,
+)
 from sonograd.frontends.mel import MelSpectrogram
 from sonograd.frontends.short_time import root, squared_modulus
 from sonograd.frontends.tables import Tables
@@ -19,7 +25,7 @@ from sonograd.functional.cepstral import (
 )
 from sonograd.functional.convolution import fast_length
 from sonograd.functional.filterbanks import FilterNorm
-from sonograd.functional.framing import PadMode
+from sonograd.functional.framing import PadMode, check_pad_mode
 from sonograd.functional.scales import MelScale, power_to_db
 from sonograd.functional.spectral import stft_map
 from sonograd.functional.windows import WindowLike, get_window
@@ -103,6 +109,7 @@ class MFCC(FrontEnd, Tables):
         """
         super().__init__(sample_rate=sample_rate)
         check_counts(n_mfcc=n_mfcc, n_mels=n_mels)
+        check_flags(dct_norm=dct_norm)
         if not 1 <= n_mfcc <= n_mels:
             raise ParameterError(f"n_mfcc is {n_mfcc}; expected 1 to n_mels ({n_mels})")
         self.mel = MelSpectrogram(
@@ -195,6 +202,8 @@ class CombinedFrequencyPeriodicity(FrontEnd, Tables):
             ParameterError: If an argument is out of range.
         """
         super().__init__(sample_rate=sample_rate)
+        check_pad_mode(pad_mode)
+        check_numbers(fmin=fmin, fmax=fmax, resolution_hz=resolution_hz)
         self.n_fft = _transform_length(sample_rate, resolution_hz, n_fft, fmin)
         check_counts(hop_length=hop_length, win_length=win_length)
         if win_length > self.n_fft:
@@ -212,9 +221,9 @@ class CombinedFrequencyPeriodicity(FrontEnd, Tables):
             fmax=fmax,
             bins_per_octave=bins_per_octave,
         )
-        self.exponents = tuple(exponents)
         self.cutoffs = (round(sample_rate / fmax), round(fmin * self.n_fft / sample_rate))
-        generalized_cepstra(torch.ones(3), exponents=self.exponents, cutoffs=self.cutoffs)  # checks
+        generalized_cepstra(torch.ones(3), exponents=exponents, cutoffs=self.cutoffs)  # checks them
+        self.exponents = tuple(exponents)
         self.add_table("frequencies", pitches)
         # Both maps end long before the spectra do.
         self.ends = tuple(int(m.any(0).nonzero().max()) + 1 for m in (of_bins, of_periods))
@@ -234,7 +243,12 @@ class CombinedFrequencyPeriodicity(FrontEnd, Tables):
         Returns:
             Three tensors ``(..., bins, frames)``; the product of the last two is the result of
             the layer.
+
+        Raises:
+            ShapeError: If ``x`` is a scalar, or not real and floating-point.
+            ParameterError: If a sample is NaN or infinite.
         """
+        x = check_signal(x)
         plain, spectrum, cepstrum = self._combined(x, whole=True).unflatten(-1, (3, -1)).unbind(-2)
         return plain.mT, spectrum.mT, cepstrum.mT
 
@@ -273,7 +287,10 @@ def _transform_length(
     sample_rate: float, resolution_hz: float, n_fft: int | None, fmin: float
 ) -> int:
     """Return the points of the transform; by default a multiple of 16 without large factors."""
+    if fmin <= 0:
+        raise ParameterError(f"fmin is {fmin} Hz; expected more than 0")
     if n_fft is not None:
+        check_counts(n_fft=n_fft)
         if n_fft < 2 or n_fft % 2 or sample_rate / n_fft > fmin:
             raise ParameterError(
                 f"n_fft is {n_fft}; expected an even number, at least sample_rate / fmin "

@@ -6,11 +6,16 @@ from typing import TypeVar
 from torch import nn
 
 from sonograd.errors import ParameterError
+from sonograd.frontends.cepstral import CombinedFrequencyPeriodicity
 from sonograd.frontends.constant_q import VariableQ
-from sonograd.frontends.gammatone import GammatoneSpectrogram
+from sonograd.frontends.gammatone import GammatoneFilterbank, GammatoneSpectrogram
+from sonograd.frontends.griffin_lim import GriffinLim
+from sonograd.frontends.invertible import InvertibleConstantQ
 from sonograd.frontends.short_time import ShortTime
 
 __all__ = ["exportable"]
+
+_WITHOUT = (CombinedFrequencyPeriodicity, GammatoneFilterbank, GriffinLim, InvertibleConstantQ)
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -39,12 +44,19 @@ def exportable(layer: Layer) -> Layer:
     >>> bool(torch.allclose(exportable(mel)(x), mel(x), rtol=1e-4))
     True
     """
+    if not isinstance(layer, nn.Module):
+        raise ParameterError(f"layer is a {type(layer).__name__}; expected a module of torch")
     result = copy.deepcopy(layer).eval()
     for module in result.modules():
         if isinstance(module, GammatoneSpectrogram) and module.filters is not None:
             raise ParameterError(
                 "a gammatone spectrogram with method='filters' is recursive and has no form as a "
                 "convolution; use method='fft'"
+            )
+        if isinstance(module, _WITHOUT):
+            raise ParameterError(
+                f"a layer of type {type(module).__name__} has no form as a convolution; ONNX takes "
+                "STFT, MelSpectrogram, MFCC, GammatoneSpectrogram, Chroma and ConstantQ"
             )
         if isinstance(module, ShortTime):
             module.convolve()

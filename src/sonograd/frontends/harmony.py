@@ -8,9 +8,10 @@ from sonograd.frontends.base import FrontEnd, check_counts, check_flags, check_s
 from sonograd.frontends.mel import BandSpectrogram
 from sonograd.frontends.stft import STFT
 from sonograd.functional._settings import check_number, check_option
+from sonograd.functional._values import check_tensor
 from sonograd.functional.filterbanks import chroma_filterbank
 from sonograd.functional.framing import PadMode
-from sonograd.functional.masking import harmonic_percussive_masks
+from sonograd.functional.masking import check_margins, harmonic_percussive_masks
 from sonograd.functional.windows import WindowLike
 
 __all__ = ["Chroma", "HarmonicPercussive"]
@@ -164,10 +165,7 @@ class HarmonicPercussive(FrontEnd):
             if value % 2 == 0:
                 raise ParameterError(f"{name} is {value}; expected an odd number, at least 1")
         check_number("power", power, positive=True)
-        for margin in margins:
-            check_number("margins", margin)
-        if min(margins) < 1:
-            raise ParameterError(f"margins are {margins}; expected at least 1 each")
+        check_margins(margins)
         self.stft = STFT(
             sample_rate=sample_rate,
             n_fft=n_fft,
@@ -181,6 +179,7 @@ class HarmonicPercussive(FrontEnd):
 
     def masks(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
         """Return the masks of steady and of sudden sound for ``(..., bins, frames)``."""
+        check_tensor(spectrum, "spectrum")
         return harmonic_percussive_masks(
             spectrum.abs() if spectrum.is_complex() else spectrum,
             time_length=self.time_length,

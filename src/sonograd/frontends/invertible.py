@@ -8,7 +8,7 @@ from torch import Tensor
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.frontends.base import FrontEnd, check_counts, check_flags, check_numbers, check_signal
 from sonograd.frontends.tables import Tables
-from sonograd.functional._settings import check_count
+from sonograd.functional._settings import check_count, check_finite
 from sonograd.functional.constant_q import C1_HZ, constant_q_bins
 from sonograd.functional.convolution import fast_length
 from sonograd.functional.gabor_frame import (
@@ -150,8 +150,9 @@ class InvertibleConstantQ(FrontEnd, Tables):
         if self.slice_length is not None:
             frame = self._frame(self.slice_length, self.first_frequencies)
             return frame.redundancy * frame.size / (frame.size - self.overlap)
-        if samples is None or samples < 1:
-            raise ParameterError(f"samples is {samples}; expected the length of a signal")
+        if samples is None:
+            raise ParameterError("samples is None; expected the length of a signal")
+        check_count("samples", samples)
         frame = self._frame(whole_size(samples), self.first_frequencies)
         return frame.redundancy * frame.size / samples
 
@@ -188,13 +189,9 @@ class InvertibleConstantQ(FrontEnd, Tables):
 
         Raises:
             ShapeError: If the coefficients are not those of a layer like this one.
-            ParameterError: If ``length`` is negative.
+            ParameterError: If ``length`` is negative, or a value is not finite.
         """
-        if not isinstance(spectrum, GaborSpectrum):
-            raise ShapeError(
-                f"spectrum is a {type(spectrum).__name__}; expected the GaborSpectrum that this "
-                "layer gives"
-            )
+        _check_values(spectrum)
         samples = spectrum.samples
         if length is not None:
             check_count("length", length, least=0)
@@ -224,6 +221,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
             ``(..., bins, frames)``: of each bin the coefficient nearest in time.
         """
         check_counts(frames=frames)
+        _check_values(spectrum)
         device = spectrum.low.device
         time = (torch.arange(frames, device=device) + 0.5) * (spectrum.samples / frames)
         if self.slice_length is None:
@@ -275,7 +273,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
             del self._frames[next(iter(self._frames))]
         self._frames[key] = frame.to(like)
 
-    def _check(self, spectrum: GaborSpectrum, frame: GaborFrame) -> None:
+    def _check_frames(self, spectrum: GaborSpectrum, frame: GaborFrame) -> None:
         got = [tuple(octave.shape[-2:]) for octave in spectrum.octaves]
         expected = [(band.bins, band.frames) for band in frame.bands]
         edges = [spectrum.low.shape[-1], spectrum.high.shape[-1]]
@@ -285,6 +283,9 @@ class InvertibleConstantQ(FrontEnd, Tables):
                 f"above; expected {expected}, with {[frame.low_frames, frame.high_frames]}: what "
                 "this layer gives for as many samples"
             )
+
+    def _check(self, spectrum: GaborSpectrum, frame: GaborFrame) -> None:
+        self._check_frames(spectrum, frame)
         if self.slice_length is not None:
             count = slice_count(spectrum.samples, size=frame.size, overlap=self.overlap)
             if spectrum.low.ndim < 2 or spectrum.low.shape[-2] != count:
@@ -300,6 +301,17 @@ class InvertibleConstantQ(FrontEnd, Tables):
             f"fmin={self._edges[1]:.6g}, bins_per_octave={self.bins_per_octave}, "
             f"slice_length={self.slice_length}, overlap={self.overlap}"
         )
+
+
+def _check_values(spectrum: object) -> None:
+    if not isinstance(spectrum, GaborSpectrum):
+        raise ShapeError(
+            f"spectrum is a {type(spectrum).__name__}; expected the GaborSpectrum that this "
+            "layer gives"
+        )
+    check_count("samples of spectrum", spectrum.samples, least=0)
+    for part in (spectrum.low, *spectrum.octaves, spectrum.high):
+        check_finite(part, "spectrum")
 
 
 class AnalysisStream:
@@ -385,8 +397,10 @@ class SynthesisStream:
 
     def push(self, spectrum: GaborSpectrum) -> Tensor:
         """Take the next slices; return the samples that are final now, ``(..., samples)``."""
+        _check_values(spectrum)
         layer, step = self.layer, self.size - self.layer.overlap
         frame = layer._frame(self.size, spectrum.low)
+        layer._check_frames(spectrum, frame)
         slices = gabor_synthesis(spectrum, frame)
         slices = slices * layer.table("slice_window", slices)
         if self._tail is None:

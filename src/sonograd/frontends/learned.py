@@ -7,11 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from sonograd.errors import ParameterError, ShapeError
-from sonograd.frontends.base import FrontEnd, Output, check_counts, check_flags
-from sonograd.functional._settings import check_count, check_option
+from sonograd.errors import ParameterError
+from sonograd.frontends.base import (
+    FrontEnd,
+    Output,
+    check_coefficients,
+    check_counts,
+    check_flags,
+)
+from sonograd.functional._settings import check_count, check_number, check_option
 from sonograd.functional.filterbanks import check_band
 from sonograd.functional.framing import (
+    flat_rows,
     frame_signal,
     map_frames,
     may_work_in_pieces,
@@ -96,9 +103,11 @@ class LearnedFilterbank(FrontEnd):
                 f"output is {output!r}; it can be chosen for kind='gabor' without pool_length only"
             )
         super().__init__(sample_rate=sample_rate, output=output)
-        for name, value in (("filters", filters), ("taps", taps), ("pool_length", pool_length)):
-            if value is not None:
-                check_counts(**{name: value})
+        check_counts(filters=filters, taps=taps)
+        if pool_length is not None:
+            check_counts(pool_length=pool_length)
+        check_number("fmin", fmin, unit="Hz")
+        check_band(sample_rate, 1, 0.0, fmax)
         if hop_length is None:
             hop_length = max(1, (pool_length or taps) // 2)
         check_counts(hop_length=hop_length)
@@ -220,7 +229,7 @@ class LearnedFilterbank(FrontEnd):
         weight = torch.exp(-0.5 * (place / width).square())
         weight = weight / weight.sum(-1, keepdim=True)
         before, after = self._margins
-        flat = nnf.pad(x.reshape(-1, 1, x.shape[-1]), (before, after))
+        flat = nnf.pad(flat_rows(x), (before, after)).unsqueeze(1)
         margin = self.pool_length // 2 if self.center else 0
         results = []
         for part, lowpass in zip(kernels.split(8, dim=1), weight.split(8, dim=0), strict=True):
@@ -260,6 +269,8 @@ class LearnedFilterbank(FrontEnd):
         if self.pool_length is not None:
             raise ParameterError("pooled energies cannot be inverted; use pool_length=None")
         _check_coefficients(spectrum, self.filters, self.kind)
+        if length is not None:
+            check_count("length", length, least=0)
         before, after = self._margins
         if length is None:
             frames = spectrum.shape[-1]
@@ -312,6 +323,10 @@ class LearnedDecoder(nn.Module):
             ParameterError: If it pools, or gives anything but coefficients.
         """
         super().__init__()
+        if not isinstance(filterbank, LearnedFilterbank):
+            raise ParameterError(
+                f"filterbank is a {type(filterbank).__name__}; expected a LearnedFilterbank"
+            )
         if filterbank.pool_length is not None or filterbank.output not in {None, "complex"}:
             raise ParameterError(
                 "this filter bank gives energies or phases, which cannot be decoded; use "
@@ -335,6 +350,8 @@ class LearnedDecoder(nn.Module):
             ShapeError: If ``spectrum`` has another type or number of filters.
         """
         _check_coefficients(spectrum, self.kernels.shape[1], self.kind)
+        if length is not None:
+            check_count("length", length, least=0)
         rows = spectrum.mT
         rows = torch.cat([rows.real, rows.imag], dim=-1) if rows.is_complex() else rows
         taps = self.kernels.shape[-1]
@@ -352,10 +369,4 @@ class LearnedDecoder(nn.Module):
 
 
 def _check_coefficients(spectrum: Tensor, filters: int, kind: FilterKind) -> None:
-    wanted = "complex" if kind == "gabor" else "real"
-    fits = spectrum.is_complex() if kind == "gabor" else spectrum.is_floating_point()
-    if spectrum.ndim < 2 or spectrum.shape[-2] != filters or not fits:
-        raise ShapeError(
-            f"spectrum has shape {tuple(spectrum.shape)} and dtype {spectrum.dtype}; expected "
-            f"{wanted} (..., filters, frames) with {filters} filters"
-        )
+    check_coefficients(spectrum, bins=filters, wanted="complex" if kind == "gabor" else "real")

@@ -13,6 +13,7 @@ from sonograd.functional.fourier_basis import fourier_kernels
 from sonograd.functional.framing import (
     PadMode,
     check_pad_mode,
+    flat_rows,
     frame_signal,
     map_frames,
     may_work_in_pieces,
@@ -92,8 +93,7 @@ class ShortTime(FrontEnd, Tables):
     def convolved_power(self, x: Tensor) -> Tensor:
         """Return the power of all bins by convolution, ``(..., frames, bins)``."""
         kernels = self.table("kernels", x) * self.table("window", x)
-        samples = x.shape[-1]
-        flat = x.reshape(-1, 1, samples)
+        flat = flat_rows(x).unsqueeze(1)
         before, after = self.margins
         mode = self.pad_mode
         flat = nnf.pad(flat, (before, after), mode=mode)

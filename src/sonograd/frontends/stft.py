@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from sonograd.errors import ParameterError, ShapeError
-from sonograd.frontends.base import Output, check_flags
+from sonograd.errors import ParameterError
+from sonograd.frontends.base import Output, check_coefficients, check_flags
 from sonograd.frontends.short_time import ShortTime, root, squared_modulus
+from sonograd.functional._settings import check_count
 from sonograd.functional.fourier_basis import (
     FrequencyScale,
     fourier_frequencies,
@@ -200,19 +201,12 @@ class STFT(ShortTime):
 
         Raises:
             ShapeError: If ``spectrum`` is not complex or has another number of bins.
-            ParameterError: If the bins do not determine a signal, or if there are not as many
-                frames in ``length`` samples (other bins only).
+            ParameterError: If the bins do not determine a signal, if a value is not finite, or if
+                there are not as many frames in ``length`` samples (other bins only).
         """
-        if not isinstance(spectrum, Tensor):
-            raise ShapeError(
-                f"spectrum is a {type(spectrum).__name__}; expected a complex tensor. "
-                "For an array pass torch.from_numpy(spectrum)."
-            )
-        if spectrum.ndim < 2 or not spectrum.is_complex() or spectrum.shape[-2] != self.bins:
-            raise ShapeError(
-                f"spectrum has shape {tuple(spectrum.shape)} and dtype {spectrum.dtype}; expected "
-                f"complex (..., bins, frames) with {self.bins} bins"
-            )
+        check_coefficients(spectrum, bins=self.bins)
+        if length is not None:
+            check_count("length", length, least=0)
         if self.freq_scale == "none" and self.kernels is None:
             if self.bins != self.n_fft // 2 + 1:
                 raise ParameterError(

@@ -14,6 +14,7 @@ from sonograd.shapes import check_floating
 
 __all__ = [
     "check_count",
+    "check_finite",
     "check_flag",
     "check_levels",
     "check_number",
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 def check_count(name: str, value: object, *, least: int = 1) -> None:
     """Raise :class:`~sonograd.errors.ParameterError` unless ``value`` is an int >= ``least``."""
+    if isinstance(value, torch.SymInt):  # A size, while a graph is recorded.
+        return
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise ParameterError(f"{name} is {value!r}; expected a whole number, at least {least}")
     if int(value) < least:
@@ -80,6 +83,25 @@ def values_hidden(x: Tensor) -> bool:
     """
     transformed = torch._C._are_functorch_transforms_active()
     return torch.compiler.is_compiling() or transformed or x.device.type != "cpu"
+
+
+def check_finite(x: Tensor, name: str, *, what: str = "values") -> None:
+    """Refuse NaN and infinity, in real or complex tensors, where values can be looked at.
+
+    Raises:
+        ParameterError: If a value is not finite.
+    """
+    if values_hidden(x):
+        return
+    # A sum is finite wherever all of its terms are, up to overflow, and much cheaper to look at.
+    total = x.detach().sum()
+    if bool(total.isfinite()) or bool(x.detach().isfinite().all()):
+        return
+    count = int((~x.detach().isfinite()).sum())
+    raise ParameterError(
+        f"{name} holds {count} values that are NaN or infinite; expected finite {what}. "
+        f"Pass {name}.nan_to_num() if they may count as silence."
+    )
 
 
 def check_levels(x: Tensor, *, name: str) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
+from sonograd.functional._settings import check_count, check_number
 from sonograd.functional.framing import may_work_in_pieces
 
 __all__ = ["cosine_basis", "generalized_cepstra", "lifter_weights", "log_frequency_maps"]
@@ -49,7 +50,8 @@ def lifter_weights(count: int, lifter: float) -> Tensor:
     Returns:
         ``(count,)``, float64.
     """
-    if not lifter >= 0:
+    check_number("lifter", lifter)
+    if lifter < 0:
         raise ParameterError(f"lifter is {lifter}; expected at least 0")
     order = torch.arange(1, count + 1, dtype=torch.float64)
     if lifter == 0:
@@ -81,6 +83,10 @@ def generalized_cepstra(
     Raises:
         ParameterError: If there are fewer than 2 exponents, or one is negative.
     """
+    if not isinstance(exponents, Sequence) or isinstance(exponents, str):
+        raise ParameterError(f"exponents is {exponents!r}; expected at least 2 numbers")
+    for exponent in exponents:
+        check_number("exponents", exponent)
     if len(exponents) < 2 or min(exponents) < 0:
         raise ParameterError(
             f"exponents are {tuple(exponents)}; expected at least 2 numbers that are not negative"
@@ -132,13 +138,14 @@ def log_frequency_maps(
     Raises:
         ParameterError: If an argument is out of range.
     """
+    check_number("fmin", fmin, unit="Hz")
+    check_number("fmax", fmax, unit="Hz")
     if not 0 < fmin < fmax <= sample_rate / 2:
         raise ParameterError(
             f"fmin is {fmin} Hz and fmax {fmax} Hz; expected 0 < fmin < fmax <= half the sample "
             f"rate ({sample_rate / 2:g} Hz)"
         )
-    if bins_per_octave < 1:
-        raise ParameterError(f"bins_per_octave is {bins_per_octave}; expected at least 1")
+    check_count("bins_per_octave", bins_per_octave)
     count = max(1, math.ceil(bins_per_octave * math.log2(fmax / fmin)) - 1)
     order = torch.arange(-1, count + 1, dtype=torch.float64)
     pitches = fmin * 2 ** (order / bins_per_octave)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional._settings import check_count, check_number
+from sonograd.functional._settings import check_count, check_number, check_option
 from sonograd.functional.constant_q_fold import (
     Atoms,
     FoldPlan,
@@ -172,8 +172,7 @@ def _count_bins(
 def check_options(hop_length: int, lengths: str, tolerance: float) -> None:
     """Raise :class:`~sonograd.errors.ParameterError` if one of them is out of range."""
     check_count("hop_length", hop_length)
-    if lengths not in {"continuous", "librosa"}:
-        raise ParameterError(f"lengths is {lengths!r}; expected 'continuous' or 'librosa'")
+    check_option(lengths, "lengths", ("continuous", "librosa"))
     check_number("tolerance", tolerance)
     if not 1e-9 <= tolerance <= 0.1:
         raise ParameterError(f"tolerance is {tolerance}; expected a value in [1e-9, 0.1]")
@@ -200,12 +199,9 @@ def constant_q_atoms(
 
 def atom_scales(lengths: Tensor, normalization: AtomNormalization) -> Tensor:
     """Return what the magnitudes of the samples of each atom sum to."""
+    check_option(normalization, "normalization", ("librosa", "convolutional", "wrap"))
     if normalization == "librosa":
         return lengths.sqrt()
-    if normalization not in {"convolutional", "wrap"}:
-        raise ParameterError(
-            f"normalization is {normalization!r}; expected 'librosa', 'convolutional' or 'wrap'"
-        )
     return torch.full_like(lengths, 1.0 if normalization == "convolutional" else 2.0)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from sonograd.functional.constant_q import ConstantQBins
-from sonograd.functional.framing import PadMode, extend
+from sonograd.functional.framing import PadMode, extend, flat_rows
 from sonograd.functional.windows import kaiser
 
 __all__ = ["ConvolutionPlan", "KernelGroup", "convolve_kernels", "half_band", "plan_convolution"]
@@ -122,7 +122,7 @@ def convolve_kernels(
     )
     before = -(-tail >> deepest) << deepest
     stop = (frames - 1) * plan.hop_length + before
-    y = extend(x.reshape(-1, 1, samples), -before, stop, pad_mode=pad_mode)
+    y = extend(flat_rows(x).unsqueeze(1), -before, stop, pad_mode=pad_mode)
     parts = []
     halvings = 0
     for group, kernel in zip(plan.groups, kernels, strict=True):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.functional._settings import check_count, check_number
+from sonograd.functional._settings import check_count, check_flag, check_number, check_option
 from sonograd.functional.scales import MelScale, mel_frequencies
 
 __all__ = [
@@ -72,8 +72,7 @@ def mel_filterbank(
     """
     fmax = check_band(sample_rate, n_fft, fmin, fmax)
     check_count("n_mels", n_mels)
-    if norm not in {"slaney", "none"}:
-        raise ParameterError(f"norm is {norm!r}; expected 'slaney' or 'none'")
+    check_option(norm, "norm", ("slaney", "none"))
     edges = mel_frequencies(n_mels + 2, fmin=fmin, fmax=fmax, scale=scale)
     bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (sample_rate / n_fft)
     low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
@@ -124,6 +123,9 @@ def chroma_filterbank(
     check_band(sample_rate, n_fft, 0.0, None)
     check_count("n_chroma", n_chroma)
     check_number("tuning", tuning)
+    if not abs(tuning) <= n_chroma:
+        raise ParameterError(f"tuning is {tuning}; expected {-n_chroma} to {n_chroma}, an octave")
+    check_flag("base_c", base_c)
     check_number("octave_width", octave_width, positive=True)
     if center_octave is not None:
         check_number("center_octave", center_octave)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.functional._settings import check_count
+from sonograd.functional._settings import check_count, check_number, check_option
 from sonograd.functional.filterbanks import check_band
 
 __all__ = [
@@ -59,11 +59,11 @@ def fourier_frequencies(
     >>> fourier_frequencies(sample_rate=8, n_fft=4)
     tensor([0., 2., 4.], dtype=torch.float64)
     """
-    if freq_scale not in {"none", "linear", "log", "log2"}:
-        raise ParameterError(
-            f"freq_scale is {freq_scale!r}; expected 'none', 'linear', 'log' or 'log2'"
-        )
+    check_option(freq_scale, "freq_scale", ("none", "linear", "log", "log2"))
     check_count("n_fft", n_fft)
+    check_number("fmin", fmin, unit="Hz")
+    if fmax is not None:
+        check_number("fmax", fmax, unit="Hz")
     whole = n_fft // 2 + 1
     bins = whole if freq_bins is None else freq_bins
     if freq_bins is not None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from sonograd.errors import ParameterError
+from sonograd.functional._settings import check_option
 from sonograd.functional._transforms import plain_form_needed
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "check_pad_mode",
     "excerpt",
     "extend",
+    "flat_rows",
     "frame_count",
     "frame_signal",
     "map_frames",
@@ -31,10 +32,12 @@ _CHUNK = 1 << 18  # values of frames that are worked on together: they stay in t
 
 def check_pad_mode(pad_mode: str) -> None:
     """Raise :class:`~sonograd.errors.ParameterError` unless there is such a mode."""
-    if pad_mode not in {"reflect", "constant", "replicate", "circular"}:
-        raise ParameterError(
-            f"pad_mode is {pad_mode!r}; expected 'reflect', 'constant', 'replicate' or 'circular'"
-        )
+    check_option(pad_mode, "pad_mode", ("reflect", "constant", "replicate", "circular"))
+
+
+def flat_rows(x: Tensor) -> Tensor:
+    """Return signals ``(..., samples)`` as ``(rows, samples)``, also if there are no samples."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def frame_count(samples: int, *, n_fft: int, hop_length: int, before: int, after: int) -> int:
@@ -184,7 +187,7 @@ def map_frames(
     result = x.new_empty(*x.shape[:-1], count, features, dtype=dtype)
     if result.numel() == 0:
         return result
-    flat, out = x.reshape(-1, samples), result.view(-1, count, features)
+    flat, out = flat_rows(x), result.view(-1, count, features)
     # Frames inside the signal are read where they lie; only those at its ends need a copy.
     first = min(-(-before // hop_length), count)
     last = max(first, min(count, (samples - n_fft + before) // hop_length + 1))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional._settings import check_count, check_levels
+from sonograd.functional._settings import check_count, check_levels, check_number
 from sonograd.functional.framing import PadMode
 from sonograd.functional.spectral import istft, stft
 
@@ -64,12 +64,18 @@ def griffin_lim(
             (looked at on the CPU only).
     """
     check_levels(magnitude, name="magnitude")
+    check_count("n_fft", n_fft)
     if magnitude.ndim < 2 or magnitude.shape[-2] != n_fft // 2 + 1:
         raise ShapeError(
             f"magnitude has shape {tuple(magnitude.shape)}; expected (..., bins, frames) with "
             f"{n_fft // 2 + 1} bins for n_fft {n_fft}"
         )
     check_count("iterations", iterations, least=0)
+    if length is not None:
+        check_count("length", length, least=0)
+    if seed is not None:
+        check_count("seed", seed, least=0)
+    check_number("momentum", momentum)
     if not 0 <= momentum < 1:
         raise ParameterError(f"momentum is {momentum}; expected 0 to below 1")
     if magnitude.dtype in {torch.float16, torch.bfloat16}:

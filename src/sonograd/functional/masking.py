@@ -3,11 +3,14 @@
 Masks are real, in [0, 1], and shaped like the spectrum they are for.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError
+from sonograd.functional._settings import check_number
 from sonograd.functional.order_statistics import median, median_filter
 from sonograd.shapes import check_floating, check_same_shape
 
@@ -70,8 +73,9 @@ def harmonic_percussive_masks(
     Raises:
         ParameterError: If a filter length is even or a margin is below 1.
     """
-    if min(margins) < 1:
-        raise ParameterError(f"margins are {margins}; expected at least 1 each")
+    check_margins(margins)
+    if not isinstance(power, Tensor) and power != math.inf:
+        check_number("power", power, positive=True)
     harmonic = median_filter(magnitude, length=time_length, dim=-1)
     percussive = median_filter(magnitude, length=frequency_length, dim=-2)
     if margins == (1.0, 1.0):
@@ -81,6 +85,16 @@ def harmonic_percussive_masks(
         soft_mask(harmonic, margins[0] * percussive, power=power),
         soft_mask(percussive, margins[1] * harmonic, power=power),
     )
+
+
+def check_margins(margins: object) -> None:
+    """Raise :class:`~sonograd.errors.ParameterError` unless these are two numbers from 1 on."""
+    if not isinstance(margins, (tuple, list)) or len(margins) != 2:
+        raise ParameterError(f"margins is {margins!r}; expected two numbers, at least 1 each")
+    for margin in margins:
+        check_number("margins", margin)
+    if min(margins) < 1:
+        raise ParameterError(f"margins are {margins}; expected at least 1 each")
 
 
 def center_mask(left: Tensor, right: Tensor, *, power: float = 1.0) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
+from sonograd.functional._settings import check_count
 from sonograd.shapes import check_floating
 
 __all__ = ["median", "median_filter"]
@@ -50,7 +51,8 @@ def median_filter(x: Tensor, *, length: int, dim: int = -1) -> Tensor:
     tensor([1., 1., 1., 2., 2., 3.])
     """
     check_floating(x)
-    if length < 1 or length % 2 == 0:
+    check_count("length", length)
+    if length % 2 == 0:
         raise ParameterError(f"length is {length}; expected an odd number of values, at least 1")
     if length == 1 or x.numel() == 0:
         return x

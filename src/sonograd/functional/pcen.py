@@ -87,13 +87,18 @@ def pcen(
         Like ``spectrogram``; 0 in silence.
 
     Raises:
-        ShapeError: If ``spectrogram`` has no bands and frames.
+        ShapeError: If ``spectrogram`` has no bands and frames, or ``start`` other bands.
         ParameterError: If a value of it is negative, NaN or infinite (looked at on the CPU only).
     """
     check_levels(spectrogram, name="spectrogram")
     if spectrogram.ndim < 2:
         raise ShapeError(
             f"spectrogram has shape {tuple(spectrogram.shape)}; expected (..., bands, frames)"
+        )
+    if start is not None and start.shape[-1:] not in {spectrogram.shape[-2:-1], (1,)}:
+        raise ShapeError(
+            f"start has shape {tuple(start.shape)}; expected (..., {spectrogram.shape[-2]}), the "
+            "level of every band"
         )
     level = exponential_average(spectrogram, rate, start)
     alpha, delta, r = (value[:, None] for value in (gain, bias, power))

@@ -8,31 +8,21 @@ output and its last state are matrix products of the samples and the first state
 so only one state per block is left to be found one after the other, and that recursion is solved
 in the same way on a coarser grid. All matrices are computed in float64, whatever the audio is:
 single-precision coefficients alone would cost four digits.
-
-Reverse mode is written by hand and keeps the signal and the block states only; the recursion of
-the gradient is the same machine run backward. Forward mode and ``vmap`` take the plain form, whose
-every operation torch can transform: a function with a forward rule of its own could not be
-compiled.
 """
 
 import math
-from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional._transforms import differentiated_again, plain_form_needed
+from sonograd.functional._recursion_blocks import BLOCK, filter_blocks
 from sonograd.functional._values import as_sections, check_not_zero, check_tensor
 from sonograd.shapes import check_floating
 
 __all__ = ["lfilter", "sosfilt", "sosfilt_stream"]
 
-_BLOCK = 64  # samples per block, a power of two
-_FAN = 16  # blocks per step of the scan
 _SECTIONS = 16  # filtered in one pass; a longer cascade takes several
 _MAX_ORDER = 32
 
@@ -286,7 +276,7 @@ def _transposed_form(b: Tensor, a: Tensor) -> _System:
 def _krylov(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """``[B, AB, ..., A^(L-1) B]`` as ``(filters, n, L)``, and ``A^L``, by doubling."""
     columns, power = b[:, :, None], a
-    while columns.shape[-1] < _BLOCK:
+    while columns.shape[-1] < BLOCK:
         columns = torch.cat([columns, power @ columns], -1)
         power = power @ power
     return columns, power
@@ -298,9 +288,9 @@ def _block_matrices(system: _System) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     columns, power = _krylov(a, b)
     rows, _ = _krylov(a.mT, c)
     impulse = torch.cat([d[:, None], (c[:, None, :] @ columns)[:, 0, :-1]], -1)
-    time = torch.arange(_BLOCK, device=a.device)
-    lag = time - time[:, None] + (_BLOCK - 1)
-    toeplitz = pad(impulse, (_BLOCK - 1, 0))[:, lag]
+    time = torch.arange(BLOCK, device=a.device)
+    lag = time - time[:, None] + (BLOCK - 1)
+    toeplitz = pad(impulse, (BLOCK - 1, 0))[:, lag]
     return toeplitz, rows, columns.flip(-1).mT, power.mT
 
 
@@ -325,169 +315,10 @@ def _blocks(x: Tensor, system: _System, start: Tensor | None) -> tuple[Tensor, T
     cast = [m.to(x.device, x.dtype).contiguous() for m in matrices]
     order = cast[-1].shape[-1]
     first = x.new_zeros(filters, rows, order) if start is None else start.to(x)
-    if _length_unknown(samples):
-        # How often blocks of blocks are taken depends on the length: one node of the graph.
-        y, last = _filter_blocks(x, first, *cast)
-    elif plain_form_needed(x, first, *cast):
-        y, last = _plain(x, first, *cast)
-    else:
-        y, last = _BlockFilter.apply(x, first, *cast)  # type: ignore[no-untyped-call]
+    y, last = filter_blocks(x, first, *cast)
     if start is None:
         return y, first
-    tail = samples - (-(-samples // _BLOCK) - 1) * _BLOCK
-    rest = x[..., samples - tail :] @ cast[2][:, _BLOCK - tail :]
+    tail = samples - (-(-samples // BLOCK) - 1) * BLOCK
+    rest = x[..., samples - tail :] @ cast[2][:, BLOCK - tail :]
     leap = torch.linalg.matrix_power(system[0], tail).mT.to(x.device, x.dtype)
     return y, last @ leap + rest
-
-
-def _length_unknown(samples: int) -> bool:
-    """Tell whether a graph is being exported for any number of samples."""
-    # Where dynamo traces, a length that may vary looks like a number.
-    tracing = torch.compiler.is_dynamo_compiling()
-    return torch.compiler.is_exporting() and (tracing or isinstance(samples, torch.SymInt))
-
-
-def _in_blocks(x: Tensor) -> Tensor:
-    """``(filters, rows, samples)`` to ``(filters, rows * blocks, _BLOCK)``, filled with zeros."""
-    filters, _, samples = x.shape
-    missing = -samples % _BLOCK
-    return (pad(x, (0, missing)) if missing else x).reshape(filters, -1, _BLOCK)
-
-
-def _joined(blocks: Tensor, like: Tensor) -> Tensor:
-    filters, rows, samples = like.shape
-    return blocks.reshape(filters, rows, -1)[..., :samples]
-
-
-def _plain(
-    x: Tensor, first: Tensor, toeplitz: Tensor, outputs: Tensor, inputs: Tensor, power: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Output, and the state before the last block."""
-    blocks = _in_blocks(x)
-    filters, rows, order = first.shape
-    states = _scan((blocks @ inputs).reshape(filters, rows, -1, order), power, first)
-    y = torch.baddbmm(states.reshape(filters, -1, order) @ outputs, blocks, toeplitz)
-    return _joined(y, x), states[:, :, -1]
-
-
-class _BlockFilter(torch.autograd.Function):
-    """:func:`_plain` with its gradient: ``y = s O + x T``, ``s' = s P + x R`` for each block."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        first: Tensor,
-        toeplitz: Tensor,
-        outputs: Tensor,
-        inputs: Tensor,
-        power: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        blocks = _in_blocks(x)
-        filters, rows, order = first.shape
-        states = _scan((blocks @ inputs).reshape(filters, rows, -1, order), power, first)
-        y = states.reshape(filters, -1, order) @ outputs
-        y = y.baddbmm_(blocks, toeplitz)
-        ctx.save_for_backward(x, first, states, toeplitz, outputs, inputs, power)
-        return _joined(y, x), states[:, :, -1].clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor | None, ...]:
-        x, first, states, toeplitz, outputs, inputs, power = ctx.saved_tensors
-        filters, rows, order = first.shape
-        blocks, grad = _in_blocks(x), _in_blocks(grad_y)
-        if differentiated_again():
-            states = _scan((blocks @ inputs).reshape(filters, rows, -1, order), power, first)
-        direct = (grad @ outputs.mT).reshape(filters, rows, -1, order)
-        final = direct[:, :, -1:] + grad_last[:, :, None]
-        direct = torch.cat([final, direct[:, :, :-1].flip(2)], 2)
-        later = _scan(direct, power.mT, torch.zeros_like(first)).flip(2)
-        grad_first = later[:, :, 0] @ power.mT + direct[:, :, -1]
-        states, later = (v.reshape(filters, -1, order) for v in (states, later))
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = _joined(torch.baddbmm(later @ inputs.mT, grad, toeplitz.mT), x)
-        if not any(ctx.needs_input_grad[2:]):
-            return grad_x, grad_first, None, None, None, None
-        samples, before = blocks.mT, states.mT
-        return (
-            grad_x,
-            grad_first,
-            samples @ grad,
-            before @ grad,
-            samples @ later,
-            before @ later,
-        )
-
-
-def _scan(driven: Tensor, power: Tensor, first: Tensor) -> Tensor:
-    """State before each block, ``s[k + 1] = s[k] power + driven[k]`` with ``s[0] = first``.
-
-    Args:
-        driven: ``(filters, rows, blocks, n)``.
-        power: ``(filters, n, n)``, applied from the right.
-        first: ``(filters, rows, n)``.
-    """
-    filters, rows, blocks, order = driven.shape
-    if blocks <= _FAN:
-        states = [first]
-        for k in range(blocks - 1):
-            states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
-        return torch.stack(states, 2)
-    groups = -(-blocks // _FAN)
-    driven = pad(driven, (0, 0, 0, groups * _FAN - blocks))
-    driven = driven.reshape(filters, rows * groups, _FAN, order)
-    local = [driven[:, :, 0]]
-    for k in range(1, _FAN):
-        local.append(torch.baddbmm(driven[:, :, k], local[-1], power))
-    coarse = local[-1].reshape(filters, rows, groups, order)
-    leap = torch.linalg.matrix_power(power, _FAN)
-    state = _scan(coarse, leap, first).reshape(filters, rows * groups, order)
-    states = [state]
-    for k in range(_FAN - 1):
-        states.append(torch.baddbmm(driven[:, :, k], states[-1], power))
-    whole = torch.stack(states, 2).reshape(filters, rows, groups * _FAN, order)
-    return whole[:, :, :blocks]
-
-
-@torch.library.custom_op("sonograd::filter_blocks", mutates_args=())
-def _filter_blocks(
-    x: Tensor, first: Tensor, toeplitz: Tensor, outputs: Tensor, inputs: Tensor, power: Tensor
-) -> tuple[Tensor, Tensor]:
-    y, last = _plain(x, first, toeplitz, outputs, inputs, power)
-    return y.contiguous(), last.clone()  # Neither a view, nor of other strides than announced.
-
-
-@_filter_blocks.register_fake
-def _filter_blocks_shapes(
-    x: Tensor, first: Tensor, toeplitz: Tensor, outputs: Tensor, inputs: Tensor, power: Tensor
-) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape), first.new_empty(first.shape)
-
-
-@torch.library.custom_op("sonograd::filter_blocks_gradient", mutates_args=())
-def _filter_blocks_gradient(tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
-    x, first, toeplitz, outputs, inputs, power = tensors
-    filters, rows, order = first.shape
-    states = _scan((_in_blocks(x) @ inputs).reshape(filters, rows, -1, order), power, first)
-    kept = (x, first, states, toeplitz, outputs, inputs, power)
-    context = SimpleNamespace(saved_tensors=kept, needs_input_grad=(True,) * len(tensors))
-    return [v.clone() for v in _BlockFilter.backward(context, *grads) if v is not None]
-
-
-@_filter_blocks_gradient.register_fake
-def _filter_blocks_gradient_shapes(
-    tensors: Sequence[Tensor], grads: Sequence[Tensor]
-) -> list[Tensor]:
-    return [torch.empty_like(v) for v in tensors]
-
-
-def _keep_tensors(ctx: Any, inputs: tuple[Tensor, ...], output: Any) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-    return tuple(_filter_blocks_gradient(ctx.saved_tensors, grads))
-
-
-_filter_blocks.register_autograd(_gradients, setup_context=_keep_tensors)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
+from sonograd.functional._settings import check_number, check_option
+from sonograd.functional._values import check_tensor
 
 __all__ = [
     "MelScale",
@@ -97,11 +99,13 @@ def power_to_db(
     >>> power_to_db(torch.tensor([[100.0, 1.0, 0.0]]), top_db=30)
     tensor([[ 20.,   0., -10.]])
     """
+    check_tensor(power, "power")
     for name, value in (("reference", reference), ("amin", amin)):
-        if not (value > 0 and math.isfinite(value)):
-            raise ParameterError(f"{name} is {value}; expected a positive power")
-    if top_db is not None and not top_db >= 0:
-        raise ParameterError(f"top_db is {top_db}; expected at least 0, or None")
+        check_number(name, value, positive=True)
+    if top_db is not None:
+        check_number("top_db", top_db)
+        if top_db < 0:
+            raise ParameterError(f"top_db is {top_db}; expected at least 0, or None")
     level = 10 * (torch.log10(power.clamp(min=amin)) - math.log10(max(amin, reference)))
     if top_db is None or not level.numel():
         return level
@@ -176,5 +180,4 @@ def _as_tensor(value: float | Tensor) -> Tensor:
 
 
 def _check_mel_scale(scale: str) -> None:
-    if scale not in {"slaney", "htk"}:
-        raise ParameterError(f"scale is {scale!r}; expected 'slaney' or 'htk'")
+    check_option(scale, "scale", ("slaney", "htk"))

@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._settings import check_count, check_flag
+from sonograd.functional._values import check_tensor
 from sonograd.functional.framing import (
     PadMode,
     check_pad_mode,
@@ -76,6 +78,8 @@ def stft(
     if x.ndim < 1:
         raise ShapeError("x has no axes; expected (..., samples)")
     check_pad_mode(pad_mode)
+    check_flag("center", center)
+    check_flag("pad_end", pad_end)
     if x.dtype in {torch.float16, torch.bfloat16}:
         x = x.float()
     window = _full_window(window, win_length, n_fft, hop_length, x)
@@ -201,13 +205,16 @@ def istft(
     >>> istft(stft(x, n_fft=4, hop_length=1), n_fft=4, hop_length=1, length=3).round(decimals=4)
     tensor([ 1., -2.,  3.])
     """
+    check_tensor(spectrum, "spectrum")
+    check_count("n_fft", n_fft)
+    check_flag("center", center)
     if spectrum.ndim < 2 or not spectrum.is_complex() or spectrum.shape[-2] != n_fft // 2 + 1:
         raise ShapeError(
             f"spectrum has shape {tuple(spectrum.shape)} and dtype {spectrum.dtype}; expected "
             f"complex (..., bins, frames) with {n_fft // 2 + 1} bins for n_fft {n_fft}"
         )
-    if length is not None and length < 0:
-        raise ParameterError(f"length is {length}; expected at least 0")
+    if length is not None:
+        check_count("length", length, least=0)
     window = _full_window(window, win_length, n_fft, hop_length, spectrum.real)
     floor = _envelope_floor(window, hop_length)
     frames = spectrum.shape[-1]
@@ -309,13 +316,14 @@ def _full_window(
 
     An odd remainder puts the extra zero after the window.
     """
-    if n_fft < 1 or hop_length < 1:
-        raise ParameterError(
-            f"n_fft is {n_fft} and hop_length {hop_length}; expected at least 1 each"
-        )
+    check_count("n_fft", n_fft)
+    check_count("hop_length", hop_length)
+    if window is not None:
+        check_tensor(window, "window")
     if win_length is None:
         win_length = n_fft if window is None else window.shape[-1]
-    if not 1 <= win_length <= n_fft:
+    check_count("win_length", win_length)
+    if win_length > n_fft:
         raise ParameterError(f"win_length is {win_length}; expected 1 to n_fft ({n_fft})")
     if window is None:
         window = hann(win_length, dtype=like.dtype, device=like.device)

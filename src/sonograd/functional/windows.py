@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._settings import check_count, check_flag, check_number
+from sonograd.functional._values import any_true
 
 __all__ = [
     "WindowLike",
@@ -27,8 +29,8 @@ WindowLike: TypeAlias = str | tuple[str, float] | Tensor
 
 def _positions(length: int, *, periodic: bool) -> tuple[Tensor, int]:
     """Return sample numbers in float64, and the period of the window."""
-    if length < 0:
-        raise ParameterError(f"a window of {length} samples was asked for; expected at least 0")
+    check_count("length", length, least=0)
+    check_flag("periodic", periodic)
     return torch.arange(length, dtype=torch.float64), max(length if periodic else length - 1, 1)
 
 
@@ -122,7 +124,8 @@ def kaiser(
 
     The other arguments are those of :func:`hann`.
     """
-    if not beta >= 0:
+    check_number("beta", beta)
+    if beta < 0:
         raise ParameterError(f"beta is {beta}; expected a number >= 0")
     position, period = _positions(length, periodic=periodic)
     if length == 1:
@@ -172,8 +175,7 @@ def gaussian(
     >>> gaussian(3, sigma=1.0, periodic=False)
     tensor([0.6065, 1.0000, 0.6065])
     """
-    if not sigma > 0:
-        raise ParameterError(f"sigma is {sigma}; expected a number of samples > 0")
+    check_number("sigma", sigma, positive=True, unit="samples")
     position, period = _positions(length, periodic=periodic)
     if length == 1:
         return torch.ones(1, dtype=dtype, device=device)
@@ -214,8 +216,16 @@ def get_window(
     if isinstance(window, Tensor):
         if window.shape != (length,):
             raise ShapeError(f"window has shape {tuple(window.shape)}; expected ({length},)")
+        if window.is_complex():
+            raise ShapeError(f"window has dtype {window.dtype}; expected real numbers")
+        if any_true(~window.detach().isfinite()):
+            raise ParameterError("window holds values that are NaN or infinite; expected finite")
         return window.to(dtype=dtype or window.dtype, device=device)
-    name, *values = (window,) if isinstance(window, str) else window
+    parts = (window,) if isinstance(window, str) else window
+    name, *values = parts if isinstance(parts, (tuple, list)) and parts else (None,)
+    name = name if isinstance(name, str) else None
+    if values and name in _SHAPED:
+        check_number(f"the parameter of window {name!r}", values[0])
     if name in _PLAIN and not values:
         made = _PLAIN[name](length, periodic)
     elif name in _SHAPED and len(values) == 1:

@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sonograd.errors import ParameterError, ShapeError
+from sonograd.compat.nnaudio._arguments import checked
+from sonograd.errors import ShapeError
 from sonograd.frontends.base import check_signal
+from sonograd.functional._settings import check_option
 
 __all__ = [
     "Layer",
@@ -26,6 +28,12 @@ class Layer(nn.Module):
     are made when they are read, see :meth:`offer`; a state dict of nnAudio loads all the same,
     unless its kernels are others than those of this layer.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let the numbers that layers are made with be looked at before they are used."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         """Take note of the device that new tensors go to."""
@@ -122,11 +130,7 @@ def complex_pair(spectrum: Tensor) -> Tensor:
 
 def check_form(output_format: str) -> str:
     """Return ``output_format``, refusing an unknown one."""
-    if output_format not in {"Magnitude", "Complex", "Phase"}:
-        raise ParameterError(
-            f"output_format is {output_format!r}; expected 'Magnitude', 'Complex' or 'Phase'"
-        )
-    return output_format
+    return check_option(output_format, "output_format", ("Magnitude", "Complex", "Phase"))
 
 
 def form(spectrum: Tensor, output_format: str, *, floor: float = 0.0) -> Tensor:

@@ -241,7 +241,7 @@ def fourier_bins(
         return position
     if freq_scale == "linear":
         return np.asarray(n_fft / sr * (fmin + position * (fmax - fmin) / count))
-    if freq_scale in {"log", "log2"}:
+    if freq_scale in ("log", "log2"):
         return np.asarray(n_fft / sr * fmin * (fmax / fmin) ** (position / count))
     raise ParameterError(f"freq_scale is {freq_scale!r}; expected 'no', 'linear', 'log' or 'log2'")
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sonograd.compat.nnaudio._arguments import check_constant_q
 from sonograd.compat.nnaudio._bank import KernelBank
 from sonograd.compat.nnaudio._layer import check_form, flat_signals
 from sonograd.compat.nnaudio._windows import Array, Window
@@ -154,6 +155,7 @@ class CQT2010v2(SharedOctaves):
     ) -> None:
         """Build the layer; arguments are those of nnAudio, in its order, and ``legacy``."""
         super().__init__()
+        check_constant_q(fmin, fmax)
         check_pad_mode(pad_mode)
         check_form(output_format)
         self.norm, self.pad_mode, self.output_format = norm, pad_mode, output_format
@@ -234,6 +236,7 @@ class CQT2010(SharedOctaves):
     ) -> None:
         """Build the layer; arguments are those of nnAudio, in its order, and ``legacy``."""
         super().__init__()
+        check_constant_q(fmin, fmax)
         check_pad_mode(pad_mode)
         check_form(output_format)
         self.norm, self.pad_mode, self.output_format = norm, pad_mode, output_format

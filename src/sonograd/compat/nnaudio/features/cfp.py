@@ -44,7 +44,7 @@ class Combined_Frequency_Periodicity(Layer):  # noqa: N801 - nnAudio's name
             self._front = FrontEnd(
                 sample_rate=fs, hop_length=hop_length, win_length=window_size,
                 n_fft=2 * round(fs / fr / 2), fmin=fc, fmax=1 / tc, bins_per_octave=NumPerOct,
-                exponents=tuple(g),
+                exponents=g,
             )  # fmt: skip
         self._front.to(self._place.device)
         self.window_size, self.hop_length, self.g = window_size, hop_length, list(g)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
+from sonograd.compat.nnaudio._arguments import check_constant_q
 from sonograd.compat.nnaudio._layer import check_form, flat_signals
 from sonograd.compat.nnaudio._windows import Window
 from sonograd.compat.nnaudio.features._constant_q import (
@@ -59,6 +60,7 @@ class CQT1992v2(ConstantQLayer):
     ) -> None:
         """Build the layer; arguments are those of nnAudio, in its order, and ``legacy``."""
         super().__init__()
+        check_constant_q(fmin, fmax)
         check_pad_mode(pad_mode)
         check_form(output_format)
         self.trainable, self.legacy = trainable, legacy
@@ -154,6 +156,7 @@ class CQT1992(ConstantQLayer):
     ) -> None:
         """Build the layer; arguments are those of nnAudio, in its order, and ``legacy``."""
         super().__init__()
+        check_constant_q(fmin, fmax)
         check_pad_mode(pad_mode)
         check_form(output_format)
         self.hop_length, self.center, self.pad_mode = hop_length, center, pad_mode

@@ -13,6 +13,7 @@ from sonograd.compat.nnaudio.librosa_functions import get_mel
 from sonograd.errors import ParameterError
 from sonograd.frontends.mel import MelSpectrogram as FrontEnd
 from sonograd.functional import power_to_db
+from sonograd.functional._settings import check_count, check_option
 from sonograd.functional.cepstral import cosine_basis
 from sonograd.functional.framing import PadMode
 
@@ -72,7 +73,7 @@ class MelSpectrogram(BandLayer):
             freq_scale="no", center=center, pad_mode=pad_mode, sr=sr, trainable=trainable_STFT,
             output_format="Magnitude", **kwargs,
         )  # fmt: skip
-        if norm not in {None, 1, math.inf}:
+        if norm not in (None, 1, math.inf):
             raise ParameterError(f"norm is {norm!r}; expected 1, None or inf")
         self._basis = (sr, n_fft, n_mels, fmin, fmax, htk, norm)
         self._front: FrontEnd | None = None
@@ -124,10 +125,10 @@ class MFCC(Layer):
     ) -> None:
         """Build the layer; arguments are those of nnAudio, in its order."""
         super().__init__()
-        if norm not in {"ortho", None}:
-            raise ParameterError(f"norm is {norm!r}; expected 'ortho' or None")
+        check_option(norm, "norm", ("ortho", None))
         power_to_db(torch.ones(1, 1, device="cpu"), reference=abs(ref), amin=amin, top_db=top_db)
         bands = kwargs.get("n_mels", 128)
+        check_count("n_mels", bands)
         if not 1 <= n_mfcc <= bands:
             raise ParameterError(f"n_mfcc is {n_mfcc}; expected 1 to n_mels ({bands})")
         self.melspec_layer = MelSpectrogram(sr=sr, **kwargs)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from sonograd.compat.nnaudio._arguments import check_constant_q
 from sonograd.compat.nnaudio._layer import check_form, flat_signals
 from sonograd.compat.nnaudio._windows import Window
 from sonograd.compat.nnaudio.features._constant_q import convolution
@@ -46,6 +47,7 @@ class VQT(SharedOctaves):
     ) -> None:
         """Build the layer; arguments are those of nnAudio, in its order, and ``legacy``."""
         super().__init__()
+        check_constant_q(fmin, fmax)
         check_pad_mode(pad_mode)
         check_form(output_format)
         self.norm, self.pad_mode, self.output_format = norm, pad_mode, output_format
