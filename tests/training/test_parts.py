@@ -65,6 +65,7 @@ def test_clock_goes_on_with_epochs_of_another_length():
     again = Clock(steps_per_epoch=2, max_steps=10)
     again.go_on(25, 3.0, (20, 2, 2))
     assert (again.epoch, again.epoch_end, again.epochs) == (4, 26, (20, 2, 2))
+    assert again.max_steps == 26
     finished = Clock(steps_per_epoch=100, max_steps=300)
     finished.go_on(50, 1.0, (0, 0, 10))
     assert (finished.epoch, finished.done) == (5, True)

@@ -110,14 +110,13 @@ class Clock:
         if epochs is None:
             return
         self.first_step, self.first_epoch, length = epochs
-        if length == self.steps_per_epoch:
-            return
         limit = None if self.max_steps is None else self.max_steps // self.steps_per_epoch
-        self.first_epoch += (step - self.first_step) // length
-        self.first_step = step
+        if length != self.steps_per_epoch:
+            self.first_epoch += (step - self.first_step) // length
+            self.first_step = step
         if limit is not None:
             left = limit - self.first_epoch
-            self.max_steps = max(step + left * self.steps_per_epoch, 1)
+            self.max_steps = max(self.first_step + left * self.steps_per_epoch, 1)
 
     @property
     def fraction(self) -> float:
