@@ -79,5 +79,6 @@ def test_two_nodes_train_as_one(session, songs, tiny_unet):
         for rank in range(2)
     ]  # fmt: skip
     outputs = _finish(*nodes)
-    assert sum("weights.safetensors" in text for text, _ in outputs) >= 1
+    assert sum("weights.safetensors" in text for text, _ in outputs) == 1
+    assert (two / "trainer.json").exists()
     _assert_same(one, two)
