@@ -50,6 +50,7 @@ def use_model(monkeypatch):
 
     def use(separator):
         model = FakeModel(separator)
+        monkeypatch.setattr("sonograd.zoo.resolve", lambda _: model)
         monkeypatch.setattr("sonograd.jobs.combine.resolve", lambda _: model)
         monkeypatch.setattr(import_module("sonograd.jobs.test"), "resolve", lambda _: model)
         return separator
