@@ -106,6 +106,33 @@ def test_finds_equalizer_compressor_gain():
     assert result.correlation.shape == (len(result.names),) * 2
 
 
+def test_a_delay_does_not_hide_a_long_chain():
+    spectrum = torch.fft.rfft(music(2.5), 1 << 17)
+    spectrum[:, int(0.45 * (1 << 17)) :] = 0
+    x = torch.fft.irfft(spectrum, 1 << 17)[:, : int(2.5 * RATE)]
+    chain = Chain(ParametricEQ(RATE, bands=3), Compressor(RATE), Gain(RATE))
+    truth = {"parametric_eq": {**BANDS, "band1_gain_db": 12.0}, "compressor": COMPRESSOR}
+    y = -chain(x, **truth).double()
+    ramp = torch.exp(-2j * math.pi * torch.arange((1 << 16) + 1) / (1 << 17) * 300.4)
+    wet = torch.fft.irfft(torch.fft.rfft(y, 1 << 17) * ramp, 1 << 17)[:, : x.shape[-1]]
+    result = match(x, wet, "eq3,compressor,gain", sample_rate=RATE)
+    assert result.delay_samples == pytest.approx(300.4, abs=0.02)
+    assert result.polarity == -1
+    assert result.score.null_db > 45
+    assert len(result.candidates) == 1
+    assert result.variants == ()
+    assert_found(result, {"compressor": {k: COMPRESSOR[k] for k in ("ratio", "attack_ms")}}, 0.02)
+
+
+def test_tells_which_compressors_were_tried():
+    wet = Compressor(RATE, smoothing="gain")(X, **COMPRESSOR)
+    result = match(X, wet, "compressor", sample_rate=RATE)
+    assert [what for what, _ in result.variants][:2] == ["knee soft", "smoothing gain"]
+    assert result.variants[1][1] > result.variants[0][1]
+    assert result.to_dict()["variants"][1]["change"] == "smoothing gain"
+    assert result.effect.stage("compressor").smoothing == "gain"
+
+
 def test_puts_bells_in_order():
     stage = ParametricEQ(RATE, bands=["peak", "peak"])
     high_first = {

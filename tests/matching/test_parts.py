@@ -119,6 +119,23 @@ def test_overlay_finds_delays_either_way(delay):
     assert found.coherence > 0.5
 
 
+@pytest.mark.parametrize("polarity", [1, -1])
+def test_overlay_sees_the_delay_through_filters(polarity):
+    eq = ParametricEQ(RATE, bands=3)
+    x = noise(1, 40_000)
+    values = {"band1_gain_db": 12.0, "band2_gain_db": 9.0, "band2_frequency_hz": 300.0}
+    y = polarity * 0.1 * eq(x, **values, band3_gain_db=-12.0)
+    wet = torch.fft.irfft(
+        torch.fft.rfft(y, 1 << 16)
+        * torch.exp(-2j * torch.pi * torch.arange((1 << 15) + 1) / (1 << 16) * 41.3),
+        1 << 16,
+    )[:, :40_000]
+    found = overlay(x, wet, max_delay=2000)
+    assert found.delay + found.fraction == pytest.approx(41.3, abs=0.05)
+    assert found.polarity == polarity
+    assert found.other is None
+
+
 def test_overlay_of_other_material_has_no_coherence():
     assert overlay(noise(1, 16_000), noise(1, 16_000, seed=1), max_delay=4000).coherence < 0.1
 

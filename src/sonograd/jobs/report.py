@@ -279,7 +279,16 @@ def _candidates(result: MatchResult) -> str:
         "further parameter that it pays.</p>"
         '<div class="scroll"><table><tr><th>chain</th><th class="n">null depth</th>'
         '<th class="n">parameters</th><th class="n">starts</th><th class="n">BIC</th></tr>'
-        f"{lines}</table></div></section>"
+        f"{lines}</table></div>{_variants(result)}</section>"
+    )
+
+
+def _variants(result: MatchResult) -> str:
+    if not result.variants:
+        return ""
+    tried = "; ".join(f"{what}: {decibels(depth)}" for what, depth in result.variants)
+    return (
+        f"<p>Other kinds of compressor that were tried, with their null depth: {escape(tried)}.</p>"
     )
 
 

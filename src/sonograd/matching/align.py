@@ -11,6 +11,9 @@ from sonograd.functional.convolution import fft_convolve
 __all__ = ["REACH", "Overlay", "coherence", "cross_spectra", "overlay", "shift_kernels", "shifted"]
 
 _UNSURE = 0.8  # coherence below which there may be more than one path
+_ONE_PATH = 0.6  # how much of the excess phase one delay has to explain
+_NEAR = 96  # samples by which filters may move a peak of the correlation
+_FINER = 8
 REACH = 1024  # samples on either side that a shift between samples depends on
 
 
@@ -37,7 +40,9 @@ def overlay(dry: Tensor, wet: Tensor, *, max_delay: int, origin: int = 0) -> Ove
     """Find delay and polarity by correlation.
 
     Two correlations are looked at, the plain one and one whose spectrum is flat, which has the
-    sharper peak; the lag with more coherence wins.
+    sharper peak; the lag with more coherence wins. Filters move both peaks, low ones by many
+    samples, so the delay is then read from the phase that a filter of minimum phase with the same
+    magnitude does not have.
 
     Args:
         dry: ``(channels, samples)``.
@@ -81,10 +86,73 @@ def overlay(dry: Tensor, wet: Tensor, *, max_delay: int, origin: int = 0) -> Ove
     # The sharp peak is right about the fraction wherever both agree.
     if abs(found[0].delay - best.delay) <= 1 and found[0].coherence > 0.98 * best.coherence:
         best = found[0]
-    unsure = abs(found[0].delay - found[1].delay) > 1 or best.coherence < _UNSURE
+    begin = best.delay - origin
+    first, second = a[max(-begin, 0) :], b[max(begin, 0) :]
+    samples = min(first.numel(), second.numel())
+    excess = _excess_delay(first[:samples], second[:samples])
+    if excess is not None and excess[2] > _ONE_PATH:
+        exact = best.delay + excess[0]
+        delay = round(exact)
+        best = replace(best, delay=delay, fraction=exact - delay, polarity=excess[1])
+        unsure = best.coherence < _UNSURE
+    else:
+        unsure = abs(found[0].delay - found[1].delay) > 1 or best.coherence < _UNSURE
     if best.delay and unsure and bool((allowed & (lags == 0)).any()):
         best = replace(best, other=Overlay(0, 0.0, zero, _coherence_at(a, b, -origin)))
     return best
+
+
+def _excess_delay(x: Tensor, y: Tensor) -> tuple[float, int, float] | None:
+    """Measure the delay in excess of minimum phase.
+
+    Args:
+        x: ``(samples,)``.
+        y: Laid over it to within some samples.
+
+    Returns:
+        By how many samples ``y`` is late, the polarity, and how much of the excess phase this
+        explains, in [0, 1]; None where the signals are too short to tell.
+    """
+    size = 8192
+    if x.numel() < 2 * size:
+        return None
+    power_x, power_y, cross, _ = cross_spectra(x, y, size, overlap=2)
+    heard = power_x > 1e-10 * power_x.max()
+    weight = cross.abs().square() / (power_x * power_y).clamp_min(1e-300) * heard
+    total = float(weight.sum())
+    if total <= 0:
+        return None
+    level = (cross.abs().clamp_min(1e-300) / power_x.clamp_min(1e-300)).log()
+    smooth = _smooth_over_octaves(level, weight)
+    spread = torch.fft.irfft(smooth, size)
+    spread[1 : size // 2] *= 2
+    spread[size // 2 + 1 :] = 0
+    excess = weight * torch.exp(1j * (cross.angle() - torch.fft.rfft(spread).imag))
+    line = torch.fft.irfft(excess, _FINER * size) * (_FINER * size / (2 * total))
+    line = torch.roll(line, _NEAR * _FINER)[: 2 * _NEAR * _FINER + 1]
+    peak = int(line.abs().argmax())
+    if not 0 < peak < line.numel() - 1:
+        return None
+    value = float(line[peak])
+    place = peak + _parabola(line[peak - 1 : peak + 2].abs())
+    return place / _FINER - _NEAR, 1 if value >= 0 else -1, min(1.0, abs(value))
+
+
+def _smooth_over_octaves(level: Tensor, weight: Tensor, bands: int = 16) -> Tensor:
+    """Average over parts of an octave and join the means by lines; the ends go on as they are."""
+    bins = torch.arange(level.numel(), dtype=level.dtype).clamp_min(0.5).log2()
+    band = ((bins - bins[0]) * bands).round().long()
+    count = int(band[-1]) + 1
+    mass = torch.zeros(count, dtype=level.dtype).index_add(0, band, weight)
+    at = torch.zeros_like(mass).index_add(0, band, weight * bins)
+    mean = torch.zeros_like(mass).index_add(0, band, weight * level)
+    told = mass > 1e-6 * mass.max()
+    at, mean = at[told] / mass[told], mean[told] / mass[told]
+    if at.numel() < 2:
+        return mean[:1].expand_as(level)
+    right = torch.searchsorted(at, bins).clamp(1, at.numel() - 1)
+    share = ((bins - at[right - 1]) / (at[right] - at[right - 1])).clamp(0, 1)
+    return mean[right - 1] + share * (mean[right] - mean[right - 1])
 
 
 def _mono(x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from sonograd.matching.identify import canonical, certainty, whole_delay
 from sonograd.matching.result import Alignment, Candidate, Excerpt, MatchResult, Score
 from sonograd.matching.solve import Problem, null_db
 from sonograd.matching.sources import Source
-from sonograd.matching.variants import best_variant
+from sonograd.matching.variants import GOOD_DB, best_variant
 from sonograd.matching.verdict import verdict
 from sonograd.params import Param
 
@@ -117,7 +117,7 @@ def match(
             continue
         excerpts = choose_excerpts(pair.dry, pair.wet, one.delay, total_s=excerpt_s)
         problem = _problem(pair, one, excerpts)
-        between = abs(one.fraction) > 0.05
+        between = abs(one.fraction) > 0.02
         settings = Settings(
             fix=fixed,
             start=begin,
@@ -151,12 +151,7 @@ def match(
         )
         best = polish(best, problem, free_delay=False, iterations=0)
     else:
-        best = fits[0]
-        if variants:
-            best, tried = best_variant(best, quick, settings)
-            pair.variants = [f"{what}: {f.solution.null_db:.1f} dB" for what, f in tried]
-        report(17, 20)
-        best = whole_delay(canonical(polish(best, problem, free_delay=True)))
+        best = _finished(pair, chosen, report, variants=variants)
     report(19, 20)
     result = _result(pair, lay, excerpts, problem, best, fits, settings, began, extra)
     report(20, 20)
@@ -193,7 +188,7 @@ class _Pair:
     dry: Source
     wet: Source
     notes: list[str]
-    variants: list[str] = field(default_factory=list)
+    variants: list[tuple[str, float]] = field(default_factory=list)
 
 
 def _open(dry: Audio, wet: Audio, sample_rate: int | None, wet_sample_rate: int | None) -> _Pair:
@@ -260,6 +255,21 @@ def _overlay(pair: _Pair, max_delay_s: float) -> Overlay:
             "one sound like the other, use --reference (matching.match_reference)."
         )
     return lay
+
+
+def _finished(pair: _Pair, chosen: _Try, report: _Progress, *, variants: bool) -> Fit:
+    """Fit the best chain on everything; where that leaves something, try other compressors."""
+    first = chosen.fits[0]
+    best = polish(first, chosen.problem, free_delay=True)
+    report(16, 20)
+    if variants and best.solution.null_db < GOOD_DB:
+        other, tried = best_variant(first, chosen.quick, chosen.settings)
+        pair.variants = [(what, found.solution.null_db) for what, found in tried]
+        report(17, 20)
+        if other is not first:
+            other = polish(other, chosen.problem, free_delay=True)
+            best = min(best, other, key=lambda fit: fit.bic)
+    return whole_delay(canonical(best))
 
 
 def _problem(pair: _Pair, lay: Overlay, excerpts: tuple[Excerpt, ...]) -> Problem:
@@ -395,6 +405,7 @@ def _result(
         notes=tuple(pair.notes),
         verdict=said,
         warnings=doubts,
+        variants=tuple(pair.variants),
         seconds=time.perf_counter() - began,
     )
 

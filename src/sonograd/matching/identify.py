@@ -11,8 +11,8 @@ from sonograd.effects import ParametricEQ
 from sonograd.errors import ParameterError
 from sonograd.matching.fitting import Fit
 from sonograd.matching.result import Landscape
-from sonograd.matching.solve import Problem, Solution, null_db
-from sonograd.matching.stages import Plan, stages_of
+from sonograd.matching.solve import Solution, null_db
+from sonograd.matching.stages import Plan, run_stage, stages_of
 
 if TYPE_CHECKING:
     from sonograd.matching.result import MatchResult
@@ -144,7 +144,7 @@ def landscape(
     if first == second:
         raise ParameterError(f"both parameters are {first!r}; expected two different ones")
     rate = result.sample_rate
-    samples = min(result.dry.shape[-1], 3 * rate)
+    samples = min(result.dry.shape[-1], 2 * rate)
     dry, wet = (v[None, :, :samples].double() for v in (result.dry, result.wet))
     plan = Plan(result.effect, result.values, set(full) - {first, second})
     spots = {c.name: c for c in plan.coordinates}
@@ -162,19 +162,44 @@ def landscape(
                 dtype=torch.float64,
             )
         )
-    problem = Problem(dry, wet)
-    energy = float(wet.square().sum())
-    order = [c.name for c in plan.coordinates]
-    depth = torch.empty(points, points, dtype=torch.float64)
-    for i, a in enumerate(axes[0]):
-        for j, b in enumerate(axes[1]):
-            place = {first: a, second: b}
-            theta = torch.stack([place[name] for name in order])
-            y = plan.run(problem.dry, plan.values(theta))
-            depth[i, j] = null_db(energy, float((y - wet).square().sum()))
+    depth = _depths(plan, dry, wet, (first, second), axes)
     human = [
         torch.tensor([spots[name].to_value(float(v)) for v in axis], dtype=torch.float64)
         for name, axis in zip((first, second), axes, strict=True)
     ]
     at = [result.values[n.partition(".")[0]][n.partition(".")[2]] for n in (first, second)]
     return Landscape((first, second), human[0], human[1], depth, (at[0], at[1]))
+
+
+def _depths(
+    plan: Plan, dry: Tensor, wet: Tensor, names: tuple[str, str], axes: list[Tensor]
+) -> Tensor:
+    """Compute the null depth over two axes; what neither of them moves is processed once."""
+    stages = stages_of(plan.effect)
+    listed = [name for name, _ in stages]
+    places = [listed.index(name.partition(".")[0]) for name in names]
+    if places[0] > places[1]:
+        return _depths(plan, dry, wet, (names[1], names[0]), axes[::-1]).mT
+    spots = {c.name: c for c in plan.coordinates}
+    values = {name: dict(given) for name, given in plan.base.items()}
+
+    def through(x: Tensor, begin: int, end: int | None) -> Tensor:
+        for name, stage in stages[begin:end]:
+            x = run_stage(stage, x, values[name])
+        return x
+
+    def place(which: int, number: Tensor) -> None:
+        stage, _, param = names[which].partition(".")
+        values[stage][param] = spots[names[which]].to_value(float(number))
+
+    energy = float(wet.square().sum())
+    depth = torch.empty(len(axes[0]), len(axes[1]), dtype=torch.float64)
+    head = through(dry, 0, places[0])
+    for i, a in enumerate(axes[0]):
+        place(0, a)
+        middle = through(head, places[0], places[1])
+        for j, b in enumerate(axes[1]):
+            place(1, b)
+            y = through(middle, places[1], None)
+            depth[i, j] = null_db(energy, float((y - wet).square().sum()))
+    return depth

@@ -207,6 +207,8 @@ class MatchResult:
         notes: What was done to the input, one sentence each: resampled, cut, masked, ...
         verdict: The result in words, one sentence each.
         warnings: What makes the result doubtful, one sentence each.
+        variants: Other kinds of compressor that were tried, in words, each with its null depth on
+            the excerpt it was tried on; empty where the plain one left nothing.
         seconds: Time taken.
     """
 
@@ -235,6 +237,7 @@ class MatchResult:
     notes: tuple[str, ...]
     verdict: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    variants: tuple[tuple[str, float], ...] = ()
     seconds: float = 0.0
 
     @property
@@ -338,6 +341,9 @@ class MatchResult:
                     "params": item.params,
                 }
                 for item in self.candidates
+            ],
+            "variants": [
+                {"change": change, "null_db": _finite(depth)} for change, depth in self.variants
             ],
             "excerpts": [[item.start, item.samples] for item in self.excerpts],
             "notes": list(self.notes),

@@ -8,9 +8,9 @@ from sonograd.effects import Chain, Compressor
 from sonograd.matching.fitting import Fit, Settings, make_plan, quick_fit
 from sonograd.matching.solve import Problem
 
-__all__ = ["best_variant"]
+__all__ = ["GOOD_DB", "best_variant"]
 
-_GOOD_DB = 45.0
+GOOD_DB = 45.0  # where no variant is tried
 
 
 def best_variant(
@@ -30,7 +30,7 @@ def best_variant(
     """
     tried: list[tuple[str, Fit]] = []
     names = [n for n in fit.chain.stage_names if isinstance(fit.chain.stage(n), Compressor)]
-    if not names or fit.solution.null_db >= _GOOD_DB:
+    if not names or fit.solution.null_db >= GOOD_DB:
         return fit, tried
     best = fit
     for change in _changes(problem.dry.shape[1]):
@@ -44,7 +44,7 @@ def best_variant(
         tried.append((", ".join(f"{k} {v}" for k, v in change.items()), found))
         if found.bic < best.bic:
             best = found
-        if best.solution.null_db >= _GOOD_DB:
+        if best.solution.null_db >= GOOD_DB:
             break
     return best, tried
 
