@@ -4,9 +4,10 @@
 # SONGS is a folder made by: sonograd songs SONGS --count 1400 --seconds 12 --seed 21 --source both
 # The recurrent networks start from the U-Net of the plain one, the variational from the recurrent.
 set -e
-songs=$1 runs=$2 minutes=${3:-12} here=$(dirname "$0")
+songs=$1 runs=$2 here=$(dirname "$0")
 previous=
-for model in SpectrogramNetSimple SpectrogramNetLSTM SpectrogramNetVAE; do
+for pair in SpectrogramNetSimple:16 SpectrogramNetLSTM:10 SpectrogramNetVAE:9; do
+    model=${pair%:*} minutes=${3:-${pair#*:}}
     test -f "$runs/$model/trainer.json" || {
         mkdir -p "$runs/$model"
         cp "$here/$model.json" "$runs/$model/model.json"
