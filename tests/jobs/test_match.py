@@ -5,6 +5,7 @@ import importlib
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import islice
 
@@ -87,6 +88,7 @@ def make_result(dry, *, delay=0.0, values=None, equalized=False):
         notes=("Wet is 3 samples longer; the overlap was used.",),
         verdict=("This chain explains 99.98 % of the change.",),
         warnings=("A <doubt> & more.",),
+        variants=(("knee soft", 38.5),),
         seconds=1.5,
     )
 
@@ -192,6 +194,19 @@ def test_one_pair_fills_a_folder_that_renders_again(dry, tmp_path, fake, monkeyp
     assert [event.kind for event in events] == ["started", "done"]
 
 
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [("3 % of wet lie at its peak (clipped).", "clipped samples do not"), ("", "may have moved")],
+)
+def test_a_whole_that_nulls_worse_is_told_with_its_reason(
+    dry, tmp_path, fake, monkeypatch, note, said
+):
+    result = replace(make_result(dry), notes=(note,), score=Score(90.0, 5.0, 0.9998))
+    monkeypatch.setattr(JOB, "match", lambda *_, **__: result)
+    report = match_files(*write_pair(tmp_path, dry), save=tmp_path / "out", sounds=False)
+    assert said in report.done[0].summary["remarks"][-1]
+
+
 def test_results_are_kept_unless_told_otherwise(dry, tmp_path, fake):
     first, second = write_pair(tmp_path, dry)
     options = {"save": tmp_path / "out", "sounds": False}
@@ -291,7 +306,13 @@ def test_the_report_needs_no_other_file_and_holds_everything(dry):
     assert len(tags.ids) == len(set(tags.ids))
     assert not re.search(r"url\((?!#)|@import|<script|<link", page)
     assert page.count("<svg") == 6
-    for text in ("&lt;wet&gt;.wav", "A &lt;doubt&gt; &amp; more.", "99.98 %", "± 0.01"):
+    for text in (
+        "&lt;wet&gt;.wav",
+        "A &lt;doubt&gt; &amp; more.",
+        "99.98 %",
+        "± 0.01",
+        "knee soft: 38.5 dB",
+    ):
         assert text in page
     assert "prefers-color-scheme: dark" in page
     assert "var(--accent)" in page

@@ -319,10 +319,14 @@ def _write(result: MatchResult, rendering: Rendering, task: _Task, folder: Path)
         f"Over the whole {rendering.seconds:.1f} s the null depth is {decibels(rendering.null_db)}."
     )
     if rendering.null_db < score - _WORSE_DB:
-        notes.append(
-            f"That is {score - rendering.null_db:.0f} dB less than on the excerpts: the settings "
-            "may have moved during the recording, or something else happened in between."
-        )
+        less = f"That is {score - rendering.null_db:.0f} dB less than on the excerpts"
+        if any("(clipped)" in note for note in result.notes):
+            notes.append(f"{less}, where clipped samples do not count.")
+        else:
+            notes.append(
+                f"{less}: the settings may have moved during the recording, or something else "
+                "happened in between."
+            )
     summary = {
         "dry": str(task.pair.dry),
         "wet": str(task.pair.wet),
