@@ -116,6 +116,7 @@ def quick_fit(
     *,
     plan: Plan | None = None,
     iterations: int = 20,
+    search_bands: bool = True,
     on_step: Callable[[float], None] | None = None,
 ) -> Fit:
     """Fit on a short stretch from several starts; stop at the first that is good.
@@ -126,6 +127,7 @@ def quick_fit(
         settings: What is fixed, and where to start.
         plan: What is free; the usual parameters if None.
         iterations: Of each descent, at most.
+        search_bands: Whether bands of an equalizer are searched anew once the rest is known.
         on_step: Called with the null depth after each step.
     """
     plan = plan or make_plan(chain, settings.fix, channels=problem.dry.shape[1])
@@ -161,7 +163,7 @@ def quick_fit(
     for point in points[: settings.starts]:
         used += 1
         found = descend(point, settings.delay)
-        if used == 1:
+        if used == 1 and search_bands:
             found = _with_bands_replaced(plan, problem, found, descend, settings)
         again = best is not None and abs(found.cost - best.cost) < 0.01 * best.cost
         if best is None or found.cost < best.cost:

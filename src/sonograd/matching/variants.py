@@ -10,7 +10,7 @@ from sonograd.matching.solve import Problem
 
 __all__ = ["GOOD_DB", "best_variant"]
 
-GOOD_DB = 45.0  # where no variant is tried
+GOOD_DB = 40.0  # where no variant is tried
 
 
 def best_variant(
@@ -82,4 +82,11 @@ def _refit(
         values[name]["knee_db"] = max(values[name]["knee_db"], 6.0)
     if options["detector"] == "rms":
         values[name].setdefault("rms_ms", 10.0)
-    return quick_fit(chain, problem, replace(settings, start=values), plan=plan, iterations=10)
+    return quick_fit(
+        chain,
+        problem,
+        replace(settings, start=values),
+        plan=plan,
+        iterations=10,
+        search_bands=False,
+    )
