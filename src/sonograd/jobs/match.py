@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 from sonograd.atomic import AtomicFile
 from sonograd.config.output import Bits
 from sonograd.data import find_audio
-from sonograd.effects import TARGETS, write_preset
-from sonograd.errors import ConfigError, DatasetError, MissingExtraError, SonogradError
-from sonograd.jobs.match_audio import Rendering, render_match, sounds_of
+from sonograd.errors import ConfigError, DatasetError, SonogradError
+from sonograd.jobs.match_audio import render_match
 from sonograd.jobs.match_reference import resemble
+from sonograd.jobs.match_results import RECORD, write_results
 from sonograd.jobs.match_words import chain_words, decibels
 from sonograd.jobs.outcome import SeparationEvent
 from sonograd.jobs.outputs import StagedFolder
@@ -32,14 +32,9 @@ __all__ = ["MatchOutcome", "MatchReport", "match_files"]
 Progress: TypeAlias = Callable[[float, float], None]
 Event: TypeAlias = Callable[[SeparationEvent], None]
 
-#: What a folder of results holds at least.
-_RECORD = "match.json"
 _TABLE = "matches.csv"
-_SUFFIXES = {"pedalboard": "py", "equalizer-apo": "txt", "ffmpeg": "txt"}
 #: Part of the work that is over when the settings are found.
 _FITTED = 0.8
-#: By how many dB the whole may null worse than the excerpts before that is told.
-_WORSE_DB = 6.0
 
 
 @dataclass(frozen=True)
@@ -196,7 +191,7 @@ class _Job:
         todo = []
         for task in tasks:
             self._total += 1
-            record = task.folder / _RECORD
+            record = task.folder / RECORD
             if not record.exists() or overwrite:
                 todo.append(task)
                 continue
@@ -301,87 +296,13 @@ def _match(task: _Task, on_share: _Share | None) -> MatchOutcome:
             result, pair.dry, pair.wet, stage.path,
             bits=task.bits, on_progress=_part(on_share, _FITTED, 0.95 - _FITTED),
         )  # fmt: skip
-        summary = _write(result, rendering, task, stage.path)
+        summary = write_results(result, rendering, pair, stage.path, sounds=task.sounds)
         names = sorted(path.name for path in stage.path.iterdir())
         stage.publish()
     words = f"{chain_words(result.chain)}, null depth {decibels(result.score.null_db)}"
     message = f"{words}, in {time.perf_counter() - begin:.1f} s"
     files = tuple(task.folder / name for name in names)
     return MatchOutcome(pair, task.folder, files, summary, result, message)
-
-
-def _write(result: MatchResult, rendering: Rendering, task: _Task, folder: Path) -> dict[str, Any]:
-    """Write everything but the audio, and return what ``match.json`` says."""
-    write_preset(result.preset, folder / "preset.json")
-    exports, notes = _exports(result, folder)
-    score = result.score.null_db
-    notes.append(
-        f"Over the whole {rendering.seconds:.1f} s the null depth is {decibels(rendering.null_db)}."
-    )
-    if rendering.null_db < score - _WORSE_DB:
-        less = f"That is {score - rendering.null_db:.0f} dB less than on the excerpts"
-        if any("(clipped)" in note for note in result.notes):
-            notes.append(f"{less}, where clipped samples do not count.")
-        else:
-            notes.append(
-                f"{less}: the settings may have moved during the recording, or something else "
-                "happened in between."
-            )
-    summary = {
-        "dry": str(task.pair.dry),
-        "wet": str(task.pair.wet),
-        **result.to_dict(),
-        "whole_null_db": rendering.null_db if rendering.null_db < 1e9 else None,
-        "remarks": notes,
-    }
-    _text(folder / _RECORD, json.dumps(summary, indent=2) + "\n")
-    _pictures(result, task, folder, exports, notes)
-    return summary
-
-
-def _pictures(
-    result: MatchResult, task: _Task, folder: Path, exports: Mapping[str, str], notes: list[str]
-) -> None:
-    """Draw the report; without matplotlib, write it without pictures."""
-    from sonograd.jobs.match_pictures import charts
-    from sonograd.jobs.report import match_report
-
-    try:
-        drawn = list(charts(result))
-    except MissingExtraError as error:
-        drawn = []
-        notes = [*notes, f"Without pictures: {error}"]
-    for chart in drawn:
-        chart.figure.savefig(folder / f"{chart.name}.png")
-    page = match_report(
-        result,
-        dry=task.pair.dry.name,
-        wet=task.pair.wet.name,
-        charts=drawn,
-        sounds=sounds_of(result, folder) if task.sounds else None,
-        exports=exports,
-        notes=notes,
-    )
-    _text(folder / "report.html", page)
-
-
-def _exports(result: MatchResult, folder: Path) -> tuple[dict[str, str], list[str]]:
-    """Write the chain in the languages that can express it; tell what stands in the way."""
-    written, notes = {}, []
-    for target in TARGETS:
-        try:
-            text = result.export(target)
-        except SonogradError as error:
-            notes.append(f"{error}.")
-            continue
-        name = f"preset-{target}.{_SUFFIXES.get(target, 'txt')}"
-        written[name] = text
-        _text(folder / name, text if text.endswith("\n") else f"{text}\n")
-    return written, notes
-
-
-def _text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:
