@@ -116,7 +116,8 @@ def test_another_size_is_refused(server, tmp_path):
 def test_a_mirror_steps_in(server, tmp_path):
     url, sha256 = server.add("a.pth", CONTENT)
     assert fetch([f"{server.url}/gone.pth", url], tmp_path / "a.pth", sha256=sha256) == sha256
-    with pytest.raises(DownloadError, match=r"gone\.pth: the server says 404 .*also\.pth: the server"):
+    says = r"gone\.pth: the server says 404 .*also\.pth: the server"
+    with pytest.raises(DownloadError, match=says):
         fetch([f"{server.url}/gone.pth", f"{server.url}/also.pth"], tmp_path / "b.pth")
 
 
