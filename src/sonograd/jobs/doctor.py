@@ -21,7 +21,10 @@ from sonograd.zoo.lookup import load, model_names
 
 __all__ = ["Codec", "Diagnosis", "Extra", "ModelSpeed", "diagnose", "measure_speed"]
 
-_PACKAGES = ("numpy", "soundfile", "av", "soxr", "safetensors", "cyclopts", "pydantic", "pooch")
+_PACKAGES = (
+    *("numpy", "soundfile", "av", "soxr", "safetensors"),
+    *("cyclopts", "pydantic", "pooch", "pyyaml"),
+)
 #: Extras for people who work on sonograd itself.
 _DEVELOPMENT = {"dev", "docs", "test"}
 

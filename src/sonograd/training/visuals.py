@@ -180,4 +180,5 @@ def _open_log(folder: Path, step: int) -> Any:
         from tensorboardX import SummaryWriter  # noqa: PLC0415 - optional
     except ImportError:
         raise MissingExtraError("TensorBoard logs", "train") from None
-    return SummaryWriter(str(folder), purge_step=step or None)
+    # Files are named after the second they begin in: tell runs within one second apart.
+    return SummaryWriter(str(folder), purge_step=step or None, filename_suffix=f".{step}")
