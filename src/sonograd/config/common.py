@@ -1,12 +1,12 @@
 """What the configurations of all separators share."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 from annotated_types import Ge, Interval
 
-__all__ = ["STRICT", "Positive", "SampleRate", "Seconds", "target_problems"]
+__all__ = ["STRICT", "Positive", "SampleRate", "Seconds", "framed_problems", "target_problems"]
 
 #: Rules of pydantic for a configuration: no unknown keys, no conversions, no infinities.
 STRICT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
@@ -33,5 +33,28 @@ def target_problems(targets: Sequence[str]) -> list[str]:
             problems.append(
                 f"targets.{index}: {name!r} is the name of another file beside the stems; "
                 "expected another name."
+            )
+    return problems
+
+
+def framed_problems(values: Mapping[str, Any], window: str = "num_fft") -> list[str]:
+    """Return what is wrong between those fields of any network on frames that are in ``values``.
+
+    Args:
+        values: Fields, valid one by one.
+        window: The field with the length of the window.
+    """
+    problems = target_problems(values["targets"]) if "targets" in values else []
+    if {"hop_length", window} <= values.keys() and values["hop_length"] > values[window] // 2:
+        problems.append(
+            f"hop_length: {values['hop_length']} is more than half of {window} "
+            f"({values[window]}); expected at most {values[window] // 2}."
+        )
+    if {"sample_length", "sample_rate", "num_fft"} <= values.keys():
+        shortest = values["num_fft"] / values["sample_rate"]
+        if values["sample_length"] < shortest:
+            problems.append(
+                f"sample_length: {values['sample_length']} s is shorter than num_fft "
+                f"({values['num_fft']} samples); expected at least {shortest:.3g} s."
             )
     return problems

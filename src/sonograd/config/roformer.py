@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from annotated_types import Ge, Interval, MinLen, MultipleOf
 
-from sonograd.config.common import STRICT, Positive, SampleRate, Seconds, target_problems
+from sonograd.config.common import STRICT, Positive, SampleRate, Seconds, framed_problems
 from sonograd.errors import ConfigError
 
 __all__ = ["BandSplitRoFormerConfig", "MelBandRoFormerConfig", "RoFormerConfig"]
@@ -72,21 +72,7 @@ class RoFormerConfig:
     @staticmethod
     def contradictions(values: Mapping[str, Any]) -> list[str]:
         """Return what is wrong between those fields that are in ``values``."""
-        problems = target_problems(values["targets"]) if "targets" in values else []
-        match values:
-            case {"hop_length": hop, "num_fft": length} if hop > length // 2:
-                problems.append(
-                    f"hop_length: {hop} is more than half of num_fft ({length}); "
-                    f"expected at most {length // 2}."
-                )
-        match values:
-            case {"sample_length": seconds, "sample_rate": rate, "num_fft": length} if (
-                seconds < length / rate
-            ):
-                problems.append(
-                    f"sample_length: {seconds} s is shorter than num_fft ({length} samples); "
-                    f"expected at least {length / rate:.3g} s."
-                )
+        problems = framed_problems(values)
         match values:
             case {"bins_per_band": bands, "num_fft": length} if sum(bands) != length // 2 + 1:
                 problems.append(

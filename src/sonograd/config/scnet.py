@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Interval, MinLen, MultipleOf
 
-from sonograd.config.common import STRICT, Positive, SampleRate, Seconds, target_problems
+from sonograd.config.common import STRICT, Positive, SampleRate, Seconds, framed_problems
 from sonograd.errors import ConfigError
 
 __all__ = ["SCNET_PRESETS", "SCNetConfig"]
@@ -67,21 +67,7 @@ class SCNetConfig:
     @staticmethod
     def contradictions(values: Mapping[str, Any]) -> list[str]:
         """Return what is wrong between those fields that are in ``values``."""
-        problems = target_problems(values["targets"]) if "targets" in values else []
-        match values:
-            case {"hop_length": hop, "num_fft": length} if hop > length // 2:
-                problems.append(
-                    f"hop_length: {hop} is more than half of num_fft ({length}); "
-                    f"expected at most {length // 2}."
-                )
-        match values:
-            case {"sample_length": seconds, "sample_rate": rate, "num_fft": length} if (
-                seconds < length / rate
-            ):
-                problems.append(
-                    f"sample_length: {seconds} s is shorter than num_fft ({length} samples); "
-                    f"expected at least {length / rate:.3g} s."
-                )
+        problems = framed_problems(values)
         match values:
             case {"conv_kernel": kernel} if kernel % 2 == 0:
                 problems.append(f"conv_kernel: {kernel} is even; expected an odd number.")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Interval, MinLen, MultipleOf
 
-from sonograd.config.common import STRICT, Positive, SampleRate, Seconds, target_problems
+from sonograd.config.common import STRICT, Positive, SampleRate, Seconds, framed_problems
 from sonograd.config.conv_tasnet import ConvTasNetConfig
 from sonograd.config.demucs import DemucsConfig, HTDemucsConfig, HybridDemucsConfig
 from sonograd.config.open_unmix import OpenUnmixConfig
@@ -31,29 +31,6 @@ __all__ = [
 ]
 
 MaskActivation: TypeAlias = Literal["sigmoid", "relu", "leaky_relu", "tanh", "softmax"]
-
-
-def _common_problems(values: Mapping[str, Any], window: str) -> list[str]:
-    """Return what is wrong between those fields of any architecture that are in ``values``.
-
-    Args:
-        values: Fields, valid one by one.
-        window: The field with the length of the window.
-    """
-    problems = target_problems(values["targets"]) if "targets" in values else []
-    if {"hop_length", window} <= values.keys() and values["hop_length"] > values[window] // 2:
-        problems.append(
-            f"hop_length: {values['hop_length']} is more than half of {window} "
-            f"({values[window]}); expected at most {values[window] // 2}."
-        )
-    if {"sample_length", "sample_rate", "num_fft"} <= values.keys():
-        shortest = values["num_fft"] / values["sample_rate"]
-        if values["sample_length"] < shortest:
-            problems.append(
-                f"sample_length: {values['sample_length']} s is shorter than num_fft "
-                f"({values['num_fft']} samples); expected at least {shortest:.3g} s."
-            )
-    return problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +78,7 @@ class SpectrogramNetConfig:
     @staticmethod
     def contradictions(values: Mapping[str, Any]) -> list[str]:
         """Return what is wrong between those fields that are in ``values``."""
-        problems = _common_problems(values, "window_size")
+        problems = framed_problems(values, "window_size")
         match values:
             case {"window_size": window_size, "num_fft": num_fft} if window_size > num_fft:
                 problems.append(
@@ -209,7 +186,7 @@ class TFCTDFUNetConfig:
     @staticmethod
     def contradictions(values: Mapping[str, Any]) -> list[str]:
         """Return what is wrong between those fields that are in ``values``."""
-        problems = _common_problems(values, "num_fft")
+        problems = framed_problems(values, "num_fft")
         match values:
             case {"complete_targets": True, "targets": [target]}:
                 problems.append(
