@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sonograd.separators
-from sonograd.config.separators import target_problems
+from sonograd.config.common import target_problems
 from sonograd.errors import ShapeError
 from sonograd.separators import Separator
 
