@@ -117,6 +117,80 @@ class LocalAttention(nn.Module):
         return x + result
 
 
+class _Branch(nn.Sequential):
+    """A narrow dilated convolution, perhaps layers along time, and a gated way back to all maps.
+
+    Convolutions are products of matrices, which for so few maps and many rows are several times
+    faster. The norm of the gates is never computed on them: mean and deviation of what is linear in
+    a few maps follow from the means and covariances of these.
+    """
+
+    def __init__(
+        self, maps: int, narrow: int, *, dilation: int, init: float, lstm: bool, attention: bool
+    ) -> None:
+        middle: list[nn.Module] = []
+        if lstm:
+            middle.append(BiLSTM(narrow, 2, max_steps=_LSTM_STEPS, residual=True))
+        if attention:
+            middle.append(LocalAttention(narrow))
+        super().__init__(
+            nn.Conv1d(maps, narrow, 3, dilation=dilation, padding=dilation),
+            nn.GroupNorm(1, narrow),
+            nn.GELU(),
+            *middle,
+            nn.Conv1d(narrow, 2 * maps, 1),
+            nn.GroupNorm(1, 2 * maps),
+            nn.GLU(1),
+            LayerScale(maps, init),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(rows, maps, steps)`` to the same shape; the branch is added to what came in."""
+        first, *inner, expand, norm, _, scale = self
+        assert isinstance(first, nn.Conv1d) and isinstance(expand, nn.Conv1d)
+        assert isinstance(norm, nn.GroupNorm) and isinstance(scale, LayerScale)
+        y = _three_taps(x, first)
+        for layer in inner:
+            y = layer(y)
+        weight, bias = _normed(y, expand, norm)
+        factor = torch.cat((scale.scale, torch.ones_like(scale.scale)))
+        gates = torch.baddbmm(
+            (bias * factor).unsqueeze(-1).to(y.dtype), (weight * factor[:, None]).to(y.dtype), y
+        )
+        values, gate = gates.chunk(2, dim=1)
+        return torch.addcmul(x, values.to(x.dtype), gate.sigmoid().to(x.dtype))
+
+
+def _three_taps(x: Tensor, conv: nn.Conv1d) -> Tensor:
+    """Convolve ``(rows, maps, steps)`` with three taps: each tap's share first, then their sum."""
+    assert conv.bias is not None
+    dilation = conv.dilation[0]
+    weight = conv.weight.permute(2, 0, 1).flatten(0, 1)
+    taps = torch.bmm(weight.expand(x.shape[0], -1, -1), x).unflatten(1, (3, -1))
+    y: Tensor = taps[:, 1] + conv.bias[:, None].to(taps.dtype)
+    y[..., dilation:] += taps[:, 0, :, :-dilation]
+    y[..., :-dilation] += taps[:, 2, :, dilation:]
+    return y
+
+
+def _normed(y: Tensor, conv: nn.Conv1d, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
+    """Return weights and bias, per row, with which a linear map of ``y`` comes out normalized."""
+    assert conv.bias is not None
+    full = y.float() if y.dtype in {torch.float16, torch.bfloat16} else y
+    with torch.autocast(y.device.type, enabled=False):
+        weight = conv.weight[..., 0].to(full.dtype)
+        center = full.mean(-1, keepdim=True)
+        apart = full - center
+        covariance = apart @ apart.mT / full.shape[-1]
+        means = (weight @ center)[..., 0] + conv.bias.to(full.dtype)  # (rows, 2 * maps)
+        mean = means.mean(-1, keepdim=True)
+        within = ((weight @ covariance) * weight).sum(-1).mean(-1, keepdim=True)
+        variance = within + (means - mean).square().mean(-1, keepdim=True)
+        factor = norm.weight * (variance + norm.eps).rsqrt()
+        bias = (conv.bias - mean) * factor + norm.bias
+        return weight * factor.unsqueeze(-1), bias
+
+
 class ResidualBranches(nn.ModuleList):
     """Narrow residual branches of dilated convolutions, one after the other."""
 
@@ -140,30 +214,16 @@ class ResidualBranches(nn.ModuleList):
             lstm: Recur over steps in each.
             attention: Attend over steps in each.
         """
-        super().__init__()
         narrow = int(maps / compression)
-        for level in range(depth):
-            layers: list[nn.Module] = [
-                nn.Conv1d(maps, narrow, 3, dilation=2**level, padding=2**level),
-                nn.GroupNorm(1, narrow),
-                nn.GELU(),
-            ]
-            if lstm:
-                layers.append(BiLSTM(narrow, 2, max_steps=_LSTM_STEPS, residual=True))
-            if attention:
-                layers.append(LocalAttention(narrow))
-            layers += [
-                nn.Conv1d(narrow, 2 * maps, 1),
-                nn.GroupNorm(1, 2 * maps),
-                nn.GLU(1),
-                LayerScale(maps, init),
-            ]
-            self.append(nn.Sequential(*layers))
+        super().__init__(
+            _Branch(maps, narrow, dilation=2**level, init=init, lstm=lstm, attention=attention)
+            for level in range(depth)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, maps, steps)`` to the same shape."""
         for branch in self:
-            x = x + branch(x)
+            x = branch(x)
         return x
 
 
