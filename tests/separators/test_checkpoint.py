@@ -74,6 +74,22 @@ def test_every_architecture_comes_back(tmp_path):
         assert torch.equal(loaded.state_dict()[name], tensor)
 
 
+@pytest.mark.parametrize("version", ["1", "3"])
+def test_weights_of_other_layers_are_refused(path, version):
+    rewrite(path, header={"layers_version": version})
+    with pytest.raises(CheckpointError, match=r"SpectrogramNetSimple has other layers .*train it"):
+        load_separator(path)
+
+
+def test_files_without_a_version_of_layers_have_the_first(path):
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    assert header.pop("layers_version") == "2"
+    save_file(load_file(path), path, header)
+    with pytest.raises(CheckpointError, match=r"version 1, expected 2"):
+        read_checkpoint_info(path)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_halves_the_file_and_loads_as_float32(net, path, tmp_path, dtype):
     half = tmp_path / "half.safetensors"
@@ -206,13 +222,13 @@ def test_tensors_that_do_not_fit(net, path):
     for number in range(5):
         tensors[f"more.{number}"] = torch.zeros(1)
     tensors["unet.head.weight"] = torch.zeros(3, 1)
-    tensors["unet.down.0.pool.bias"] = torch.tensor([float("nan")])
+    tensors["unet.down.0.0.bias"] = torch.tensor([float("nan")])
     with safe_open(path, framework="pt") as file:
         save_file(tensors, path, file.metadata())
     expected = (
         r"missing: unet\.head\.bias; left over: more\.0, more\.1, more\.2 and 2 more; "
-        r"of another shape: unet\.head\.weight \(3, 1\) instead of \(2, 1, 1, 1\); "
-        r"not finite: unet\.down\.0\.pool\.bias"
+        r"of another shape: unet\.head\.weight \(3, 1\) instead of \(8, 2, 3, 3\); "
+        r"not finite: unet\.down\.0\.0\.bias"
     )
     with pytest.raises(CheckpointError, match=expected):
         load_separator(path)

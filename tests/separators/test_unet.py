@@ -68,9 +68,9 @@ def kind(request):
 @pytest.mark.parametrize(
     ("kind", "millions", "documented"),
     [
-        (SpectrogramNetSimpleConfig, 7.9, 7_656_737),
-        (SpectrogramNetLSTMConfig, 32.3, 32_688_033),
-        (SpectrogramNetVAEConfig, 40.0, 37_932_961),
+        (SpectrogramNetSimpleConfig, 7.9, 7_690_996),
+        (SpectrogramNetLSTMConfig, 32.3, 31_443_188),
+        (SpectrogramNetVAEConfig, 40.0, 36_688_116),
     ],
 )
 def test_parameter_counts_are_within_a_tenth_of_the_published_table(kind, millions, documented):
@@ -89,7 +89,9 @@ def test_the_state_holds_parameters_only(kind):
 @pytest.mark.parametrize("training", [False, True])
 def test_activations_keep_zero_mean_and_unit_variance_through_depth(kind, training):
     recurrent = {} if kind is SpectrogramNetSimpleConfig else {"hidden_size": 128}
-    net = small(kind, num_hidden_channels=24, dropout_p=0.2, **recurrent)
+    net = small(
+        kind, num_hidden_channels=24, dropout_p=0.2, num_fft=1024, window_size=1024, **recurrent
+    )
     statistics = {}
     for name, module in net.named_modules():
         if isinstance(module, nn.SELU):
@@ -99,10 +101,26 @@ def test_activations_keep_zero_mean_and_unit_variance_through_depth(kind, traini
     net.train(training)
     with torch.no_grad():
         net(torch.randn(4, 1, 8000))
-    assert len(statistics) >= 5 * 3 + 5 * 4 + 3
+    assert len(statistics) >= 6 + 5 + (6 if kind is SpectrogramNetSimpleConfig else 1)
     for name, (mean, variance) in statistics.items():
         assert abs(mean) < 0.3, name
         assert 0.4 < variance < 1.8, name
+
+
+@pytest.mark.parametrize(("bins", "frames"), [(1, 1), (5, 7), (64, 16), (65, 17), (127, 33)])
+def test_levels_round_sizes_up_and_are_cut_again(bins, frames):
+    net = UNet(1, 2, 1, 0.0, ConvBottleneck(16)).eval()
+    rows = []
+    net.bottleneck.register_forward_hook(lambda _, x, y: rows.append(tuple(x[0].shape[2:])))
+    assert net(torch.randn(1, 1, bins, frames))[0].shape == (1, 2, bins, frames)
+    assert rows == [(-(-bins // UNet.bin_stride), -(-frames // UNet.frame_stride))]
+
+
+def test_masks_start_smooth():
+    net = UNet(1, 1, 4, 0.0, ConvBottleneck(64)).eval()
+    logits = net(torch.randn(1, 1, 64, 32))[0]
+    blocks = logits.unfold(2, 2, 2).unfold(3, 2, 2)
+    torch.testing.assert_close(blocks, blocks[..., :1, :1].expand_as(blocks))
 
 
 def test_no_parameter_is_dead(kind):
@@ -223,7 +241,7 @@ def _influence(bottleneck, rows, frames, *, at, seen):
 def _recurrent(input_axis, rows):
     return RecurrentBottleneck(
         16,
-        rows // 32,
+        -(-rows // 64),
         hidden_size=8,
         recurrent_depth=2,
         dropout_p=0.0,
@@ -250,15 +268,15 @@ def test_only_the_recurrent_nets_reach_beyond_the_convolutions_in_frequency():
 
 
 @pytest.mark.parametrize("kind", CONFIGS[1:])
-@pytest.mark.parametrize(("input_axis", "steps"), [(1, 4), (0, 4 * 4)])
+@pytest.mark.parametrize(("input_axis", "steps"), [(1, 7), (0, 7 * 2)])
 def test_recurrence_over_frequency_takes_frames_as_items(kind, input_axis, steps):
     net = small(kind, input_axis=input_axis).eval()
     lengths = []
     for module in net.modules():
         if isinstance(module, nn.LSTM):
             module.register_forward_hook(lambda _, x, y: lengths.append(tuple(x[0].shape[:2])))
-    estimate = net.estimate(torch.randn(3, 1, 100 * 64))  # 101 frames are 4 steps
-    assert lengths == [(3, 4) if input_axis == 1 else (3 * 4, 4)] * 3
+    estimate = net.estimate(torch.randn(3, 1, 100 * 64))  # 101 frames are 7 steps
+    assert lengths == [(3, 7) if input_axis == 1 else (3 * 7, 2)] * 3
     if estimate.latent is not None:
         assert estimate.latent[0].shape == estimate.latent[1].shape == (3, steps, 16)
 
@@ -439,11 +457,11 @@ def test_per_bin_affine_groups_maps():
 def test_chunks_keep_the_sample_length_on_the_grid_of_frames():
     plan = build_separator(SpectrogramNetSimpleConfig(num_hidden_channels=1)).plan
     assert plan.length == 3 * 44100
-    assert plan.hop % (32 * 512) == 0
+    assert plan.hop % (16 * 512) == 0
     assert plan.context % 512 == 0
     assert plan.context >= 1024
     assert 0.2 < 1 - plan.hop / plan.length < 0.3
-    assert -(-plan.input_length // 512) + 1 in {287, 288}  # whole strides, or one frame less
+    assert -(-plan.input_length // 512) + 1 in {271, 272}  # whole strides, or one frame less
 
 
 @pytest.mark.parametrize("sample_length", [0.0321, 0.05, 1])

@@ -11,7 +11,7 @@ from sonograd.config.training import TrainingConfig
 from sonograd.errors import CheckpointError, ConfigError, DatasetError, OutputError, TrainingError
 from sonograd.jobs.train import train
 from sonograd.separators import build_separator, load_separator
-from sonograd.training.state import read_state
+from sonograd.training.state import read_state, write_state
 
 pytest.importorskip("lightning")
 QUICK = {
@@ -164,6 +164,16 @@ def test_state_of_another_model_is_refused(session, songs, tiny_model):
     (large / "checkpoint.pth").write_bytes((small / "checkpoint.pth").read_bytes())
     with pytest.raises(CheckpointError, match="belongs to another model"):
         _run(large, songs, resume=True, settings={"max_epochs": 2})
+
+
+def test_state_of_other_layers_is_refused(session, songs):
+    folder = session()
+    _run(folder, songs, settings={"max_epochs": 1}, stop_after_minutes=1e-9)
+    state = read_state(folder / "checkpoint.pth")
+    state.layers += 1
+    write_state(state, folder / "checkpoint.pth")
+    with pytest.raises(CheckpointError, match=r"has other layers \(version 2, expected 1\)"):
+        _run(folder, songs, resume=True, settings={"max_epochs": 2})
 
 
 def test_bad_settings_are_refused(session, songs):

@@ -67,6 +67,20 @@ def test_log_holds_what_was_asked_for(everything):
         assert histograms[tag].sum != other.sum
 
 
+def test_losses_are_those_of_steps_where_gradients_accumulate(session, run, songs, tiny_unet):
+    found = []
+    for name, batch, accumulate in (("a", 4, 1), ("b", 2, 2)):
+        folder = session(name, tiny_unet(dropout_p=0.0))
+        settings = {"batch_size": batch, "accumulate": accumulate, "max_samples": 12}
+        visuals = {"visuals.tensorboard": True, "visuals.view_iter": True}
+        run(folder, songs, settings=settings | visuals)
+        events = _events(folder / "runs")
+        found.append([(step, v.simple_value) for tag, step, v in events if tag == "loss/iter"])
+    plain, accumulated = found
+    assert [step for step, _ in accumulated] == [1, 2, 3]
+    assert [v for _, v in accumulated] == pytest.approx([v for _, v in plain], rel=1e-4)
+
+
 def test_pictures_lie_in_their_folders(everything):
     for kind in ("spectrogram", "waveform"):
         names = [path.name for path in (everything / kind).iterdir()]

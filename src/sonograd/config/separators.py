@@ -40,7 +40,8 @@ class SpectrogramNetConfig:
     Attributes:
         targets: Stems to estimate, in output order.
         num_channels: Audio channels, 1 for mono and 2 for stereo.
-        num_hidden_channels: Maps of the first level; each of the five levels doubles them.
+        num_hidden_channels: Maps of the first of six levels; those below have 2, 4, 8, 16 and 16
+            times as many.
         sample_length: Length of a training chunk, and what is kept of an inference chunk, in
             seconds, at least one FFT.
         sample_rate: Rate the model works at, in Hz.
@@ -60,6 +61,8 @@ class SpectrogramNetConfig:
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    #: Version of the layers: weights of another one do not fit.
+    layers_version: ClassVar[int] = 2
 
     targets: Annotated[tuple[str, ...], MinLen(1)] = ("vocals",)
     num_channels: Positive = 1

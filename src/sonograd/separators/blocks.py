@@ -3,19 +3,30 @@
 Every convolution starts from LeCun's normal initialization and is followed by SELU, whose fixed
 point keeps activations near zero mean and unit variance through depth (Klambauer et al.,
 "Self-Normalizing Neural Networks", 2017); dropout is the alpha dropout of that paper, which keeps
-both. Skips are concatenated, since a sum would double the variance, and resolution is halved by
-a learned filter, since a maximum would shift the mean. No layer looks at two items of a batch.
+both. Skips are concatenated, since a sum would double the variance, and sums within a residual
+block are scaled back. Resolution is halved by strides, since a maximum would shift the mean. No
+layer looks at two items of a batch.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ConvBlock", "DownBlock", "PerBinAffine", "UNet", "UpBlock", "selu_conv", "selu_linear"]
+__all__ = [
+    "DownBlock",
+    "PerBinAffine",
+    "ResidualBlock",
+    "UNet",
+    "UpBlock",
+    "selu_conv",
+    "selu_linear",
+]
 
 
-def lecun_(layer: nn.Conv2d | nn.Linear) -> None:
+def lecun_(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, fan_in: int) -> None:
     """Draw the weights of ``layer`` with variance ``1 / fan_in`` and clear its bias, in place."""
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+    nn.init.normal_(layer.weight, std=fan_in**-0.5)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
@@ -23,68 +34,73 @@ def lecun_(layer: nn.Conv2d | nn.Linear) -> None:
 def selu_conv(inputs: int, outputs: int, kernel_size: int) -> nn.Sequential:
     """Return a convolution of equal output size, followed by SELU."""
     conv = nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2)
-    lecun_(conv)
-    return nn.Sequential(conv, nn.SELU())
+    lecun_(conv, inputs * kernel_size**2)
+    return nn.Sequential(conv, nn.SELU(inplace=True))
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
     """Return a linear layer with LeCun's normal initialization."""
     layer = nn.Linear(inputs, outputs)
-    lecun_(layer)
+    lecun_(layer, inputs)
     return layer
 
 
 def selu_linear(inputs: int, outputs: int) -> nn.Sequential:
     """Return a linear layer followed by SELU."""
-    return nn.Sequential(linear(inputs, outputs), nn.SELU())
+    return nn.Sequential(linear(inputs, outputs), nn.SELU(inplace=True))
 
 
-class ConvBlock(nn.Sequential):
-    """Three 3 x 3 convolutions with SELU, from ``inputs`` over ``hidden`` to ``outputs`` maps."""
+class Level(NamedTuple):
+    """How a level of the U-Net halves the resolution: sizes are those of bins and of frames."""
 
-    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
-        """Set the number of maps before, between and after the convolutions."""
-        super().__init__(
-            selu_conv(inputs, hidden, 3),
-            selu_conv(hidden, hidden, 3),
-            selu_conv(hidden, outputs, 3),
-        )
+    widening: int  #: maps, in widths of the first level
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
 
 
-class DownBlock(nn.Module):
-    """Three convolutions, then half the resolution."""
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions with SELU, added to their input at unit variance."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        """Set the number of maps before and after."""
+    def __init__(self, maps: int) -> None:
+        """Set the number of maps."""
         super().__init__()
-        self.block = ConvBlock(inputs, outputs, outputs)
-        # One 4 x 4 filter per map: a pooling that keeps mean and variance.
-        self.pool = nn.Conv2d(outputs, outputs, 4, stride=2, padding=1, groups=outputs)
-        lecun_(self.pool)
+        self.block = nn.Sequential(selu_conv(maps, maps, 3), selu_conv(maps, maps, 3))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map ``(batch, inputs, bins, frames)`` to the skip and to the maps of half its size."""
-        skip = self.block(x)
-        return skip, self.pool(skip)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, maps, rows, steps)`` to the same shape."""
+        result: Tensor = (x + self.block(x)) * 0.5**0.5
+        return result
+
+
+class DownBlock(nn.Sequential):
+    """A convolution that strides, with SELU; sizes that it cannot divide are rounded up."""
+
+    def __init__(self, inputs: int, outputs: int, level: Level) -> None:
+        """Set the number of maps before and after."""
+        padding = level.kernel[0] // 2, level.kernel[1] // 2
+        conv = nn.Conv2d(inputs, outputs, level.kernel, stride=level.stride, padding=padding)
+        lecun_(conv, inputs * level.kernel[0] * level.kernel[1])
+        super().__init__(conv, nn.SELU(inplace=True))
 
 
 class UpBlock(nn.Module):
-    """Twice the resolution, joined with the skip of the same level, then three convolutions."""
+    """A transposed convolution with SELU that undoes a level, joined with the skip of that size."""
 
-    def __init__(self, inputs: int, outputs: int, dropout_p: float) -> None:
-        """Set the number of maps before and after, and the dropout between the two."""
+    def __init__(self, inputs: int, outputs: int, level: Level, dropout_p: float) -> None:
+        """Set the number of maps before and after, and the dropout of what is joined."""
         super().__init__()
-        self.reduce = selu_conv(inputs, outputs, 1)
-        # Repeating values, then convolving, leaves no checkerboard.
-        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
+        # A stride that divides its kernel leaves no checkerboard.
+        kernel = 4, 4 if level.stride[1] == 2 else 3
+        self.conv = nn.ConvTranspose2d(inputs, outputs, kernel, stride=level.stride, padding=1)
+        lecun_(self.conv, inputs * (kernel[0] // level.stride[0]) * (kernel[1] // level.stride[1]))
+        self.activation = nn.SELU(inplace=True)
         self.dropout = nn.FeatureAlphaDropout(dropout_p)
-        self.block = ConvBlock(2 * outputs, outputs, outputs)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Map ``(batch, inputs, bins / 2, frames / 2)`` and the skip to the size of the skip."""
-        upsampled = self.upsample(self.reduce(x))
-        result: Tensor = self.block(self.dropout(torch.cat([upsampled, skip], dim=1)))
-        return result
+        """Map ``(batch, inputs, bins / 2, frames / 2)`` and its skip to what the two make up."""
+        upsampled = self.activation(self.conv(x))[..., : skip.shape[-2], : skip.shape[-1]]
+        joined: Tensor = self.dropout(torch.cat([upsampled, skip], dim=1))
+        return joined
 
 
 class PerBinAffine(nn.Module):
@@ -104,14 +120,30 @@ class PerBinAffine(nn.Module):
 
 
 class UNet(nn.Module):
-    """Five blocks down, a bottleneck, five blocks up, with a skip on each level.
+    """Six convolutions that stride, a bottleneck, and as many back, with a skip on each level.
 
-    Sizes that are no multiple of :attr:`stride` are filled up with zeros, the mean of the
-    features, and cut again.
+    This is the layout of Jansson et al., "Singing voice separation with deep U-Net convolutional
+    networks", 2017: no convolution runs at full resolution, and nearly all weights lie where a
+    spectrogram has few cells, so that they cost little. The last two levels halve bins only, since
+    16 frames are a long step for a recurrence. Kernels are largest where they cost little, at the
+    top, with few maps, and at the bottom. The logits come from maps of half the resolution, four
+    of which make one of the full (Shi et al., "Real-time single image and video super-resolution",
+    2016).
+
+    Any size is accepted; a level has half of that above it, rounded up.
     """
 
-    levels: int = 5
-    stride: int = 32
+    levels: tuple[Level, ...] = (
+        Level(1, (5, 5), (2, 2)),
+        Level(2, (3, 3), (2, 2)),
+        Level(4, (3, 3), (2, 2)),
+        Level(8, (3, 3), (2, 2)),
+        Level(16, (5, 3), (2, 1)),
+        Level(16, (5, 5), (2, 1)),
+    )
+    #: Bins and frames that become one row and one step.
+    bin_stride: int = 64
+    frame_stride: int = 16
 
     def __init__(
         self, inputs: int, outputs: int, width: int, dropout_p: float, bottleneck: nn.Module
@@ -121,20 +153,29 @@ class UNet(nn.Module):
         Args:
             inputs: Maps of the features.
             outputs: Maps of the logits.
-            width: Maps of the first level; each level doubles them.
+            width: Maps of the first level.
             dropout_p: Dropout probability on each level of the decoder.
-            bottleneck: From ``16 * width`` to ``32 * width`` maps; returns them with its latent.
+            bottleneck: From ``16 * width`` maps to as many; returns them with its latent.
         """
         super().__init__()
-        widths = [width * 2**level for level in range(self.levels)]
+        widths = [width * level.widening for level in self.levels]
         self.down = nn.ModuleList(
-            DownBlock(before, after)
-            for before, after in zip([inputs, *widths], widths, strict=False)
+            DownBlock(before, after, level)
+            for before, after, level in zip([inputs, *widths], widths, self.levels, strict=False)
         )
         self.bottleneck = bottleneck
-        self.up = nn.ModuleList(UpBlock(2 * maps, maps, dropout_p) for maps in reversed(widths))
-        self.head = nn.Conv2d(width, outputs, 1)
-        lecun_(self.head)
+        joined = [widths[-1], *(2 * maps for maps in widths[-2:0:-1])]
+        self.up = nn.ModuleList(
+            UpBlock(before, after, level, dropout_p)
+            for before, after, level in zip(
+                joined, widths[-2::-1], reversed(self.levels), strict=False
+            )
+        )
+        self.head = nn.Conv2d(2 * width, 4 * outputs, 3, padding=1)
+        lecun_(self.head, 9 * 2 * width)
+        with torch.no_grad():  # the four maps of an output start equal, so that it starts smooth
+            self.head.weight.copy_(self.head.weight[:outputs].repeat_interleave(4, dim=0))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, features: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         """Map features to logits.
@@ -146,13 +187,13 @@ class UNet(nn.Module):
             Logits ``(batch, outputs, bins, frames)`` and the latent of the bottleneck.
         """
         bins, frames = features.shape[-2:]
-        x = nn.functional.pad(features, (0, -frames % self.stride, 0, -bins % self.stride))
+        x = features.contiguous(memory_format=torch.channels_last)
         skips = []
         for down in self.down:
-            skip, x = down(x)
-            skips.append(skip)
-        x, latent = self.bottleneck(x)
+            x = down(x)
+            skips.append(x)
+        x, latent = self.bottleneck(skips.pop())
         for up in self.up:
             x = up(x, skips.pop())
-        logits: Tensor = self.head(x)
+        logits = nn.functional.pixel_shuffle(self.head(x), 2)
         return logits[..., :bins, :frames], latent

@@ -1,14 +1,13 @@
 """What lies between encoder and decoder of the spectrogram U-Nets.
 
-Each maps ``(batch, maps, rows, steps)`` to ``(batch, 2 * maps, rows, steps)`` and returns its
-latent, or None, with it. Rows are what five levels leave of the frequency bins, steps of the
-frames.
+Each maps ``(batch, maps, rows, steps)`` to the same shape and returns its latent, or None, with it.
+Rows are what the levels leave of the frequency bins, steps of the frames.
 """
 
 import torch
 from torch import Tensor, nn
 
-from sonograd.separators.blocks import ConvBlock, linear, selu_conv, selu_linear
+from sonograd.separators.blocks import ResidualBlock, linear, selu_linear
 
 __all__ = [
     "ConvBottleneck",
@@ -27,16 +26,16 @@ LOG_VARIANCE_LIMIT = 10.0
 
 
 class ConvBottleneck(nn.Module):
-    """Three convolutions, the last of which doubles the maps."""
+    """Three residual blocks of two convolutions."""
 
     def __init__(self, maps: int) -> None:
-        """Set the number of maps that come in."""
+        """Set the number of maps."""
         super().__init__()
-        self.block = ConvBlock(maps, maps, 2 * maps)
+        self.blocks = nn.Sequential(*(ResidualBlock(maps) for _ in range(3)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """Return the doubled maps, and no latent."""
-        return self.block(x), None
+        """Return as many maps, and no latent."""
+        return self.blocks(x), None
 
 
 class ResidualLSTM(nn.Module):
@@ -151,25 +150,23 @@ class RecurrentBottleneck(nn.Module):
         """
         super().__init__()
         self.input_axis = input_axis
-        self.maps = maps // 2
-        features = self.maps * (rows if input_axis == 1 else 1)
-        self.narrow = selu_conv(maps, self.maps, 1)
+        self.maps = maps
+        features = maps * (rows if input_axis == 1 else 1)
         self.encode = (GaussianLatent if variational else Squeeze)(features, hidden_size)
         self.recurrence = ResidualLSTM(hidden_size, recurrent_depth, dropout_p)
         self.expand = selu_linear(hidden_size, features)
-        self.widen = selu_conv(self.maps, 2 * maps, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Latent | None]:
-        """Return the doubled maps, and the latent if there is one."""
+        """Return as many maps, and the latent if there is one."""
         batch, _, rows, steps = x.shape
-        hidden, latent = self.encode(self._to_sequence(self.narrow(x)))
+        hidden, latent = self.encode(self._to_sequence(x))
         y = self._to_maps(self.expand(self.recurrence(hidden)), batch, rows, steps)
         if latent is not None:
             # For input_axis 1 these are the steps; for 0, the rows of every step.
             length = steps * (rows if self.input_axis == 0 else 1)
             size = (batch, length, latent[0].shape[-1])
             latent = latent[0].reshape(size), latent[1].reshape(size)
-        return self.widen(y), latent
+        return y, latent
 
     def _to_sequence(self, x: Tensor) -> Tensor:
         if self.input_axis == 1:

@@ -78,6 +78,7 @@ def save_separator(
     header = {
         "format": FORMAT,
         "version": str(VERSION),
+        "layers_version": str(layers_version(separator.config)),
         "config": json.dumps(to_dict(separator.config)),
         "metadata": json.dumps(dict(metadata or {})),
     }
@@ -192,8 +193,34 @@ def _parse_header(path: Path, header: Mapping[str, str]) -> CheckpointInfo:
         raise CheckpointError(f"{path}: {error}") from None
     except (json.JSONDecodeError, RecursionError):
         raise CheckpointError(f"{path}: its configuration is not valid JSON.") from None
+    check_layers(path, config, header.get("layers_version", "1"))
     notes = metadata.items() if isinstance(metadata, Mapping) else ()
     return CheckpointInfo(config, {str(key): str(value) for key, value in notes})
+
+
+def layers_version(config: SeparatorConfig | None) -> int:
+    """Return the version of the layers that ``config`` stands for, 1 where it names none."""
+    return getattr(config, "layers_version", 1)
+
+
+def check_layers(what: Path | str, config: SeparatorConfig | None, found: str) -> None:
+    """Refuse weights of another version of the layers than those that ``config`` stands for.
+
+    Args:
+        what: Where the weights are.
+        config: What the model is built from.
+        found: The version that is noted there.
+
+    Raises:
+        CheckpointError: If ``found`` is another version.
+    """
+    expected = str(layers_version(config))
+    if found != expected:
+        name = getattr(config, "model_type", "model")
+        raise CheckpointError(
+            f"{what}: was made by another sonograd, whose {name} has other layers (version "
+            f"{found}, expected {expected}); train it again, in another folder."
+        )
 
 
 def _check_same_model(path: Path, stored: SeparatorConfig, expected: SeparatorConfig) -> None:

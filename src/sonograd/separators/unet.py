@@ -1,19 +1,19 @@
 """The spectrogram U-Nets: soft masks on the magnitude of the mix, with the phase of the mix.
 
-Their size, and their work per second of audio that they see (multiplications and additions count
-as one operation each), in mono with 16 hidden channels, both normalizations and an FFT of 2048
-with hop 1024 at 44.1 kHz:
+Their size, and their work per second of audio that they see in chunks of three seconds
+(multiplications and additions count as one operation each), in mono with 16 hidden channels, both
+normalizations and an FFT of 2048 with hop 1024 at 44.1 kHz:
 
 ========================  ============  =============
 architecture              parameters    GFLOP/s audio
 ========================  ============  =============
-SpectrogramNetSimple      7.66 million  6.91
-SpectrogramNetLSTM        32.7 million  6.78
-SpectrogramNetVAE         37.9 million  6.80
+SpectrogramNetSimple      7.69 million  1.22
+SpectrogramNetLSTM        31.4 million  1.05
+SpectrogramNetVAE         36.7 million  1.08
 ========================  ============  =============
 
-Chunks with the default overlap see 1.6 seconds per second of song. With ``input_axis`` 0 the
-recurrent ones need no projection of all frequencies: 24.6 and 25.7 million parameters.
+Chunks with the default overlap see 1.4 seconds per second of song. With ``input_axis`` 0 the
+recurrent ones need no projection of all frequencies: 23.6 and 24.9 million parameters.
 """
 
 from typing import TYPE_CHECKING
@@ -83,7 +83,7 @@ def mask_features(spectrum: Tensor) -> Tensor:
 class SpectrogramNet(Separator):
     """What the three spectrogram U-Nets share; only the bottleneck differs.
 
-    The mix is transformed, a U-Net of five levels turns :func:`mask_features` into one mask per
+    The mix is transformed, a U-Net of six levels turns :func:`mask_features` into one mask per
     stem and channel, and each stem is the inverse transform of its mask times the spectrum of the
     mix. Any number of samples is accepted. Masks do not depend on the gain of the mix, nor on the
     other items of the batch, in training and in evaluation.
@@ -184,7 +184,7 @@ class SpectrogramNet(Separator):
 
 
 class SpectrogramNetSimple(SpectrogramNet):
-    """The U-Net with three convolutions in its bottleneck."""
+    """The U-Net with three residual blocks in its bottleneck."""
 
     def __init__(self, config: SpectrogramNetSimpleConfig | None = None) -> None:
         """Build the network; without ``config`` with its defaults.
@@ -230,7 +230,7 @@ class SpectrogramNetVAE(SpectrogramNet):
 
 def _deepest(config: SpectrogramNetConfig) -> int:
     """Return the maps that reach the bottleneck."""
-    return config.num_hidden_channels * UNet.stride // 2
+    return config.num_hidden_channels * UNet.levels[-1].widening
 
 
 def _recurrent(
@@ -238,7 +238,7 @@ def _recurrent(
 ) -> RecurrentBottleneck:
     return RecurrentBottleneck(
         _deepest(config),
-        -(-(config.num_fft // 2) // UNet.stride),
+        -(-(config.num_fft // 2) // UNet.bin_stride),
         hidden_size=config.hidden_size,
         recurrent_depth=config.recurrent_depth,
         dropout_p=config.dropout_p,
@@ -250,15 +250,16 @@ def _recurrent(
 def _chunk_plan(config: SpectrogramNetConfig) -> ChunkPlan:
     """Keep ``sample_length`` seconds of each chunk, with context up to whole strides of frames.
 
-    The network fills up its frames to a multiple of its stride; real context costs no more than
-    those zeros. At least one FFT length of context lies on either side. Chunks overlap by about a
-    quarter, and start where the frames, and if it can be the strides, of their neighbors lie.
+    The network rounds its frames up to a multiple of its stride on its lowest levels; there, real
+    context costs no more than those zeros. At least one FFT length of context lies on either side.
+    Chunks overlap by about a quarter, and start where the frames, and if it can be the strides, of
+    their neighbors lie.
     """
-    frame, stride = config.hop_length, config.hop_length * UNet.stride
+    frame, stride = config.hop_length, config.hop_length * UNet.frame_stride
     length = max(round(config.sample_length * config.sample_rate), 1)
     context = -(-config.num_fft // frame)
     frames = -(-length // frame) + 2 * context + 1
-    context += -frames % UNet.stride // 2
+    context += -frames % UNet.frame_stride // 2
     hop = 3 * length // 4
     grid = stride if hop >= stride else frame
     hop = hop // grid * grid or length

@@ -14,7 +14,7 @@ from sonograd.config.session import STATE_NAME, WEIGHTS_NAME
 from sonograd.data.chunks import Chunk
 from sonograd.data.stems import Example
 from sonograd.errors import MissingExtraError, SonogradError
-from sonograd.separators.checkpoint import save_separator
+from sonograd.separators.checkpoint import layers_version, save_separator
 from sonograd.training.criteria import sounding
 from sonograd.training.logging import LOG_NAME, LogTable, OnEvent, TrainingEvent
 from sonograd.training.module import TrainingModule
@@ -292,6 +292,7 @@ class Conductor(Callback):
             plateaus=_plateau_state(clock),
             scaler=_scaler_state(trainer),
             epochs=clock.epochs,
+            layers=layers_version(self.module.separator.config),
         )
         write_state(state, self.folder / STATE_NAME)
         if not (self.folder / WEIGHTS_NAME).exists():

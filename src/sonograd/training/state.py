@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sonograd.atomic import AtomicFile
 from sonograd.config.session import WEIGHTS_NAME
 from sonograd.errors import CheckpointError, OutputError
+from sonograd.separators.checkpoint import check_layers
 
 __all__ = ["TrainingState", "check_state", "read_state", "write_state"]
 
@@ -36,6 +37,7 @@ class TrainingState:
         scaler: State of the gradient scaler; empty without one.
         epochs: First step, first epoch, and steps per epoch, see
             :meth:`~sonograd.training.Clock.go_on`.
+        layers: Version of the layers of the model.
     """
 
     step: int
@@ -47,6 +49,7 @@ class TrainingState:
     plateaus: tuple[float, int, int] = (float("inf"), 0, 0)
     scaler: dict[str, Any] = field(default_factory=dict)
     epochs: tuple[int, int, int] | None = None
+    layers: int = 1
 
 
 def write_state(state: TrainingState, path: str | os.PathLike[str]) -> None:
@@ -95,8 +98,11 @@ def check_state(state: TrainingState, model: nn.Module) -> None:
     """Refuse to go on with the state of another model.
 
     Raises:
-        CheckpointError: If its weights have other names or shapes than those of ``model``.
+        CheckpointError: If it comes from another version of the layers of ``model``, or if its
+            weights have other names or shapes.
     """
+    config = getattr(model, "config", None)
+    check_layers("the training state", config, str(state.layers))
     ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     theirs = {name: tuple(value.shape) for name, value in state.model.items()}
     for name in sorted(ours.keys() | theirs.keys()):

@@ -54,6 +54,7 @@ class Visuals(Callback):
         samples = round(_PREVIEW_SECONDS * module.separator.sample_rate)
         self.stems = _loudest(preview.stems, samples)
         self._writer: Any = None
+        self._loss = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the log."""
@@ -63,10 +64,14 @@ class Visuals(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Log the loss of a step."""
+        """Log the loss of a step: the mean of its batches."""
         if not (self.options.tensorboard and self.options.view_iter):
             return
-        loss = self.module.merged_loss(self.module.last_loss)
+        accumulate = self.module.config.accumulate
+        self._loss += self.module.last_loss / accumulate
+        if (batch_idx + 1) % accumulate:
+            return
+        loss, self._loss = self.module.merged_loss(self._loss), 0.0
         if self._writer is not None:
             self._writer.add_scalar("loss/iter", loss, self.module.clock.step)
 
