@@ -4,7 +4,13 @@ import torch
 
 from sonograd import functional as F
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional.gabor_frame import cut_slices, join_slices, slice_count, slice_window
+from sonograd.functional import gabor_pieces
+from sonograd.functional.gabor_transform import (
+    slice_count,
+    slice_window,
+    sliced_analysis,
+    sliced_synthesis,
+)
 
 
 def edges(fmin=100.0, bins=24, per_octave=12):
@@ -19,6 +25,39 @@ def test_synthesis_undoes_analysis(size, group):
     spectrum = F.gabor_analysis(x, frame)
     assert len(spectrum.octaves) == -(-24 // group)
     torch.testing.assert_close(F.gabor_synthesis(spectrum, frame), x, atol=1e-13, rtol=0)
+
+
+@pytest.mark.parametrize("size", [2, 8, 250, 2000])
+@pytest.mark.parametrize("together", [1, 3000, 1 << 21])
+def test_in_pieces_is_the_same(size, together, monkeypatch):
+    """Bin after bin, some rows at a time, is what the tables for gradients give."""
+    monkeypatch.setattr(gabor_pieces, "_SAMPLES", together)
+    monkeypatch.setattr(gabor_pieces, "_POINTS", together)
+    frame = F.gabor_frame(edges(), sample_rate=1000, size=size, group=5)
+    x = torch.randn(3, 2, size, dtype=torch.float64)
+    found, expected = F.gabor_analysis(x, frame), F.gabor_analysis(x.requires_grad_(), frame)
+    for part, other in zip(found.parts, expected.parts, strict=True):
+        torch.testing.assert_close(part, other.detach(), atol=1e-14, rtol=1e-12)
+    # Coefficients of no signal, too.
+    edited = found._replace(octaves=tuple(torch.randn_like(part) for part in found.octaves))
+    tracked = edited._replace(low=edited.low.clone().requires_grad_())
+    torch.testing.assert_close(
+        F.gabor_synthesis(edited, frame),
+        F.gabor_synthesis(tracked, frame).detach(),
+        atol=1e-13,
+        rtol=1e-12,
+    )
+
+
+def test_single_precision_is_designed_in_double():
+    frame = F.gabor_frame(edges(), sample_rate=1000, size=999_998, group=12, dtype=torch.float32)
+    wide = F.gabor_frame(edges(), sample_rate=1000, size=999_998, group=12)
+    torch.testing.assert_close(frame.windows, wide.windows.float(), atol=0, rtol=0)
+    x = torch.randn(999_998)
+    spectrum = F.gabor_analysis(x, frame)
+    for part, other in zip(spectrum.parts, F.gabor_analysis(x.double(), wide).parts, strict=True):
+        assert float((part - other).norm() / other.norm()) < 4e-7
+    assert float((F.gabor_synthesis(spectrum, frame) - x).norm() / x.norm()) < 5e-7
 
 
 def test_bands_are_the_definition():
@@ -81,12 +120,21 @@ def test_gradients():
 
 @pytest.mark.parametrize("samples", [0, 1, 39, 40, 41, 100, 333])
 @pytest.mark.parametrize("overlap", [1, 10, 20])
-def test_slices_join_to_the_signal(samples, overlap):
+@pytest.mark.parametrize("gradients", [False, True])
+def test_slices_join_to_the_signal(samples, overlap, gradients):
+    frame = F.gabor_frame(edges(), sample_rate=1000, size=40, group=12)
     window = slice_window(40, overlap)
-    x = torch.randn(2, samples, dtype=torch.float64)
-    slices = cut_slices(x, window, overlap=overlap)
-    assert slices.shape == (2, slice_count(samples, size=40, overlap=overlap), 40)
-    joined = join_slices(slices, window, overlap=overlap, samples=samples)
+    x = torch.randn(2, samples, dtype=torch.float64, requires_grad=gradients)
+    spectrum = sliced_analysis(x, frame, window, overlap=overlap)._replace(samples=samples)
+    count = slice_count(samples, size=40, overlap=overlap)
+    assert spectrum.low.shape[:-1] == (2, count)
+    # The first begins before the signal, and there is nothing after the last.
+    padded = torch.nn.functional.pad(x, (overlap, count * (40 - overlap) - samples))
+    for number in range(count):
+        part = padded[:, number * (40 - overlap) :][:, :40] * window
+        alone = F.gabor_analysis(part, frame)
+        torch.testing.assert_close(spectrum.octaves[0][:, number], alone.octaves[0])
+    joined = sliced_synthesis(spectrum, frame, window, overlap=overlap)
     torch.testing.assert_close(joined, x, atol=1e-14, rtol=0)
 
 

@@ -5,7 +5,8 @@ import torch
 
 from sonograd.errors import ShapeError
 from sonograd.functional import gabor_operators as operators
-from sonograd.functional.gabor_frame import gabor_analysis, gabor_frame, gabor_synthesis, whole_size
+from sonograd.functional.gabor_frame import gabor_frame, whole_size
+from sonograd.functional.gabor_transform import gabor_analysis, gabor_synthesis
 
 EDGES = [200.0 * 2 ** (k / 3) for k in range(-1, 9)]
 SETTINGS = (EDGES, 8000.0, 3)

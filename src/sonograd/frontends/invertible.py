@@ -14,16 +14,20 @@ from sonograd.functional.convolution import fast_length
 from sonograd.functional.gabor_frame import (
     GaborFrame,
     GaborSpectrum,
-    cut_slices,
-    gabor_analysis,
     gabor_frame,
-    gabor_synthesis,
-    join_slices,
-    slice_count,
-    slice_window,
     whole_size,
 )
 from sonograd.functional.gabor_operators import analyze_whole, synthesize_whole
+from sonograd.functional.gabor_transform import (
+    gabor_analysis,
+    gabor_synthesis,
+    in_pieces,
+    pad_end,
+    slice_count,
+    slice_window,
+    sliced_analysis,
+    sliced_synthesis,
+)
 
 __all__ = ["AnalysisStream", "InvertibleConstantQ", "SynthesisStream"]
 
@@ -170,12 +174,14 @@ class InvertibleConstantQ(FrontEnd, Tables):
         x = check_signal(x)
         samples = x.shape[-1]
         if self.slice_length is not None:
-            window = self.table("slice_window", x)
-            return self._analyze(cut_slices(x, window, overlap=self.overlap), samples)
+            frame, window = self._frame(self.slice_length, x), self.table("slice_window", x)
+            spectrum = sliced_analysis(x, frame, window, overlap=self.overlap)
+            return spectrum._replace(samples=samples)
         if torch.compiler.is_exporting():
             return analyze_whole(x, self._settings)
         size = whole_size(samples)
-        return self._analyze(torch.nn.functional.pad(x, (0, size - samples)), samples)
+        frame = self._frame(size, x, indexed=not in_pieces(x))
+        return gabor_analysis(pad_end(x, size), frame)._replace(samples=samples)
 
     def inverse(self, spectrum: GaborSpectrum, length: int | None = None) -> Tensor:
         """Return the signals with these coefficients, ``(..., samples)``.
@@ -202,13 +208,14 @@ class InvertibleConstantQ(FrontEnd, Tables):
         samples = spectrum.samples
         if self.slice_length is None and torch.compiler.is_exporting():
             return synthesize_whole(spectrum, self._settings)
-        frame = self._frame(self.slice_length or whole_size(samples), spectrum.low)
+        indexed = self.slice_length is None and not in_pieces(*spectrum.parts)
+        size = self.slice_length or whole_size(samples)
+        frame = self._frame(size, spectrum.low, indexed=indexed)
         self._check(spectrum, frame)
-        signal = gabor_synthesis(spectrum, frame)
-        if self.slice_length is not None:
-            window = self.table("slice_window", signal)
-            signal = join_slices(signal, window, overlap=self.overlap, samples=samples)
-        return signal[..., :samples]
+        if self.slice_length is None:
+            return gabor_synthesis(spectrum, frame)[..., :samples]
+        window = self.table("slice_window", spectrum.low)
+        return sliced_synthesis(spectrum, frame, window, overlap=self.overlap)
 
     def magnitudes(self, spectrum: GaborSpectrum, *, frames: int) -> Tensor:
         """Return magnitudes on one raster for all bins, to be looked at.
@@ -252,23 +259,29 @@ class InvertibleConstantQ(FrontEnd, Tables):
         """Begin to restore a signal from slices that arrive one after the other."""
         return SynthesisStream(self)
 
-    def _analyze(self, x: Tensor, samples: int) -> GaborSpectrum:
-        frame = self._frame(x.shape[-1], x)
-        return gabor_analysis(x, frame)._replace(samples=samples)
-
-    def _frame(self, size: int, like: Tensor) -> GaborFrame:
+    def _frame(self, size: int, like: Tensor, *, indexed: bool = False) -> GaborFrame:
         """Return the frame for signals of ``size`` samples; the latest few are kept."""
         dtype = like.dtype.to_real() if like.is_complex() else like.dtype
         key = (size, dtype, like.device)
-        if key not in self._frames:
-            self._design_frame(key, like)
+        if key not in self._frames or (indexed and self._frames[key].tables is None):
+            self._design_frame(key, like, indexed)
         return self._frames[key]
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _design_frame(self, key: tuple[int, torch.dtype, torch.device], like: Tensor) -> None:
+    def _design_frame(
+        self, key: tuple[int, torch.dtype, torch.device], like: Tensor, indexed: bool
+    ) -> None:
+        size, dtype, _ = key
         frame = gabor_frame(
-            self._edges, sample_rate=self.sample_rate, size=key[0], group=self.bins_per_octave
+            self._edges,
+            sample_rate=self.sample_rate,
+            size=size,
+            group=self.bins_per_octave,
+            dtype=dtype,
         )
+        if indexed or self.slice_length is not None:
+            frame = frame.indexed()
+        self._frames.pop(key, None)
         while len(self._frames) >= _KEPT_FRAMES:
             del self._frames[next(iter(self._frames))]
         self._frames[key] = frame.to(like)
@@ -310,7 +323,7 @@ def _check_values(spectrum: object) -> None:
             "layer gives"
         )
     check_count("samples of spectrum", spectrum.samples, least=0)
-    for part in (spectrum.low, *spectrum.octaves, spectrum.high):
+    for part in spectrum.parts:
         check_finite(part, "spectrum")
 
 
@@ -376,7 +389,8 @@ class AnalysisStream:
         else:
             slices = waiting.new_zeros(*waiting.shape[:-1], 0, self.size)
         window = self.layer.table("slice_window", waiting)
-        return self.layer._analyze(slices * window, self._received)
+        frame = self.layer._frame(self.size, waiting)
+        return gabor_analysis(slices * window, frame)._replace(samples=self._received)
 
 
 class SynthesisStream:

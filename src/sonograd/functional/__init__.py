@@ -77,13 +77,8 @@ from sonograd.functional.frequency_estimation import (
     frequency_bound_hz,
     refine_frequency,
 )
-from sonograd.functional.gabor_frame import (
-    GaborFrame,
-    GaborSpectrum,
-    gabor_analysis,
-    gabor_frame,
-    gabor_synthesis,
-)
+from sonograd.functional.gabor_frame import GaborFrame, GaborSpectrum, gabor_frame
+from sonograd.functional.gabor_transform import gabor_analysis, gabor_synthesis
 from sonograd.functional.gammatone import gammatone_filterbank, gammatone_frequencies, gammatone_sos
 from sonograd.functional.glottal import glottal_harmonics, glottal_pulse
 from sonograd.functional.graphic_eq import graphic_eq_centers, graphic_eq_sections

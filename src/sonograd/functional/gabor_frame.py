@@ -16,31 +16,26 @@ doi:10.1016/j.cam.2011.09.011; in slices: Holighaus et al., *A framework for inv
 constant-Q transforms*, doi:10.1109/TASL.2012.2234114.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as nnf
 from torch.utils import _pytree as pytree
 
-from sonograd.errors import ParameterError, ShapeError
+from sonograd.errors import ParameterError
+from sonograd.functional._half_transform import turns
 from sonograd.functional.convolution import fast_length
-from sonograd.functional.framing import excerpt
 
 __all__ = [
     "GaborBand",
     "GaborFrame",
     "GaborSpectrum",
-    "cut_slices",
-    "gabor_analysis",
+    "GaborTables",
     "gabor_frame",
     "gabor_layout",
-    "gabor_synthesis",
-    "join_slices",
-    "slice_count",
-    "slice_window",
     "whole_size",
 ]
 
@@ -61,6 +56,11 @@ class GaborSpectrum(NamedTuple):
     samples: int
     """Length of the signal."""
 
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """All tensors, from the lowest frequencies up."""
+        return (self.low, *self.octaves, self.high)
+
 
 # So that an exported graph that returns one can be saved.
 pytree._register_namedtuple(GaborSpectrum, serialized_type_name="sonograd.functional.GaborSpectrum")
@@ -69,28 +69,45 @@ pytree._register_namedtuple(GaborSpectrum, serialized_type_name="sonograd.functi
 class GaborBand(NamedTuple):
     """Bins that share a rate."""
 
+    first: int
+    """The number of the lowest one."""
     bins: int
     frames: int
-    points: Tensor
-    """Points of the spectrum in the order of the band's own, ``(bins * frames,)``."""
-    windows: Tensor
+
+
+class GaborTables(NamedTuple):
+    """Where every point goes to and comes from: for graphs, gradients and devices."""
+
+    points: tuple[Tensor, ...]
+    """Of each band, points of the spectrum in the order of its own, ``(bins * frames,)``."""
+    windows: tuple[Tensor, ...]
     """What they are multiplied with, ``(bins, frames)``."""
+    places: Tensor
+    """For each point of the spectrum, where in the spectra of all bands, one after the other, it
+    is in the band that fades out there, and in the one that fades in, ``(2, size // 2 + 1)``."""
+    weights: Tensor
+    """What it is multiplied with in either, ``(2, size // 2 + 1)``."""
 
 
 class GaborFrame(NamedTuple):
     """Everything about signals of one length."""
 
     size: int
-    low_window: Tensor
+    edges: tuple[int, ...]
+    """Points of the spectrum, see :func:`gabor_frame`."""
     low_frames: int
     bands: tuple[GaborBand, ...]
-    high_window: Tensor
     high_frames: int
-    places: Tensor
-    """For each point of the spectrum, where in the spectra of all bands, one after the other, it
-    is in the band that fades out there, and in the one that fades in, ``(2, size // 2 + 1)``."""
-    weights: Tensor
-    """What it is multiplied with in either, ``(2, size // 2 + 1)``."""
+    low_window: Tensor
+    """From point 0 to the first bin's center."""
+    windows: Tensor
+    """Half the windows of all bins, one after the other, each number twice: for the real and for
+    the imaginary part."""
+    high_window: Tensor
+    """From the last bin's center to point ``size // 2``."""
+    turns: Tensor
+    """What the FFT of real signals is put together with."""
+    tables: GaborTables | None = None
 
     @property
     def redundancy(self) -> float:
@@ -98,23 +115,37 @@ class GaborFrame(NamedTuple):
         complex_numbers = sum(band.bins * band.frames for band in self.bands)
         return (2 * complex_numbers + self.low_frames + self.high_frames) / self.size
 
+    def edges_of(self, band: GaborBand, number: int) -> tuple[int, int, int]:
+        """Return where a bin begins, is centered and ends; in its band, it is counted from 0."""
+        start, center, stop = self.edges[band.first + number - 1 : band.first + number + 2]
+        return start, center, stop
+
+    def window_of(self, band: GaborBand, number: int) -> Tensor:
+        """Return the part of ``windows`` for one bin, from where it begins to where it ends."""
+        low, first, *_ = self.edges
+        start, center, stop = self.edges_of(band, number)
+        # All bins before have passed every point up to their centers twice.
+        offset = 2 * (start - low + center - first)
+        return self.windows[offset : offset + 2 * (stop - start)]
+
     def to(self, like: Tensor) -> "GaborFrame":
         """Return the frame with the precision and device of ``like``, which may be complex."""
+        frame = self if like.device.type == "cpu" else self.indexed()
 
         def move(table: Tensor) -> Tensor:
-            dtype = like.dtype.to_real() if table.is_floating_point() else table.dtype
+            dtype = table.dtype
+            if table.is_complex():
+                dtype = like.dtype.to_complex()
+            elif table.is_floating_point():
+                dtype = like.dtype.to_real()
             return table.to(device=like.device, dtype=dtype)
 
-        return self._replace(
-            low_window=move(self.low_window),
-            bands=tuple(
-                band._replace(points=move(band.points), windows=move(band.windows))
-                for band in self.bands
-            ),
-            high_window=move(self.high_window),
-            places=move(self.places),
-            weights=move(self.weights),
-        )
+        moved: GaborFrame = pytree.tree_map_only(Tensor, move, frame)
+        return moved
+
+    def indexed(self) -> "GaborFrame":
+        """Return the frame with its tables."""
+        return self if self.tables else self._replace(tables=_index_tables(self))
 
 
 class GaborLayout(NamedTuple):
@@ -151,9 +182,14 @@ def gabor_layout(
 
 
 def gabor_frame(
-    frequencies: Sequence[float], *, sample_rate: float, size: int, group: int
+    frequencies: Sequence[float],
+    *,
+    sample_rate: float,
+    size: int,
+    group: int,
+    dtype: torch.dtype = torch.float64,
 ) -> GaborFrame:
-    """Design the frame for signals of ``size`` samples, in float64.
+    """Design the frame for signals of ``size`` samples, on the CPU.
 
     Args:
         frequencies: Rising edges in Hz. The first is where the first bin begins, the last where
@@ -161,6 +197,7 @@ def gabor_frame(
         sample_rate: Samples per second.
         size: Samples of the signals, an even number.
         group: Bins that share a rate, counted from the highest down.
+        dtype: Precision of the windows, which are designed in float64.
 
     Raises:
         ParameterError: If ``size`` is odd, ``group`` below 1, or there are less than three edges.
@@ -170,11 +207,37 @@ def gabor_frame(
             f"size is {size}, group {group}, and there are {len(frequencies)} frequencies; "
             "expected an even number, at least 1 and at least 3"
         )
-    half = size // 2
-    limits, low_frames, groups, high_frames = gabor_layout(
+    edges, low_frames, groups, high_frames = gabor_layout(
         frequencies, sample_rate=sample_rate, size=size, group=group
     )
-    edges = torch.tensor(limits, device="cpu")
+    rises, falls = [], []
+    for start, stop in itertools.pairwise(edges):
+        angle = _angles(stop - start)
+        rises.append(angle.sin().to(dtype))
+        falls.append(angle.cos().to(dtype))
+    ones = torch.ones(max(edges[0], size // 2 + 1 - edges[-1]), dtype=dtype, device="cpu")
+    windows = [part / 2 for k in range(1, len(rises)) for part in (rises[k - 1], falls[k])]
+    return GaborFrame(
+        size,
+        tuple(edges),
+        low_frames,
+        tuple(GaborBand(numbers.start, len(numbers), frames) for numbers, frames in groups),
+        high_frames,
+        torch.cat([ones[: edges[0]], falls[0]]),
+        torch.cat(windows).repeat_interleave(2),
+        torch.cat([rises[-1], ones[: size // 2 + 1 - edges[-1]]]),
+        turns(size).to(dtype.to_complex()),
+    )
+
+
+def _angles(points: int) -> Tensor:
+    """From 0 to less than a right angle."""
+    return torch.arange(points, dtype=torch.float64, device="cpu") * (math.pi / 2 / max(points, 1))
+
+
+def _index_tables(frame: GaborFrame) -> GaborTables:
+    half, dtype = frame.size // 2, frame.low_window.dtype
+    edges = torch.tensor(frame.edges, device="cpu")
     last = len(edges) - 1
     index = torch.arange(half + 1, device="cpu")
     region = torch.searchsorted(edges, index, right=True)
@@ -184,132 +247,35 @@ def gabor_frame(
     angle = math.pi / 2 * share.where((region > 0) & (region <= last), 0.0)
     fades = torch.stack([angle.cos(), angle.sin()])
 
-    first, top = limits[1], limits[last - 1]
-    bands = [_band(numbers, limits, fades, frames, size) for numbers, frames in groups]
-    offsets, rates = [0], [low_frames]
-    place = low_frames // 2 + 1
-    for band in bands:
+    points, windows = zip(*(_band_tables(band, frame, fades) for band in frame.bands), strict=True)
+    offsets, rates = [0], [frame.low_frames]
+    place = frame.low_frames // 2 + 1
+    for band in frame.bands:
         offsets.extend(range(place, place + band.bins * band.frames, band.frames))
         rates.extend([band.frames] * band.bins)
         place += band.bins * band.frames
     offsets.append(place)
-    rates.append(high_frames)
+    rates.append(frame.high_frames)
 
     owners = torch.stack([falling, rising])
     rate = torch.tensor(rates, device="cpu")[owners]
     slot = torch.where(owners == last, half - index, index % rate)
-    scale = torch.where((owners == 0) | (owners == last), 1.0, 0.5) * (size / rate.double())
-    return GaborFrame(
-        size,
-        fades[0, :first] * (low_frames / size),
-        low_frames,
-        tuple(bands),
-        torch.where(region[top:] > last, fades[0, top:], fades[1, top:]) * (high_frames / size),
-        high_frames,
+    scale = torch.where((owners == 0) | (owners == last), 1.0, 0.5) * (frame.size / rate.double())
+    return GaborTables(
+        points,
+        tuple(window.to(dtype) for window in windows),
         torch.tensor(offsets, device="cpu")[owners] + slot,
-        fades * scale,
+        (fades * scale).to(dtype),
     )
 
 
-def _band(
-    numbers: Sequence[int], limits: Sequence[int], fades: Tensor, frames: int, size: int
-) -> GaborBand:
-    points = torch.zeros(len(numbers), frames, dtype=torch.int64, device="cpu")
-    windows = torch.zeros(len(numbers), frames, dtype=torch.float64, device="cpu")
-    for row, number in enumerate(numbers):
-        start, center, stop = limits[number - 1 : number + 2]
+def _band_tables(band: GaborBand, frame: GaborFrame, fades: Tensor) -> tuple[Tensor, Tensor]:
+    points = torch.zeros(band.bins, band.frames, dtype=torch.int64, device="cpu")
+    windows = torch.zeros(band.bins, band.frames, dtype=torch.float64, device="cpu")
+    for row in range(band.bins):
+        start, center, stop = frame.edges[band.first + row - 1 : band.first + row + 2]
         index = torch.arange(start, stop, device="cpu")
-        slot = index % frames
+        slot = index % band.frames
         points[row, slot] = index
         windows[row, slot] = torch.cat([fades[1, start:center], fades[0, center:stop]])
-    return GaborBand(len(numbers), frames, points.flatten(), windows * (2 * frames / size))
-
-
-def gabor_analysis(x: Tensor, frame: GaborFrame) -> GaborSpectrum:
-    """Transform real signals ``(..., size)``."""
-    if x.shape[-1] != frame.size:
-        raise ShapeError(f"x has {x.shape[-1]} samples; this frame was made for {frame.size}")
-    if 0 in x.shape:
-        return _nothing(x, frame)
-    spectrum = torch.fft.rfft(x)
-    low = spectrum[..., : len(frame.low_window)] * frame.low_window
-    high = spectrum[..., -len(frame.high_window) :].conj_physical() * frame.high_window
-    octaves = []
-    for band in frame.bands:
-        chosen = spectrum.index_select(-1, band.points).unflatten(-1, (band.bins, band.frames))
-        octaves.append(torch.fft.ifft(chosen * band.windows))
-    return GaborSpectrum(
-        torch.fft.irfft(low, n=frame.low_frames),
-        tuple(octaves),
-        torch.fft.irfft(high.flip(-1), n=frame.high_frames),
-        frame.size,
-    )
-
-
-def _nothing(x: Tensor, frame: GaborFrame) -> GaborSpectrum:
-    lead, dtype = x.shape[:-1], torch.promote_types(x.dtype, torch.complex64)
-    return GaborSpectrum(
-        x.new_zeros(*lead, frame.low_frames),
-        tuple(x.new_zeros(*lead, band.bins, band.frames, dtype=dtype) for band in frame.bands),
-        x.new_zeros(*lead, frame.high_frames),
-        frame.size,
-    )
-
-
-def gabor_synthesis(spectrum: GaborSpectrum, frame: GaborFrame) -> Tensor:
-    """Return the signals ``(..., size)`` with these coefficients; the inverse of the analysis.
-
-    Of coefficients that no signal has, it is the signal nearest in the least-squares sense.
-    """
-    if 0 in spectrum.low.shape:
-        return spectrum.low.new_zeros(*spectrum.low.shape[:-1], frame.size)
-    parts = [torch.fft.rfft(spectrum.low)]
-    parts.extend(torch.fft.fft(octave).flatten(-2) for octave in spectrum.octaves)
-    parts.append(torch.fft.rfft(spectrum.high).conj_physical())
-    values = torch.cat(parts, -1)
-    falling = values.index_select(-1, frame.places[0]) * frame.weights[0]
-    rising = values.index_select(-1, frame.places[1]) * frame.weights[1]
-    signal: Tensor = torch.fft.irfft(falling + rising, n=frame.size)
-    return signal
-
-
-def slice_count(samples: int, *, size: int, overlap: int) -> int:
-    """Return how many slices hold every sample of a signal."""
-    step = size - overlap
-    return (samples + overlap + step - 1) // step
-
-
-def slice_window(size: int, overlap: int) -> Tensor:
-    """Return a window whose squares, one every ``size - overlap`` samples, sum to one.
-
-    In float64 on the CPU; it is 1 but for a quarter of a sine at either end.
-    """
-    if not 1 <= overlap <= size // 2:
-        raise ParameterError(f"overlap is {overlap}; expected 1 to {size // 2}, half a slice")
-    place = torch.arange(overlap, dtype=torch.float64, device="cpu") + 0.5
-    window = torch.ones(size, dtype=torch.float64, device="cpu")
-    window[:overlap] = torch.sin(math.pi / 2 * place / overlap)
-    window[-overlap:] = window[:overlap].flip(0)
-    return window
-
-
-def cut_slices(x: Tensor, window: Tensor, *, overlap: int) -> Tensor:
-    """Cut signals ``(..., samples)`` into windowed slices ``(..., slices, size)``.
-
-    The first slice begins ``overlap`` samples before the signal, so that the window is 1 there.
-    """
-    size, samples = len(window), x.shape[-1]
-    count = slice_count(samples, size=size, overlap=overlap)
-    total = (count - 1) * (size - overlap) + size
-    padded = nnf.pad(x, (overlap, total - overlap - samples))
-    return padded.unfold(-1, size, size - overlap) * window
-
-
-def join_slices(slices: Tensor, window: Tensor, *, overlap: int, samples: int) -> Tensor:
-    """Return the signals ``(..., samples)`` that :func:`cut_slices` cut."""
-    faded = slices * window
-    step = len(window) - overlap
-    body = faded[..., :step]
-    tail = nnf.pad(faded[..., :-1, step:], (0, step - overlap, 1, 0))
-    joined = nnf.pad((body + tail).flatten(-2), (0, overlap))
-    return excerpt(joined, overlap, overlap + samples)
+    return points.flatten(), windows * (2 * band.frames / frame.size)

@@ -13,18 +13,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as nnf
 
 from sonograd.errors import ShapeError
 from sonograd.functional.gabor_frame import (
     GaborFrame,
     GaborSpectrum,
-    gabor_analysis,
     gabor_frame,
     gabor_layout,
-    gabor_synthesis,
     whole_size,
 )
+from sonograd.functional.gabor_transform import gabor_analysis, gabor_synthesis, pad_end
 
 __all__ = ["analyze_whole", "synthesize_whole"]
 
@@ -54,7 +52,7 @@ def _frame(
     dtype: torch.dtype,
     device: torch.device,
 ) -> GaborFrame:
-    frame = gabor_frame(frequencies, sample_rate=sample_rate, size=size, group=group)
+    frame = gabor_frame(frequencies, sample_rate=sample_rate, size=size, group=group, dtype=dtype)
     return frame.to(torch.empty(0, dtype=dtype, device=device))
 
 
@@ -71,7 +69,7 @@ def _analysis(
 ) -> list[Tensor]:
     samples = x.shape[-1]
     frame = _frame_like(x, frequencies, sample_rate, group, samples)
-    result = gabor_analysis(nnf.pad(x, (0, frame.size - samples)), frame)
+    result = gabor_analysis(pad_end(x.detach(), frame.size), frame)
     parts = [result.low, *result.octaves, result.high]
     if transposed:  # Of the synthesis, without whose factors it is the analysis.
         parts = [part / f for part, f in zip(parts, _factors(frame), strict=True)]
@@ -112,7 +110,7 @@ def _synthesis(
     samples: int,
     transposed: bool,
 ) -> Tensor:
-    parts = list(coefficients)
+    parts = [part.detach() for part in coefficients]
     frame = _frame_like(parts[0], frequencies, sample_rate, group, samples)
     got = [part.shape[-1] for part in parts]
     expected = [frame.low_frames, *(band.frames for band in frame.bands), frame.high_frames]
