@@ -44,21 +44,33 @@ def change_speed(x: Stems, speed: float, samples: int) -> Stems:
     if speed == 1.0:
         return x[..., :samples]
     position = np.arange(samples) * speed
-    below = position.astype(np.int64)
+    below = position.astype(np.intp)
     part = (position - below).astype(np.float32)
-    above = np.minimum(below + 1, x.shape[-1] - 1)
-    return x[..., below] * (1 - part) + x[..., above] * part
+    result = np.take(x, below, axis=-1, mode="clip")
+    below += 1
+    above = np.take(x, below, axis=-1, mode="clip")
+    above -= result
+    above *= part
+    result += above
+    return result
 
 
 def random_gains(
-    stems: Stems, generator: np.random.Generator, *, gain_db: float, drop_p: float
+    stems: Stems,
+    generator: np.random.Generator,
+    *,
+    gain_db: float,
+    drop_p: float,
+    out: Stems | None = None,
 ) -> Stems:
-    """Scale every stem by a normal number of dB; silence some, but never all."""
+    """Scale every stem by a normal number of dB; silence some, but never all.
+
+    The result is written to ``out``, which may be ``stems``.
+    """
     gains = 10 ** (generator.normal(0.0, 1.0, len(stems)) * gain_db / 20)
     kept = generator.random(len(stems)) >= drop_p
     kept[generator.integers(len(stems))] |= not kept.any()
-    result: Stems = stems * (gains * kept).astype(np.float32)[:, None, None]
-    return result
+    return np.multiply(stems, (gains * kept).astype(np.float32)[:, None, None], out=out)
 
 
 def level_stems(stems: Stems, level_db: float, *, sample_rate: int) -> Stems:
@@ -107,10 +119,22 @@ def saturate_stems(stems: Stems, generator: np.random.Generator, *, probability:
     return result
 
 
-def swap_channels(stems: Stems, generator: np.random.Generator, *, probability: float) -> Stems:
-    """Reverse the order of the channels of some stems."""
-    swap = generator.random(len(stems)) < probability
-    return np.where(swap[:, None, None], stems[:, ::-1], stems)
+def swap_channels(
+    stems: Stems,
+    generator: np.random.Generator,
+    *,
+    probability: float,
+    out: Stems | None = None,
+) -> Stems:
+    """Reverse the order of the channels of some stems; write to ``out``, which may be ``stems``."""
+    swap = np.flatnonzero(generator.random(len(stems)) < probability)
+    result = stems.copy() if out is None else out
+    if out is not None and out is not stems:
+        out[...] = stems
+    if result.shape[1] > 1:
+        for row in swap:
+            result[row] = result[row, ::-1].copy()
+    return result
 
 
 def equalizer_curves(

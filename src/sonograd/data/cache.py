@@ -75,9 +75,9 @@ class PcmFile:
 
     def read_audio(self, start: int, samples: int) -> NDArray[np.float32]:
         """Return ``(channels, samples)`` in [-1, 1) from ``start`` on."""
-        data: NDArray[np.float32] = self.read(start, samples).T.astype(np.float32)
-        data *= np.float32(1 / 32768)
-        return data
+        data = self.read(start, samples).T
+        result = np.empty(data.shape, np.float32)
+        return np.multiply(data, np.float32(1 / 32768), out=result)
 
 
 #: Input samples beside a range that resampling needs to be exact in it.

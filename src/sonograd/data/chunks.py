@@ -171,7 +171,7 @@ class ChunkDataset(Dataset[Chunk]):
         )
 
     def _change(self, stems: Stems, generator: np.random.Generator) -> Stems:
-        """Apply what the configuration asks for, in the order of a studio."""
+        """Apply what the configuration asks for, in the order of a studio; may change ``stems``."""
         config, rate = self.config, self.source.sample_rate
         if config.drive_p > 0:
             stems = saturate_stems(stems, generator, probability=config.drive_p)
@@ -190,10 +190,11 @@ class ChunkDataset(Dataset[Chunk]):
             stems = code_stems(stems, generator, probability=config.codec_p, sample_rate=rate)
         if config.level_db is not None:
             stems = level_stems(stems, config.level_db, sample_rate=rate)
-        stems = random_gains(stems, generator, gain_db=config.gain_db, drop_p=config.drop_p)
+        gain_db, drop_p = config.gain_db, config.drop_p
+        stems = random_gains(stems, generator, gain_db=gain_db, drop_p=drop_p, out=stems)
         if config.invert_p > 0:
             stems = invert_stems(stems, generator, probability=config.invert_p)
-        return swap_channels(stems, generator, probability=config.swap_p)
+        return swap_channels(stems, generator, probability=config.swap_p, out=stems)
 
     def tempo(self, song: int) -> float | None:
         """Estimate the tempo of a song from half a minute in its middle, once."""
@@ -271,9 +272,10 @@ class _Draw:
     def _read(self, song: int, stems: Sequence[int], start: int, samples: int) -> Stems:
         source = self.data.source
         try:
-            return np.stack([source.read(song, stem, start, samples) for stem in stems])
+            parts = [source.read(song, stem, start, samples) for stem in stems]
         except (SonogradError, OSError) as error:
             raise _Unreadable(source.name(song), str(error)) from None
+        return parts[0][None] if len(parts) == 1 else np.stack(parts)
 
     def _anywhere(self, stems: Sequence[int]) -> _Part:
         config, source, samples = self.data.config, self.data.source, self.data.samples
@@ -333,4 +335,5 @@ class _Unreadable(Exception):  # noqa: N818 - never leaves this module
 
 
 def _sounding(stems: Stems) -> int:
-    return int((np.square(stems).mean(axis=(1, 2)) > _SILENCE).sum())
+    flat = stems.reshape(len(stems), -1)
+    return sum(float(np.dot(row, row)) > _SILENCE * row.size for row in flat)

@@ -192,15 +192,21 @@ class StemFolder(Sequence[Example]):
 
     def read(self, song: int, stem: int, start: int, samples: int) -> NDArray[np.float32]:
         """Return ``(channels, samples)`` of one stem, zeros past its end."""
-        result = np.zeros((self.channels, samples), np.float32)
-        for file, sign in self._files[song][stem]:
+        files = self._files[song][stem]
+        result = None if len(files) == 1 else np.zeros((self.channels, samples), np.float32)
+        for file, sign in files:
             data = file.read_audio(start, samples)
             if file.channels != self.channels:
                 data = _to_channels(data, self.channels)
+            if result is None:
+                if sign > 0 and data.shape[-1] == samples:
+                    return data
+                result = np.zeros((self.channels, samples), np.float32)
             if sign > 0:
                 result[:, : data.shape[-1]] += data
             else:
                 result[:, : data.shape[-1]] -= data
+        assert result is not None
         return result
 
 
