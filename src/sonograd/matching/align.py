@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sonograd.functional.convolution import fft_convolve
+from sonograd.functional.convolution import fast_length, fft_convolve
 
 __all__ = ["REACH", "Overlay", "coherence", "cross_spectra", "overlay", "shift_kernels", "shifted"]
 
@@ -51,10 +51,11 @@ def overlay(dry: Tensor, wet: Tensor, *, max_delay: int, origin: int = 0) -> Ove
         origin: Position of the first sample of ``wet`` less that of ``dry``.
     """
     a, b = _mono(dry), _mono(wet)
-    size = 1 << (a.numel() + b.numel() - 1).bit_length()
-    cross = torch.fft.rfft(a, size).conj() * torch.fft.rfft(b, size)
+    size = fast_length(a.numel() + b.numel())
+    # Single precision is enough for the place of a peak.
+    cross = torch.fft.rfft(a.float(), size).conj() * torch.fft.rfft(b.float(), size)
     strength = cross.abs()
-    floor = 1e-3 * strength.mean() + 1e-300
+    floor = 1e-3 * strength.mean() + 1e-30
     lags = torch.arange(-(a.numel() - 1), b.numel()) + origin
     # Short overlaps correlate by chance: at least half of the shorter one has to lie on the other.
     shorter = min(a.numel(), b.numel())
@@ -64,7 +65,7 @@ def overlay(dry: Tensor, wet: Tensor, *, max_delay: int, origin: int = 0) -> Ove
     found: list[Overlay] = []
     zero = 1
     for spectrum in (cross / (strength + floor), cross):
-        full = torch.fft.irfft(spectrum, size)
+        full = torch.fft.irfft(spectrum, size).double()
         line = torch.cat([full[size - a.numel() + 1 :], full[: b.numel()]])
         line = torch.where(allowed, line, torch.zeros_like(line))
         peak = int(line.abs().argmax())

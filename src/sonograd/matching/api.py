@@ -16,7 +16,7 @@ from sonograd.matching.align import REACH, Overlay, overlay
 from sonograd.matching.analyze import clipped_samples, gain_trace, static_curve, transfer_function
 from sonograd.matching.blackbox import black_box, is_black_box
 from sonograd.matching.candidates import choose
-from sonograd.matching.chains import build_chain, parse_fix
+from sonograd.matching.chains import build_chain, oscillates, parse_fix
 from sonograd.matching.excerpts import choose_excerpts, read_problem, shorter, survey
 from sonograd.matching.fitting import Fit, Settings, polish, quick_fit
 from sonograd.matching.gradient import METHODS, Method, descend
@@ -115,7 +115,10 @@ def match(
     for one in (lay, lay.other):
         if one is None or (tries and tries[0].fits[0].solution.null_db >= _CLEAR_DB):
             continue
-        excerpts = choose_excerpts(pair.dry, pair.wet, one.delay, total_s=excerpt_s)
+        swings = asked is not None and oscillates(asked)
+        excerpts = choose_excerpts(
+            pair.dry, pair.wet, one.delay, total_s=excerpt_s, from_start=swings
+        )
         problem = _problem(pair, one, excerpts)
         between = abs(one.fraction) > 0.02
         settings = Settings(
@@ -126,7 +129,7 @@ def match(
             starts=starts,
             seed=seed,
         )
-        quick = shorter(problem, round(_QUICK_S * rate))
+        quick = shorter(problem, round(_QUICK_S * rate), from_start=swings)
         if asked is None:
             fits = choose(quick, settings, rate, one.polarity, bands, report)
         else:

@@ -1,6 +1,7 @@
 """Which chain it is: candidates of growing length, compared by what they leave."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from sonograd.effects import Chain, Gain
 from sonograd.matching.chains import build_chain, parse_fix
@@ -10,6 +11,7 @@ from sonograd.matching.solve import Problem
 __all__ = ["choose"]
 
 _PERFECT_DB = 70.0  # where longer chains are not tried
+_LACKING_DB = 35.0  # where three processors are tried
 _SINGLES = ("eq", "compressor", "drive", "limiter", "gate", "delay", "freeverb")
 _PAIRS = {
     "eq": ("compressor", "drive", "limiter", "gate", "freeverb", "delay"),
@@ -20,6 +22,8 @@ _PAIRS = {
     "delay": ("eq",),
     "freeverb": ("eq", "compressor"),
 }
+
+Values = Mapping[str, Mapping[str, float]]
 
 
 def choose(
@@ -33,64 +37,105 @@ def choose(
     """Fit candidates on a short stretch; best first.
 
     Single processors come first. Where none explains everything, the best ones are joined with
-    others in both orders.
+    others, before and after, and where that leaves much, the best pair with a third. What joins is
+    fitted alone first, with everything else held: that tells cheaply what is worth a whole fit.
     """
-    fits: dict[tuple[str, ...], Fit] = {}
-
-    def attempt(names: tuple[str, ...]) -> Fit:
-        if names not in fits:
-            chain = _turned(build_chain([*names, "gain"], sample_rate, bands=bands), polarity)
-            own = {k: v for k, v in settings.fix.items() if _has(chain, k)}
-            chosen = Settings(
-                parse_fix(chain, own),
-                None,
-                settings.delay,
-                settings.free_delay,
-                settings.starts,
-                settings.seed,
-            )
-            fits[names] = quick_fit(chain, problem, chosen)
-        return fits[names]
-
-    attempt(())
+    search = _Search(problem, settings, sample_rate, polarity, bands)
+    search.fit(())
     singles = list(_SINGLES)
     if problem.dry.shape[1] == 2:
         singles.insert(1, "width")
-    done = 0
-    if fits[()].solution.null_db < _PERFECT_DB:
-        for name in singles:
-            attempt((name,))
-            done += 1
-            report(1 + 6 * done / len(singles), 20)
-            if fits[(name,)].solution.null_db >= _PERFECT_DB:
+    if search.best().solution.null_db < _PERFECT_DB:
+        for place, name in enumerate(singles, start=1):
+            found = search.fit((name,))
+            report(1 + 5 * place / len(singles), 20)
+            if found.solution.null_db >= _PERFECT_DB:
                 break
-    best = _ranked(fits)[0]
-    if best.solution.null_db < _PERFECT_DB:
-        _join(fits, attempt, report)
-    return _ranked(fits)
+    if search.best().solution.null_db < _PERFECT_DB:
+        best = [names for names in search.ranked() if len(names) == 1][:2]
+        search.extend(best, 3, lambda share: report(6 + 5 * share, 20))
+    if search.best().solution.null_db < _LACKING_DB:
+        pairs = [names for names in search.ranked() if len(names) == 2][:1]
+        search.extend(pairs, 2, lambda share: report(11 + 3 * share, 20))
+    return [search.fits[names] for names in search.ranked()]
 
 
-def _join(
-    fits: dict[tuple[str, ...], Fit],
-    attempt: Callable[[tuple[str, ...]], Fit],
-    report: Callable[[float, float], None],
-) -> None:
-    """Try pairs around the best single processors."""
-    singles = sorted((n for n in fits if len(n) == 1), key=lambda n: fits[n].bic)[:2]
-    pairs: list[tuple[str, ...]] = []
-    for (name,) in singles:
-        for other in _PAIRS.get(name, ()):
-            pairs += [(name, other), (other, name)]
-    pairs = list(dict.fromkeys(pairs))
-    for place, pair in enumerate(pairs, start=1):
-        found = attempt(pair)
-        report(7 + 9 * place / len(pairs), 20)
-        if found.solution.null_db >= _PERFECT_DB:
-            return
+class _Search:
+    """The chains that were fitted so far."""
+
+    def __init__(
+        self, problem: Problem, settings: Settings, sample_rate: int, polarity: int, bands: int
+    ) -> None:
+        self.problem, self.settings = problem, settings
+        self.sample_rate, self.polarity, self.bands = sample_rate, polarity, bands
+        self.fits: dict[tuple[str, ...], Fit] = {}
+
+    def best(self) -> Fit:
+        return self.fits[self.ranked()[0]]
+
+    def ranked(self) -> list[tuple[str, ...]]:
+        return sorted(self.fits, key=lambda names: self.fits[names].bic)
+
+    def fit(self, names: tuple[str, ...], start: Values | None = None) -> Fit:
+        """Fit a chain, from a point or from several of its own."""
+        chain = self._chain(names)
+        settings = replace(self.settings, fix=self._fixed(chain), start=start)
+        found = quick_fit(chain, self.problem, settings)
+        if names not in self.fits or found.bic < self.fits[names].bic:
+            self.fits[names] = found
+        return self.fits[names]
+
+    def extend(
+        self, bases: Sequence[tuple[str, ...]], count: int, report: Callable[[float], None]
+    ) -> None:
+        """Join others to chains; the most promising are fitted as a whole."""
+        joined: dict[tuple[str, ...], tuple[float, Values]] = {}
+        todo = [(base, other) for base in bases for other in _others(base)]
+        for step, (base, other) in enumerate(todo, start=1):
+            for place in range(len(base) + 1):
+                names = (*base[:place], other, *base[place:])
+                cost, values = self._glance(names, base)
+                if names not in joined or cost < joined[names][0]:
+                    joined[names] = cost, values
+            report(0.6 * step / len(todo))
+        chosen = sorted(joined, key=lambda names: joined[names][0])[:count]
+        for step, names in enumerate(chosen, start=1):
+            found = self.fit(names, joined[names][1])
+            report(0.6 + 0.4 * step / len(chosen))
+            if found.solution.null_db >= _PERFECT_DB:
+                return
+        # Where what joins hides what it joins to, no start is as good as those of the whole chain.
+        if chosen and self.best().solution.null_db < _LACKING_DB:
+            self.fit(min(chosen, key=lambda names: self.fits[names].bic))
+
+    def _glance(self, names: tuple[str, ...], base: tuple[str, ...]) -> tuple[float, Values]:
+        """Fit what joins ``base`` with everything else where it is."""
+        chain = self._chain(names)
+        known = self.fits[base]
+        values = known.plan.values(known.solution.theta)
+        fix = {
+            f"{stage}.{name}": value
+            for stage, given in values.items()
+            for name, value in given.items()
+            if stage != "gain"
+        }
+        fixed = {**fix, **self._fixed(chain)}
+        settings = replace(self.settings, fix=fixed, start=None, starts=1)
+        found = quick_fit(chain, self.problem, settings, iterations=5, search_bands=False)
+        return found.solution.cost, found.plan.values(found.solution.theta)
+
+    def _chain(self, names: tuple[str, ...]) -> Chain:
+        chain = build_chain([*names, "gain"], self.sample_rate, bands=self.bands)
+        return _turned(chain, self.polarity)
+
+    def _fixed(self, chain: Chain) -> dict[str, float]:
+        return parse_fix(chain, {k: v for k, v in self.settings.fix.items() if _has(chain, k)})
 
 
-def _ranked(fits: dict[tuple[str, ...], Fit]) -> list[Fit]:
-    return sorted(fits.values(), key=lambda fit: fit.bic)
+def _others(base: tuple[str, ...]) -> list[str]:
+    """Return what may join a chain."""
+    found = [other for name in base for other in _PAIRS.get(name, ()) if other not in base]
+    return list(dict.fromkeys(found))
 
 
 def _has(chain: Chain, name: str) -> bool:

@@ -18,7 +18,7 @@ from sonograd.effects import (
 from sonograd.effects.structure import Structure
 from sonograd.errors import ParameterError
 
-__all__ = ["ALIASES", "build_chain", "parse_fix", "usual_holds"]
+__all__ = ["ALIASES", "build_chain", "oscillates", "parse_fix", "usual_holds"]
 
 #: Short names of types, beside the types themselves.
 ALIASES: Mapping[str, str] = {
@@ -100,6 +100,8 @@ def usual_holds(chain: Chain, channels: int = 2) -> dict[str, float]:
     for name, stage in stages:
         if isinstance(stage, Freeverb) and channels == 1:
             held[f"{name}.width"] = 1.0
+        if channels == 1 and any(p.name == "spread_deg" for p in stage.params):
+            held[f"{name}.spread_deg"] = 0.0
         if isinstance(stage, Compressor):
             held[f"{name}.knee_db"] = 0.0
         if isinstance(stage, Gate):
@@ -110,6 +112,12 @@ def usual_holds(chain: Chain, channels: int = 2) -> dict[str, float]:
         if isinstance(stage, Delay) and stage.filtered:
             held.update({f"{name}.low_cut_hz": 20.0, f"{name}.high_cut_hz": 20_000.0})
     return held
+
+
+def oscillates(chain: Chain) -> bool:
+    """Tell whether a stage has an oscillator, which starts where the recording does."""
+    stages = (chain.stage(name) for name in chain.stage_names)
+    return any(p.name == "rate_hz" for stage in stages for p in stage.params)
 
 
 def parse_fix(chain: Chain, fix: Mapping[str, float] | None) -> dict[str, float]:

@@ -15,6 +15,8 @@ __all__ = ["BandResponse", "EqualizerFit", "band_response", "fit_bands", "flippe
 _LOG10 = math.log(10) / 20
 _STEP = 1e-5
 _EXACT = 2e-6  # cost below which bands are not moved any more
+_CUTS = (6, 10)  # steps after which the better half goes on
+_KEPT = 8  # of which at least
 _PRIOR = 1e-3  # on gains, which otherwise grow against each other
 _RANGE = {"frequency_hz": (math.log(22.0), math.log(19_000.0)), "gain_db": (-20.0, 20.0)}
 _QUALITY = {"low_shelf": (0.25, 3.0), "high_shelf": (0.25, 3.0)}
@@ -130,34 +132,64 @@ def fit_bands(
     return [problem.fit(point, float(value)) for point, value in zip(points, cost, strict=True)]
 
 
+@dataclass
+class _Batch:
+    """Points of one descent, each with its own damping."""
+
+    points: Tensor
+    residual: Tensor
+    jacobian: Tensor
+    cost: Tensor
+    damping: Tensor
+
+    def best(self, count: int) -> "_Batch":
+        """Keep the points that cost least."""
+        order = self.cost.argsort()[:count]
+        return _Batch(
+            self.points[order],
+            self.residual[order],
+            self.jacobian[order],
+            self.cost[order],
+            self.damping[order],
+        )
+
+
 def _descend(problem: "_Bands", points: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """Levenberg-Marquardt on a batch of points; sorted by cost."""
-    damping = torch.full((len(points), 1, 1), 1e-2, dtype=torch.float64)
+    """Levenberg-Marquardt on a batch of points; sorted by cost.
+
+    Most points are clearly behind after some steps, and are not followed to their end.
+    """
     residual, jacobian = problem.linearize(points)
-    cost = residual.square().sum(1)
-    for _ in range(iterations):
-        normal = jacobian.mT @ jacobian
-        right = jacobian.mT @ residual[..., None]
+    damping = torch.full((len(points), 1, 1), 1e-2, dtype=torch.float64)
+    batch = _Batch(points, residual, jacobian, residual.square().sum(1), damping)
+    for place in range(iterations):
+        if place in _CUTS:
+            batch = batch.best(max(_KEPT, len(batch.cost) // 2))
+        normal = batch.jacobian.mT @ batch.jacobian
+        right = batch.jacobian.mT @ batch.residual[..., None]
         diagonal = normal.diagonal(dim1=1, dim2=2)
         floor = diagonal.mean(1, keepdim=True) * 1e-9 + 1e-12
-        lifted = normal + damping * torch.diag_embed(diagonal + floor)
+        lifted = normal + batch.damping * torch.diag_embed(diagonal + floor)
         step = torch.linalg.solve(lifted, right)[..., 0].clamp(-problem.step, problem.step)
-        moved = (points - step).clamp(problem.low, problem.high)
+        moved = (batch.points - step).clamp(problem.low, problem.high)
         fresh, slopes = problem.linearize(moved)
         total = fresh.square().sum(1)
-        better = total < cost
-        points = torch.where(better[:, None], moved, points)
-        residual = torch.where(better[:, None], fresh, residual)
-        jacobian = torch.where(better[:, None, None], slopes, jacobian)
-        gained = ((cost - total) / cost).where(better, torch.zeros_like(cost))
-        cost = torch.where(better, total, cost)
-        damping = torch.where(better[:, None, None], damping * 0.2, damping * 4).clamp(1e-12, 1e8)
-        if bool((damping > 1e6).all()) or float(cost.min()) < 1e-14:
+        better = total < batch.cost
+        gained = ((batch.cost - total) / batch.cost).where(better, torch.zeros_like(total))
+        damping = torch.where(better[:, None, None], batch.damping * 0.2, batch.damping * 4)
+        batch = _Batch(
+            torch.where(better[:, None], moved, batch.points),
+            torch.where(better[:, None], fresh, batch.residual),
+            torch.where(better[:, None, None], slopes, batch.jacobian),
+            torch.where(better, total, batch.cost),
+            damping.clamp(1e-12, 1e8),
+        )
+        if bool((batch.damping > 1e6).all()) or float(batch.cost.min()) < 1e-14:
             break
         if bool((gained < 1e-6).all()) and bool(better.any()):
             break
-    order = cost.argsort()
-    return points[order], cost[order]
+    batch = batch.best(len(batch.cost))
+    return batch.points, batch.cost
 
 
 def flipped(values: Mapping[str, float]) -> dict[str, float]:
@@ -182,7 +214,7 @@ class _Bands:
         weight = (trust.clamp(0, 1e3) / 1e3).sqrt()
         self.weight = weight / weight.square().sum().sqrt().clamp_min(1e-12)
         log = measured.response.abs().clamp_min(1e-12).log()
-        self.log, self.phase = log, measured.response.angle()
+        self.log, self.back = log, torch.polar(torch.ones_like(log), -measured.response.angle())
         self.level = (
             float(log[measured.coherence > 0.5].median())
             if bool((measured.coherence > 0.5).any())
@@ -253,22 +285,23 @@ class _Bands:
             )
             moved += [points + step, points - step]
         sections = self.stage.sections(self.values(torch.cat(moved))).to(self.basis.dtype)
-        tops, bottoms = sections[..., :3] @ self.basis, sections[..., 3:] @ self.basis
-        top, bottom = tops[:starts], bottoms[:starts]
+        top, bottom = (sections[:starts, :, part] @ self.basis for part in (slice(3), slice(3, 6)))
+        over, under = 1 / top, 1 / bottom
         for place, kind in enumerate(kinds):
             up = slice((2 * place + 1) * starts, (2 * place + 2) * starts)
             down = slice((2 * place + 2) * starts, (2 * place + 3) * starts)
-            change = ((tops[up] - tops[down]) / top - (bottoms[up] - bottoms[down]) / bottom) / (
-                2 * _STEP
-            )
+            moved_by = (sections[up] - sections[down]) / (2 * _STEP)
+            change = (moved_by[..., :3] @ self.basis) * over
+            change -= (moved_by[..., 3:] @ self.basis) * under
             for column, name in enumerate(self.names):
                 if name.endswith(kind):
                     band = int(name.removeprefix("band").partition("_")[0]) - 1
                     slopes[:, column] = change[:, band]
         slopes[:, -1] = 1.0
-        log = (top.abs().log() - bottom.abs().log()).sum(1) + points[:, -1:]
-        phase = (top.angle() - bottom.angle()).sum(1) - self.phase
-        turned = torch.atan2(phase.sin(), phase.cos())
+        response = (top * under).prod(1)
+        log = response.abs().clamp_min(1e-300).log() + points[:, -1:]
+        # The angle of the quotient is that of what misses, within a turn.
+        turned = (response * self.back).angle()
         gains = [k for k, n in enumerate(self.names) if n.endswith("gain_db")]
         residual = torch.cat(
             [

@@ -39,9 +39,17 @@ def survey(source: Source, *, block_s: float = 0.5) -> tuple[Tensor, Tensor, Ten
 
 
 def choose_excerpts(
-    dry: Source, wet: Source, delay: int, *, total_s: float, context_s: float = 1.5
+    dry: Source,
+    wet: Source,
+    delay: int,
+    *,
+    total_s: float,
+    context_s: float = 1.5,
+    from_start: bool = False,
 ) -> tuple[Excerpt, ...]:
     """Choose what is fitted: all of a short recording, else a loud, a moving and a quiet part.
+
+    ``from_start`` takes one part that begins where the recording does.
 
     Raises:
         AudioError: If both overlap in less than 50 ms, or there is nothing but silence.
@@ -56,6 +64,9 @@ def choose_excerpts(
     context = round(context_s * rate)
     if last - first <= 1.25 * total_s * rate:
         return (Excerpt(first, last - first, 0),)
+    if from_start:
+        length = _until_heard(dry, first, last) + round(total_s * rate)
+        return (Excerpt(first, min(length, last - first), 0),)
     part = round(total_s * rate / 3)
     starts, levels, moves = survey(dry)
     lowest, highest = first + context, last - part
@@ -74,6 +85,14 @@ def choose_excerpts(
         place = torch.where(free, score, torch.full_like(score, -math.inf)).argmax()
         taken.append(int(starts[place]))
     return tuple(Excerpt(start, part, context) for start in sorted(taken))
+
+
+def _until_heard(dry: Source, first: int, last: int) -> int:
+    """Count the samples of silence at the start, at most a minute of them."""
+    most = min(last - first, 60 * dry.sample_rate)
+    level = dry.read(first, most).abs().amax(0)
+    heard = (level > 0.01 * float(level.max())).nonzero()
+    return int(heard[0, 0]) if heard.numel() else 0
 
 
 def read_problem(dry: Source, wet: Source, delay: int, excerpts: tuple[Excerpt, ...]) -> Problem:
@@ -95,8 +114,16 @@ def read_problem(dry: Source, wet: Source, delay: int, excerpts: tuple[Excerpt, 
     return Problem(x, y, context)
 
 
-def shorter(problem: Problem, samples: int) -> Problem:
+def shorter(problem: Problem, samples: int, *, from_start: bool = False) -> Problem:
     """Keep the loudest and most moving stretch of ``samples`` samples, for first fits."""
+    if from_start:
+        level = problem.dry[0].abs().amax(0)
+        silent = int((level > 0.01 * float(level.max())).nonzero()[0, 0])
+        end = min(silent + samples, problem.dry.shape[-1])
+        mask = None if problem.mask is None else problem.mask[:1, :, : end - problem.context]
+        return Problem(
+            problem.dry[:1, :, :end], problem.wet[:1, :, : end + 2 * REACH], problem.context, mask
+        )
     if problem.dry.shape[-1] - problem.context <= 1.3 * samples:
         return Problem(problem.dry[:1], problem.wet[:1], problem.context, _first(problem.mask))
     hop = samples // 2

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sonograd.effects import Chain, Gain, ParametricEQ
+from sonograd.effects import Chain, Delay, Freeverb, Gain, ParametricEQ
 from sonograd.matching.align import REACH
 from sonograd.matching.chains import usual_holds
-from sonograd.matching.guesses import replaced_bands, starting_points
+from sonograd.matching.guesses import best_gain, replaced_bands, starting_points
 from sonograd.matching.solve import Problem, Solution, cost_at, null_db, solve
 from sonograd.matching.stages import Plan, stages_of
 
@@ -144,6 +144,8 @@ def quick_fit(
             )
         )
     free = settings.free_delay
+    echoes = len(stages_of(chain)) <= 2 and isinstance(stages_of(chain)[0][1], (Delay, Freeverb))
+    alone = best_gain(dry, wet)[1]
 
     def descend(point: Mapping[str, Mapping[str, float]], delay: float) -> Solution:
         return solve(
@@ -172,6 +174,8 @@ def quick_fit(
             break
         if best.null_db >= _GOOD_DB:
             break
+        if echoes and best.cost > 0.99 * alone:  # there are none
+            break
         bands = any(isinstance(s, ParametricEQ) for _, s in stages_of(chain))
         if bands and (used >= 2 or best.null_db >= _FAIR_DB):
             break
@@ -195,7 +199,7 @@ def _with_bands_replaced(
     names = [n for n, s in stages_of(plan.effect) if isinstance(s, ParametricEQ)]
     if len(names) != 1 or len(stages_of(plan.effect)) < 2:
         return found
-    if any(name.startswith(f"{names[0]}.") for name in settings.fix):
+    if any(name.startswith(f"{names[0]}.") for name in plan.held):
         return found
     for _ in range(_ROUNDS):
         if found.null_db >= _GOOD_DB:

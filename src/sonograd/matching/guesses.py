@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sonograd.effects import (
     Chain,
+    Chorus,
     Compressor,
     Delay,
     Distortion,
@@ -70,11 +71,13 @@ def starting_points(
     stages = stages_of(chain)
     beam: list[tuple[float, dict[str, Values], Tensor]] = [(0.0, {}, dry)]
     for place, (name, stage) in enumerate(stages):
-        later = [s for _, s in stages[place + 1 :]]
-        target = _before(wet, dry, later, seed) if not isinstance(stage, ParametricEQ) else wet
+        known = {f"{name}.{p.name}" for p in stage.params} <= held
+        target = wet
+        if not known and not isinstance(stage, ParametricEQ):
+            target = _before(wet, dry, stages[place + 1 :], base, held, seed)
         grown = []
         for _, chosen, x in beam:
-            for proposal in _propose(stage, x, target, seed, later):
+            for proposal in [{}] if known else _propose(stage, x, target, seed):
                 values = {**base[name], **proposal}
                 values.update({k: v for k, v in base[name].items() if f"{name}.{k}" in held})
                 y = run_stage(stage, x, values)
@@ -135,19 +138,28 @@ def replaced_bands(
     return dict(fits[0].values)
 
 
-def _before(wet: Tensor, dry: Tensor, later: list[Effect], seed: int) -> Tensor:
-    """Undo the equalizers that follow, as far as the transfer function shows them."""
-    for stage in later:
+def _before(
+    wet: Tensor,
+    dry: Tensor,
+    later: list[tuple[str, Effect]],
+    base: Mapping[str, Mapping[str, float]],
+    held: set[str],
+    seed: int,
+) -> Tensor:
+    """Undo the equalizer that follows, as far as it is known or the transfer function shows it."""
+    for name, stage in later:
         if isinstance(stage, ParametricEQ) and all(
             kind in {"peak", "low_shelf", "high_shelf"} for kind in stage.bands
         ):
-            measured = band_response(dry, wet, sample_rate=stage.sample_rate)
-            fit = fit_bands(stage, measured, starts=8, rounds=2, seed=seed)[0]
-            return run_stage(stage, wet, flipped(fit.values))
+            values = base[name]
+            if not {f"{name}.{p.name}" for p in stage.params} <= held:
+                measured = band_response(dry, wet, sample_rate=stage.sample_rate)
+                values = fit_bands(stage, measured, starts=8, rounds=2, seed=seed)[0].values
+            return run_stage(stage, wet, flipped(values))
     return wet
 
 
-def _propose(stage: Effect, x: Tensor, y: Tensor, seed: int, later: list[Effect]) -> list[Values]:
+def _propose(stage: Effect, x: Tensor, y: Tensor, seed: int) -> list[Values]:
     if isinstance(stage, Gain):
         factor, _ = best_gain(x, y)
         return [{"gain_db": max(-60.0, min(24.0, decibels(factor)))}]
@@ -173,6 +185,8 @@ def _propose(stage: Effect, x: Tensor, y: Tensor, seed: int, later: list[Effect]
         return [_width(x, y)]
     if isinstance(stage, Delay):
         return _delays(stage, x, y)
+    if isinstance(stage, Chorus):
+        return _choruses(stage, x, y)
     if isinstance(stage, Freeverb):
         rooms = product((0.2, 0.5, 0.8), (0.2, 0.6))
         return [
@@ -240,13 +254,13 @@ def _width(x: Tensor, y: Tensor) -> Values:
 
 
 def _delays(stage: Delay, x: Tensor, y: Tensor) -> list[Values]:
-    """Peaks of the impulse response between both, beyond its first 20 ms."""
+    """Peaks of the impulse response between both, beyond its first 10 ms."""
     size = 1 << (2 * x.shape[-1] - 1).bit_length()
     a, b = torch.fft.rfft(x, size), torch.fft.rfft(y, size)
     power = a.abs().square().sum((0, 1))
     response = torch.fft.irfft((a.conj() * b).sum((0, 1)) / (power + 1e-3 * power.mean()), size)
     rate = stage.sample_rate
-    first, last = round(0.005 * rate), min(round(2.0 * rate), x.shape[-1] - 1)
+    first, last = round(0.01 * rate), min(round(2.0 * rate), x.shape[-1] - 1)
     if last <= first:
         return [{}]
     line = response[first:last].abs()
@@ -261,3 +275,77 @@ def _delays(stage: Delay, x: Tensor, y: Tensor) -> list[Values]:
             )
         line[max(place - 50, 0) : place + 50] = 0
     return found
+
+
+def _choruses(stage: Chorus, x: Tensor, y: Tensor) -> list[Values]:
+    """Lay swinging delays over a map of when which delay is heard, and keep the brightest.
+
+    The map is a deconvolution in short windows; a delay whose rate is wrong crosses what is bright
+    in it and does not follow it.
+    """
+    rate = stage.sample_rate
+    size, hop, top = round(0.09 * rate), round(0.02 * rate), round(0.03 * rate)
+    if x.shape[-1] < 4 * size:
+        return [{}]
+    window = torch.hann_window(size, dtype=x.dtype)
+    length = 1 << (size + top).bit_length()
+    a, b = (torch.fft.rfft(v.mean((0, 1)).unfold(-1, size, hop) * window, length) for v in (x, y))
+    power = a.abs().square()
+    floor = 1e-2 * power.mean(-1, keepdim=True) + 1e-12
+    heard = torch.fft.irfft(a.conj() * b / (power + floor), length)[:, :top]
+    heard[:, : round(0.0008 * rate)] = 0  # the direct sound
+    heard = heard.square() / heard.square().sum(-1, keepdim=True).clamp_min(1e-12)
+    loud = power.mean(-1)
+    heard = heard * (loud > 1e-4 * loud.max())[:, None]
+    time = (torch.arange(heard.shape[0], dtype=x.dtype) * hop + size / 2) / rate
+    seconds = x.shape[-1] / rate
+    spots = {p.name: p for p in stage.params}
+    slow, fast = max(spots["rate_hz"].low, 0.1), min(spots["rate_hz"].high, 8.0)
+    grid = [
+        torch.arange(slow, fast, 0.2 / seconds, dtype=x.dtype),
+        torch.arange(0.02, 0.8, 0.03, dtype=x.dtype),
+        torch.arange(2.0, 16.0, 0.3, dtype=x.dtype),
+    ]
+    found = _brightest(_blurred(heard, round(0.0002 * rate)), time, rate, stage, grid, 6)
+    for narrower in (3, 9, 27):
+        blurred = _blurred(heard, max(1, round(0.0002 * rate / narrower)))
+        steps = [0.2 / seconds / narrower, 0.03 / narrower, 0.3 / narrower]
+        around = torch.arange(-3, 4, dtype=x.dtype) / 2
+        fine = []
+        for _, point in found[:3]:
+            axes = [p + s * around for p, s in zip(point, steps, strict=True)]
+            fine += _brightest(blurred, time, rate, stage, axes, 2)
+        found = sorted(fine, key=lambda item: -item[0])
+    return [
+        {"rate_hz": r, "depth": max(d, 0.0), "center_ms": c, "mix": mix, "feedback": 0.0}
+        for _, (r, d, c) in found[:3]
+        for mix in (0.3, 0.5)
+    ]
+
+
+def _blurred(heard: Tensor, reach: int) -> Tensor:
+    """Widen a map over delays."""
+    return torch.nn.functional.max_pool1d(heard[None], 2 * reach + 1, 1, reach)[0]
+
+
+def _brightest(
+    heard: Tensor,
+    time: Tensor,
+    rate: float,
+    stage: Chorus,
+    axes: list[Tensor],
+    count: int,
+) -> list[tuple[float, tuple[float, float, float]]]:
+    """Sum a map along ``center_ms + 10 depth lfo`` for all points of a grid; brightest first."""
+    depths, centers = axes[1], axes[2]
+    rows = torch.arange(heard.shape[0])
+    found: list[tuple[float, tuple[float, float, float]]] = []
+    for hz in axes[0].tolist():
+        swing = torch.sin(2 * math.pi * (hz * time + stage.phase))
+        delay_ms = centers[None, :, None] + 10 * depths[:, None, None] * swing
+        place = (delay_ms.clamp_min(1.0) * (rate / 1000)).round().long()
+        score = heard[rows, place.clamp_max(heard.shape[1] - 1)].sum(-1)
+        best = int(score.argmax())
+        i, j = divmod(best, len(centers))
+        found.append((float(score[i, j]), (hz, float(depths[i]), float(centers[j]))))
+    return sorted(found, key=lambda item: -item[0])[:count]

@@ -20,7 +20,7 @@ from sonograd.matching.tangents import Dual
 __all__ = ["Problem", "Solution", "cost_at", "normal_equations", "null_db", "solve"]
 
 _DELAY_STEP = 0.5
-_CHUNK = 1 << 15
+_CHUNK = 1 << 13
 _TINY = 1e-300
 
 

@@ -217,8 +217,8 @@ def linearize_stage(
     """Process and append the tangents of the parameters that ``rates`` names."""
     if isinstance(stage, Gain):
         sign = -1.0 if stage.invert else 1.0
-        y = x.scaled(sign * math.exp(values["gain_db"] * _NEPER))
-        return y.extended(*(y.value * (_NEPER * r) for r in rates.values()))
+        factor = sign * math.exp(values["gain_db"] * _NEPER)
+        return x.scaled(factor, *(_NEPER * r for r in rates.values()))
     if isinstance(stage, ParametricEQ):
         return filtered(x, *_eq_sections(stage, values, rates))
     if isinstance(stage, Compressor):

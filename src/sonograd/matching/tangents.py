@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from sonograd.functional._branching import follow_level
 from sonograd.functional.ballistics import TimeConvention, smoothing_coefficient
 from sonograd.functional.recursion import sosfilt
-from sonograd.matching._kernels import scan_tangents
+from sonograd.matching._kernels import band_tangents, carry_tangents, scan_tangents
 
 __all__ = ["Dual", "Rates", "bend", "compress", "cut", "elementwise", "filtered", "follow", "link"]
 
@@ -46,10 +46,14 @@ class Dual:
         """Make a signal that depends on no parameter."""
         return cls(x, torch.empty(0, *x.shape, dtype=dtype, device=x.device))
 
-    def scaled(self, factor: Tensor | float) -> "Dual":
-        """Multiply by what depends on no parameter."""
-        small = factor.to(self.tangent.dtype) if isinstance(factor, Tensor) else factor
-        return Dual(self.value * factor, self.tangent * small)
+    def scaled(self, factor: float, *rates: float) -> "Dual":
+        """Multiply by a factor; ``rates`` are its relative derivatives in own parameters."""
+        value, own = self.value * factor, self.tangent.shape[0]
+        total = self.tangent.new_empty(own + len(rates), *value.shape)
+        torch.mul(self.tangent, factor, out=total[:own])
+        for place, rate in enumerate(rates, start=own):
+            total[place] = value * rate
+        return Dual(value, total)
 
     def mapped(self, value: Tensor, slope: Tensor) -> "Dual":
         """Apply a function sample by sample, given its value and slope."""
@@ -97,28 +101,44 @@ def follow(
 
     ``rates`` are the derivatives of both times in their coordinates, None where they are held.
     """
-    shape = level.value.shape
-    times = torch.tensor([attack_ms, release_ms], dtype=torch.float64, requires_grad=True)
+    shape, kind = level.value.shape, level.tangent.dtype
+    rows = level.value.reshape(-1, shape[-1])
+    value, keep, own = _followed(
+        rows, (attack_ms, release_ms), rates, sample_rate, time_convention, kind
+    )
+    count = level.tangent.shape[0]
+    drive = torch.empty(count + own.shape[0], *rows.shape, dtype=kind)
+    torch.mul(level.tangent.reshape(count, *rows.shape), (1 - keep).to(kind), out=drive[:count])
+    drive[count:] = own
+    solved = scan_tangents(keep, drive)
+    return Dual(value.reshape(shape), solved.reshape(-1, *shape))
+
+
+def _followed(
+    rows: Tensor,
+    times_ms: tuple[float, float],
+    rates: tuple[float | None, float | None],
+    sample_rate: float,
+    time_convention: TimeConvention,
+    kind: torch.dtype,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Follow ``rows``; return that, the factor kept at each sample, and what drives tangents."""
+    times = torch.tensor(times_ms, dtype=torch.float64, requires_grad=True)
     factors = smoothing_coefficient(times, sample_rate=sample_rate, time_convention=time_convention)
     slopes = torch.autograd.grad(factors.sum(), times)[0].tolist()
     up, down = factors.detach().tolist()
-    rows = level.value.reshape(-1, shape[-1])
     full = [torch.full((rows.shape[0],), v, dtype=torch.float64) for v in (up, down, 0.0)]
     value, rising, _ = follow_level(rows, *full)
     keep = torch.where(rising, up, down)
-    kind = level.tangent.dtype
     own = [k for k, rate in enumerate(rates) if rate is not None]
-    count = level.tangent.shape[0]
-    drive = torch.empty(count + len(own), *rows.shape, dtype=kind)
-    torch.mul(level.tangent.reshape(count, *rows.shape), (1 - keep).to(kind), out=drive[:count])
+    drive = torch.empty(len(own), *rows.shape, dtype=kind)
     if own:
         before = torch.cat([torch.zeros_like(value[:, :1]), value[:, :-1]], -1) - rows
         for place, k in enumerate(own):
             chosen = rising if k == 0 else ~rising
             factor = slopes[k] * (rates[k] or 0.0)
-            drive[count + place] = torch.where(chosen, before * factor, 0.0).to(kind)
-    solved = scan_tangents(keep, drive)
-    return Dual(value.reshape(shape), solved.reshape(-1, *shape))
+            drive[place] = torch.where(chosen, before * factor, 0.0).to(kind)
+    return value, keep, drive
 
 
 def bend(level: Tensor, threshold: float, knee: float) -> tuple[Tensor, Tensor]:
@@ -153,10 +173,13 @@ def compress(
         x = _padded(x, lookahead)
     if "ratio" in rates:
         rates = {**rates, "ratio": rates["ratio"] / values["ratio"] ** 2}  # that of 1 - 1 / ratio
+    steep = 1 / values["ratio"] - 1
+    alone = linked == "none" or x.value.shape[-2] == 1
+    if alone and smoothing == "level" and detector == "peak" and not lookahead:
+        return _compress_plainly(x, values, rates, steep, **rate)
     level = link(x, linked)
     if detector == "rms":
         level = _rms(x, level, values, rates, linked, rate)
-    steep = 1 / values["ratio"] - 1
     threshold, knee = values["threshold_db"] * _NEPER, values["knee_db"] * _NEPER
     makeup = values["makeup_db"] * _NEPER
     times = (values["attack_ms"], values["release_ms"])
@@ -188,6 +211,39 @@ def compress(
         x = Dual(x.value[..., :-lookahead], x.tangent[..., :-lookahead])
         dual = Dual(dual.value[..., lookahead:], dual.tangent[..., lookahead:])
     return x.times(dual)
+
+
+def _compress_plainly(
+    x: Dual,
+    values: Mapping[str, float],
+    rates: Rates,
+    steep: float,
+    *,
+    sample_rate: float,
+    time_convention: TimeConvention,
+) -> Dual:
+    """Follow the magnitude of each channel: one pass over every tangent."""
+    shape, kind = x.value.shape, x.tangent.dtype
+    rows = x.value.reshape(-1, shape[-1])
+    level = rows.abs()
+    times = (values["attack_ms"], values["release_ms"])
+    time_rates = (rates.get("attack_ms"), rates.get("release_ms"))
+    value, keep, drive = _followed(level, times, time_rates, sample_rate, time_convention, kind)
+    threshold, knee = values["threshold_db"] * _NEPER, values["knee_db"] * _NEPER
+    bent, over = bend(value, threshold, knee)
+    gain = torch.exp(steep * over + values["makeup_db"] * _NEPER)
+    moved = gain * steep * bent
+    safe = torch.where(value > _SILENCE, 1 / value.clamp_min(_SILENCE), 0.0)
+    pull = rows * moved * safe
+    curve = _curve_tangents(rates, gain, moved, over, bent)
+    own, count = x.tangent.shape[0], drive.shape[0]
+    total = torch.empty(own + count + len(curve), *rows.shape, dtype=kind)
+    feed = (1 - keep) * rows.sign()
+    carry_tangents(x.tangent.reshape(own, *rows.shape), keep, feed, gain, pull, total[:own])
+    torch.mul(scan_tangents(keep, drive), pull.to(kind), out=total[own : own + count])
+    for place, slope in enumerate(curve, start=own + count):
+        total[place] = rows * slope
+    return Dual((rows * gain).reshape(shape), total.reshape(-1, *shape))
 
 
 def _rms(
@@ -274,29 +330,43 @@ def filtered(x: Dual, sections: Tensor, slopes: Tensor) -> Dual:
     old = sosfilt(x.tangent, sections) if x.tangent.shape[0] else x.tangent
     if not slopes.shape[0]:
         return Dual(value, old)
-    fresh = torch.empty(slopes.shape[0], *shape, dtype=kind)
+    total = torch.empty(old.shape[0] + slopes.shape[0], *shape, dtype=kind)
+    total[: old.shape[0]] = old
+    fresh = total[old.shape[0] :]
     moving = slopes.abs().amax(-1) > 0
-    small, small_value = x.value.to(kind), value.to(kind)
     for k in range(sections.shape[0]):
-        mine = moving[:, k].nonzero()[:, 0]
-        if not len(mine):
+        mine = moving[:, k].nonzero()[:, 0].tolist()
+        if not mine:
             continue
-        # dY = [db H_rest x - da y] / a: both signals through 1 / a, then short sums.
-        rest = sections.clone()
-        rest[k, :3] = torch.tensor([1.0, 0.0, 0.0], dtype=sections.dtype)
-        through = sosfilt(small, rest)
-        back = sosfilt(small_value, rest[k : k + 1])
-        zero = torch.zeros_like(through[..., :2])
-        through, back = torch.cat([zero, through], -1), torch.cat([zero, back], -1)
-        taps = slopes[mine, k].to(kind)
-        length = shape[-1]
-        for place, tap in zip(mine.tolist(), taps.tolist(), strict=True):
-            total = torch.mul(through[..., 2:], tap[0], out=fresh[place])
-            for lag, weight in ((1, tap[1]), (2, tap[2])):
-                total.add_(through[..., 2 - lag : 2 - lag + length], alpha=weight)
-            for lag, weight in ((1, tap[4]), (2, tap[5])):
-                total.add_(back[..., 2 - lag : 2 - lag + length], alpha=-weight)
-    return Dual(value, torch.cat([old, fresh]))
+        into = fresh[mine[0] : mine[-1] + 1]  # those of a section stand together
+        if _minimum_phase(sections[k]):
+            rows = value.reshape(-1, shape[-1])
+            band_tangents(rows, sections[k], slopes[mine, k], into.view(-1, *rows.shape))
+        else:
+            _band_apart(x.value, value, sections, k, slopes[mine, k], into)
+    return Dual(value, total)
+
+
+def _minimum_phase(section: Tensor) -> bool:
+    """Tell whether the zeros of a section lie inside the unit circle, not on it."""
+    b0, b1, b2 = section[:3].tolist()
+    return bool(abs(b0) > 1e-9 and abs(b2 / b0) < 1 - 1e-7 and abs(b1 / b0) < 1 + b2 / b0 - 1e-9)
+
+
+def _band_apart(
+    x: Tensor, y: Tensor, sections: Tensor, k: int, slopes: Tensor, out: Tensor
+) -> None:
+    """As :func:`band_tangents` without dividing by ``N``: ``(dN H' x - dD y) / D``."""
+    rest = sections.clone()
+    rest[k, :3] = torch.tensor([1.0, 0.0, 0.0], dtype=sections.dtype)
+    through = pad(sosfilt(x.to(out.dtype), rest), (2, 0))
+    back = pad(sosfilt(y.to(out.dtype), rest[k : k + 1]), (2, 0))
+    for total, slope in zip(out.zero_(), slopes.tolist(), strict=True):
+        for lag in range(3):
+            part = slice(2 - lag, 2 - lag + x.shape[-1])
+            total.add_(through[..., part], alpha=slope[lag])
+            if lag:
+                total.add_(back[..., part], alpha=-slope[3 + lag])
 
 
 def elementwise(
