@@ -81,7 +81,7 @@ def compose(seed: int, *, seconds: float, genre: str | None = None) -> Score:
     """
     check_request(seed=seed, seconds=seconds)
     rng = stream(seed, "song")
-    name = sorted(GENRES)[int(rng.integers(len(GENRES)))]
+    name = draw(rng, {genre: style.share for genre, style in GENRES.items()})
     if genre is not None:
         check_genre(genre)
         name = genre

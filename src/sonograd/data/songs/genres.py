@@ -35,6 +35,8 @@ class Genre:
         vocals: Probability that the song has singing at all.
         drums: Probability that the song has drums at all.
         drive: 0 clean to 1 distorted, loud and dense.
+        share: How often songs are of it, relative to the others: rock and pop fill most of the
+            multitrack recordings that exist, and most of what people want taken apart.
     """
 
     tempo_bpm: tuple[float, float]
@@ -52,6 +54,7 @@ class Genre:
     vocals: float = 0.95
     drums: float = 0.98
     drive: float = 0.4
+    share: float = 1.0
 
 
 _STRINGS = {"finger": 4.0, "pick": 3.0, "muted": 1.0}
@@ -79,6 +82,7 @@ GENRES: dict[str, Genre] = {
         parts=(2, 4),
         singing={"melody": 6, "shout": 1.5, "belt": 2},
         drive=0.7,
+        share=5.0,
     ),
     "punk": Genre(
         tempo_bpm=(150, 200),
@@ -94,6 +98,7 @@ GENRES: dict[str, Genre] = {
         singing={"shout": 4, "melody": 3},
         percussion=0.05,
         drive=0.9,
+        share=2.0,
     ),
     "metal": Genre(
         tempo_bpm=(90, 190),
@@ -113,6 +118,7 @@ GENRES: dict[str, Genre] = {
         singing={"growl": 3, "shout": 2, "belt": 2, "melody": 1},
         percussion=0.03,
         drive=1.0,
+        share=2.5,
     ),
     "pop": Genre(
         tempo_bpm=(85, 130),
@@ -128,6 +134,7 @@ GENRES: dict[str, Genre] = {
         singing={"melody": 5, "tuned": 3, "belt": 2, "breathy": 2},
         percussion=0.4,
         drive=0.4,
+        share=4.0,
     ),
     "ballad": Genre(
         tempo_bpm=(58, 88),
@@ -143,6 +150,7 @@ GENRES: dict[str, Genre] = {
         singing={"melody": 4, "breathy": 3, "belt": 3},
         drums=0.75,
         drive=0.15,
+        share=2.0,
     ),
     "folk": Genre(
         tempo_bpm=(75, 130),
@@ -163,6 +171,7 @@ GENRES: dict[str, Genre] = {
         percussion=0.5,
         drums=0.5,
         drive=0.1,
+        share=1.5,
     ),
     "country": Genre(
         tempo_bpm=(90, 140),
@@ -181,6 +190,7 @@ GENRES: dict[str, Genre] = {
         parts=(2, 4),
         singing={"melody": 5, "belt": 1},
         drive=0.25,
+        share=1.5,
     ),
     "blues": Genre(
         tempo_bpm=(60, 130),
@@ -220,6 +230,7 @@ GENRES: dict[str, Genre] = {
         percussion=0.05,
         vocals=0.85,
         drive=0.1,
+        share=0.7,
     ),
     "funk": Genre(
         tempo_bpm=(92, 122),
@@ -250,6 +261,7 @@ GENRES: dict[str, Genre] = {
         singing={"melody": 4, "breathy": 2, "belt": 3, "runs": 3},
         percussion=0.35,
         drive=0.25,
+        share=1.5,
     ),
     "hiphop": Genre(
         tempo_bpm=(70, 105),
@@ -268,6 +280,7 @@ GENRES: dict[str, Genre] = {
         singing={"rap": 7, "tuned": 3, "melody": 1},
         percussion=0.3,
         drive=0.45,
+        share=2.0,
     ),
     "house": Genre(
         tempo_bpm=(116, 132),
@@ -287,6 +300,7 @@ GENRES: dict[str, Genre] = {
         percussion=0.6,
         vocals=0.8,
         drive=0.5,
+        share=1.2,
     ),
     "synthwave": Genre(
         tempo_bpm=(80, 118),
@@ -320,6 +334,7 @@ GENRES: dict[str, Genre] = {
         singing={"melody": 3, "chops": 1, "rap": 2, "breathy": 1},
         vocals=0.75,
         drive=0.6,
+        share=0.7,
     ),
     "reggae": Genre(
         tempo_bpm=(65, 95),
@@ -335,6 +350,7 @@ GENRES: dict[str, Genre] = {
         singing={"melody": 5, "rap": 1},
         percussion=0.5,
         drive=0.2,
+        share=0.8,
     ),
     "latin": Genre(
         tempo_bpm=(88, 130),
@@ -355,6 +371,7 @@ GENRES: dict[str, Genre] = {
         singing={"melody": 5, "belt": 2, "tuned": 1, "rap": 1},
         percussion=0.9,
         drive=0.25,
+        share=0.8,
     ),
     "ambient": Genre(
         tempo_bpm=(60, 110),
@@ -371,6 +388,7 @@ GENRES: dict[str, Genre] = {
         vocals=0.6,
         drums=0.55,
         drive=0.1,
+        share=0.5,
     ),
 }
 """The genres, by name."""

@@ -24,7 +24,8 @@ _ONSETS = dict.fromkeys(CONSONANTS, 1.0) | {
 }
 _CODAS = {"": 9.0, "n": 2.0, "t": 1.5, "s": 1.5, "m": 1.0, "l": 1.0, "k": 0.7, "d": 1.0, "v": 0.5}
 
-_RANGES = {"low": (43, 57), "middle": (48, 64), "high": (55, 72), "very_high": (62, 79)}
+# Lowest and highest note of a melody: bass-baritone, tenor, alto, soprano as they sing popular music.
+_RANGES = {"low": (45, 61), "middle": (51, 68), "high": (57, 74), "very_high": (62, 81)}
 
 
 def sing(frame: Frame, style: Genre, sections: tuple[Section, ...]) -> list[Part]:
@@ -33,7 +34,7 @@ def sing(frame: Frame, style: Genre, sections: tuple[Section, ...]) -> list[Part
     singing = draw(rng, style.singing)
     if rng.random() < 0.12:
         singing = str(rng.choice(["melody", "tuned", "belt", "breathy", "robot", "vowels", "rap"]))
-    singer = draw(rng, {"low": 3.0, "middle": 3.0, "high": 4.0, "very_high": 1.0})
+    singer = draw(rng, {"low": 2.0, "middle": 3.0, "high": 4.0, "very_high": 2.0})
     lead = _lead(frame, singing, singer, sections)
     parts = [Part("lead", "vocals", singing, singer, lead)]
     if not lead:
@@ -48,7 +49,7 @@ def sing(frame: Frame, style: Genre, sections: tuple[Section, ...]) -> list[Part
         notes = _harmony(frame, stream(frame.seed, "harmony"), lead, interval, sections)
         if notes:
             parts.append(Part("harmony", "vocals", singing, singer, notes))
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         notes = _backing(frame, sections)
         if notes:
             parts.append(Part("backing", "vocals", "backing", singer, notes))
@@ -107,7 +108,7 @@ def _phrase(
 ) -> list[tuple[float, float, int]]:
     """Return (beat, beats long, scale degree) of a phrase of up to two bars."""
     lengths = np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0])
-    weights = np.array([2.0, 4.0, 1.0, 2.5, 0.8, 0.8, 0.4])
+    weights = np.array([1.5, 4.0, 1.0, 3.0, 1.2, 1.2, 0.5])
     if rap:
         weights = np.array([6.0, 2.5, 0.5, 0.3, 0.0, 0.0, 0.0])
     else:

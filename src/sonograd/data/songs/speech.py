@@ -224,8 +224,8 @@ def sing_speech(
     y = torch.zeros(samples)
     active = np.convolve((level > 1e-3) & (index >= 0), np.ones(5), "same") > 0
     edges = np.flatnonzero(np.diff(np.concatenate(([False], active, [False]))))
-    breath = log_uniform(rng, 0.01, 0.15)
-    air_hz = log_uniform(rng, 2500, 12000)
+    breath = log_uniform(rng, 0.003, 0.05)
+    air_hz = log_uniform(rng, 4000, 16000)
     for first, last in zip(edges[::2], edges[1::2], strict=True):
         begin, end = int(first) * hop, min(int(last) * hop, samples)
         if end > begin:

@@ -79,7 +79,7 @@ class _Treatment:
     """Effects that change what a voice sounds like, chosen once per song."""
 
     def __init__(self, rng: np.random.Generator, singing: str) -> None:
-        chance = 0.85 if singing in {"robot", "chops"} else 0.25
+        chance = 0.85 if singing in {"robot", "chops"} else 0.15
         usual = ["drive", "drive", "drive", "telephone", "flanger"]
         rare = ["octave", "ring", "comb", "vocoder", "gate"]
         kinds = usual if rng.random() < 0.8 else rare
@@ -88,7 +88,7 @@ class _Treatment:
             self.kind = "vocoder"
         if singing == "chops":
             self.kind = str(rng.choice(["gate", "octave", "comb"]))
-        self.drive = log_uniform(rng, 2.0, 25.0)
+        self.drive = log_uniform(rng, 1.5, 10.0)
         self.low, self.high = log_uniform(rng, 250, 700), log_uniform(rng, 2000, 4500)
         self.speed = log_uniform(rng, 0.1, 3.0)
         self.pulse = float(rng.uniform(4, 12))

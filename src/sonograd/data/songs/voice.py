@@ -95,13 +95,13 @@ def draw_singer(rng: np.random.Generator, singing: str, register: str) -> Singer
     low = register in {"low", "middle"}
     size = float(rng.uniform(0.9, 1.06)) if low else float(rng.uniform(1.03, 1.24))
     bright = {
-        "breathy": (100, 500),
-        "shout": (900, 4000),
-        "belt": (700, 3000),
-        "growl": (500, 3000),
+        "breathy": (100, 400),
+        "shout": (500, 2500),
+        "belt": (350, 1800),
+        "growl": (400, 2000),
     }
     tuned = singing in {"tuned", "robot", "chops"}
-    rough = {"growl": (0.5, 1.0), "shout": (0.1, 0.6)}.get(singing, (0.0, 0.12))
+    rough = {"growl": (0.5, 1.0), "shout": (0.1, 0.6)}.get(singing, (0.0, 0.06))
     vibrato = 0.0 if tuned or singing == "rap" else float(rng.choice([0.05, rng.uniform(0.1, 0.8)]))
     return Singer(
         size=size * (float(rng.uniform(0.8, 1.25)) if rng.random() < 0.1 else 1.0),
@@ -110,13 +110,13 @@ def draw_singer(rng: np.random.Generator, singing: str, register: str) -> Singer
             float(x)
             for x in np.array([1, 0.9, 0.7, 0.7, 0.5, 0.35, 0.25]) * rng.uniform(0.5, 1.6, 7)
         ),
-        tilt_hz=log_uniform(rng, *bright.get(singing, (150, 2500))),
+        tilt_hz=log_uniform(rng, *bright.get(singing, (120, 1200))),
         aspiration=log_uniform(rng, 0.15, 0.8)
         if singing == "breathy"
-        else log_uniform(rng, 0.01, 0.2),
+        else log_uniform(rng, 0.003, 0.06),
         jitter=float(rng.uniform(0.001, 0.01)) * (3 if singing == "growl" else 1),
         shimmer=float(rng.uniform(0.01, 0.08)),
-        sibilance=log_uniform(rng, 0.3, 2.6),
+        sibilance=log_uniform(rng, 0.25, 1.6),
         vibrato_hz=float(rng.uniform(4.5, 6.8)),
         vibrato_semitones=vibrato,
         glide_s=0.008 if tuned else float(rng.uniform(0.02, 0.08)),
@@ -124,7 +124,7 @@ def draw_singer(rng: np.random.Generator, singing: str, register: str) -> Singer
         rough=float(rng.uniform(*rough)),
         breaths=float(rng.uniform(0.0, 0.7)),
         speech={"rap": 1.0, "growl": 0.5, "shout": 0.3}.get(singing, 0.0),
-        air_hz=log_uniform(rng, 2500, 12000),
+        air_hz=log_uniform(rng, 4000, 16000),
     )
 
 
