@@ -39,8 +39,8 @@ class Size:
 
 
 SIZES = {
-    "A": Size("8 x 10 s, 22.05 kHz", 8, 10, 22_050, 3),
-    "B": Size("1 x 180 s, 44.1 kHz", 1, 180, 44_100, 1),
+    "A": Size("8 x 10 s, 22.05 kHz", 8, 10, 22_050, 7),
+    "B": Size("1 x 180 s, 44.1 kHz", 1, 180, 44_100, 3),
     "C": Size("1 x 10 s, 22.05 kHz", 1, 10, 22_050, 5),
 }
 
@@ -93,8 +93,8 @@ def trained(module: torch.nn.Module, x: Tensor) -> Call:
     return call
 
 
-def inverse(size: Size, x: Tensor) -> Call:
-    module = frontends.InvertibleConstantQ(sample_rate=size.sample_rate)
+def inverse(size: Size, x: Tensor, **options: bool) -> Call:
+    module = frontends.InvertibleConstantQ(sample_rate=size.sample_rate, **options)
     with torch.no_grad():
         spectrum = module(x)
 
@@ -189,6 +189,10 @@ def sides(size: Size, x: Tensor) -> dict[str, Callable[[], Call]]:
         "librosa vqt": lambda: librosa("vqt", x, sr=r, gamma=10.0),
         "InvertibleConstantQ": lambda: layer(f.InvertibleConstantQ(sample_rate=r), x),
         "InvertibleConstantQ, inverse": lambda: inverse(size, x),
+        "InvertibleConstantQ, sliced": lambda: layer(
+            f.InvertibleConstantQ(sample_rate=r, sliced=True), x
+        ),
+        "InvertibleConstantQ, sliced, inverse": lambda: inverse(size, x, sliced=True),
     }
 
 
@@ -223,6 +227,8 @@ ROWS: list[tuple[str, str, str, float | None]] = [
     ("VariableQ", "librosa vqt", "AB", None),
     ("InvertibleConstantQ", "ConstantQ", "AB", 1 / 3),
     ("InvertibleConstantQ, inverse", "ConstantQ", "AB", 1 / 3),
+    ("InvertibleConstantQ, sliced", "ConstantQ", "AB", 1 / 3),
+    ("InvertibleConstantQ, sliced, inverse", "ConstantQ", "AB", 1 / 3),
 ]
 #: Runs that take longer than this in seconds are not repeated.
 PATIENCE = 3.0

@@ -39,7 +39,7 @@ def packed_spectrum(x: Tensor, turns: Tensor) -> Tensor:
         x: Real and contiguous.
         turns: Those of :func:`turns`.
     """
-    spectrum = torch.fft.fft(_as_complex(x), norm="forward")
+    spectrum: Tensor = torch.fft.fft(_as_complex(x), norm="forward")
     first = spectrum[:, 0].clone()
     spectrum[:, 0] = 2 * torch.complex(first.real + first.imag, first.real - first.imag)
     _combine(spectrum, turns, back=False)
