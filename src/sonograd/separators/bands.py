@@ -15,6 +15,8 @@ __all__ = ["BandMasks", "BandSplit", "group_bands"]
 
 _MOST_BANDS = 12
 _MOST_WASTE = 1.25
+#: Numbers inside a group that a processor works on at a time, so that they stay in its cache.
+_TILE = 1 << 22
 
 
 def group_bands(widths: Sequence[int]) -> list[range]:
@@ -31,6 +33,15 @@ def group_bands(widths: Sequence[int]) -> list[range]:
             groups.append(range(begin, band))
             begin = band
     return [*groups, range(begin, len(widths))]
+
+
+def _is_recorded(x: Tensor) -> bool:
+    """Tell whether results must be new tensors: for gradients, graphs, or another precision."""
+    return (
+        torch.is_grad_enabled()
+        or torch.is_autocast_enabled(x.device.type)
+        or torch.compiler.is_compiling()
+    )
 
 
 def _uniform(shape: tuple[int, ...], inputs: int) -> nn.Parameter:
@@ -61,7 +72,7 @@ class _Split(nn.Module):
         self.weight = _uniform((len(bands), most * parts, width), most * parts)
         self.bias = nn.Parameter(torch.zeros(len(bands), 1, width))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """Map ``(rows, bins + 1, parts)``, the last bin being 0, to ``(bands, rows, width)``."""
         rows, _, parts = x.shape
         bands, most = self.index.shape
@@ -70,11 +81,10 @@ class _Split(nn.Module):
         else:
             taken = x[:, self.begin : self.begin + bands * most]
         taken = taken.reshape(rows, bands, most * parts).transpose(0, 1)
-        # Normalizing the few results is the same as normalizing what they are computed from.
+        level = taken.square().sum(-1, keepdim=True).sqrt().clamp(min=1e-12)
         weight = self.weight * (self.gamma * self.counts.sqrt()[:, None]).mT
-        level = torch.linalg.vector_norm(taken, dim=-1, keepdim=True).clamp(min=1e-12)
-        result: Tensor = torch.bmm(taken, weight.to(taken.dtype)) / level + self.bias
-        return result
+        factors = (self.bias, taken / level, weight)
+        return torch.baddbmm(*(factor.to(x.dtype) for factor in factors), out=out)
 
 
 class BandSplit(nn.Module):
@@ -90,6 +100,7 @@ class BandSplit(nn.Module):
             width: Features of a band.
         """
         super().__init__()
+        self.width = width
         self.groups = group_bands([len(band) for band in bands])
         self.layers = nn.ModuleList(
             _Split(bands[group.start : group.stop], bins, parts, width) for group in self.groups
@@ -98,7 +109,12 @@ class BandSplit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, frames, bins, parts)`` to ``(batch, frames, bands, width)``."""
         padded = F.pad(x.flatten(0, 1), (0, 0, 0, 1))
-        features = torch.cat([layer(padded) for layer in self.layers])
+        if _is_recorded(x):
+            features = torch.cat([layer(padded) for layer in self.layers])
+        else:
+            features = x.new_empty(self.groups[-1].stop, padded.shape[0], self.width)
+            for group, layer in zip(self.groups, self.layers, strict=True):
+                layer(padded, features[group.start : group.stop])
         result: Tensor = features.transpose(0, 1).unflatten(0, x.shape[:2])
         return result
 
@@ -122,10 +138,21 @@ class _Masks(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map ``(bands, rows, inputs)`` to one ``(rows, width)`` per band."""
+        bands = len(self.widths)
+        step = bands
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
+            step = min(max(_TILE // max(x.shape[1] * self.weight.shape[1], 1), 1), bands)
+        found = [self._masks(x, slice(k, k + step)) for k in range(0, bands, step)]
+        masks = [band for some in found for band in some]
+        return [band[:, :width] for band, width in zip(masks, self.widths, strict=True)]
+
+    def _masks(self, x: Tensor, part: slice) -> Tensor:
+        """Return the masks of some bands, filled up: ``(bands, rows, widest)``."""
+        y = x[part]
         for weight, bias in zip(self.weights, self.biases, strict=True):
-            x = torch.baddbmm(bias.to(x.dtype), x, weight.to(x.dtype)).tanh_()
-        y = F.glu(torch.baddbmm(self.bias.to(x.dtype), x, self.weight.to(x.dtype)), dim=-1)
-        return [band[:, :width] for band, width in zip(y, self.widths, strict=True)]
+            y = torch.baddbmm(bias[part].to(x.dtype), y, weight[part].to(x.dtype)).tanh_()
+        last = torch.baddbmm(self.bias[part].to(x.dtype), y, self.weight[part].to(x.dtype))
+        return F.glu(last, dim=-1)
 
 
 class BandMasks(nn.Module):
