@@ -1,12 +1,13 @@
 """The three spectrogram U-Nets: size, work, training speed, criteria, and scores of the presets.
 
 Training speed is taken from processor time, so that other programs on the machine matter less.
+Every row is a piece of its own, see ``BENCHMARK_PIECES`` in :mod:`benchmarks._pieces`.
 """
 
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import sonograd
+from benchmarks._pieces import piece
 from benchmarks.default_model import score
 from sonograd.config.io import write_config
 from sonograd.data.songs import STEMS, make_song
@@ -48,26 +50,35 @@ def millions(separator: torch.nn.Module) -> str:
     return f"{sum(p.numel() for p in separator.parameters()) / 1e6:.3g} million"
 
 
-def full_size() -> Iterator[str]:
-    """Yield rows about the networks of the document, untrained."""
-    seconds, batch = 3, 2
-    for kind in MODELS:
-        separator = build_separator(model_config(kind, settings=FULL))
-        mix = torch.randn(batch, 1, seconds * separator.sample_rate)
-        with FlopCounterMode(display=False) as counter, torch.backends.mkldnn.flags(enabled=False):
-            separator(mix)
-        optimizer = torch.optim.AdamW(separator.parameters(), 1e-4)
-        separator.train()
-        spent = []
-        for _ in range(3):
-            begin = time.process_time()
-            optimizer.zero_grad()
-            SISDR()(separator(mix), mix[:, None]).backward()
-            optimizer.step()
-            spent.append(time.process_time() - begin)
-        speed = 2 * batch / min(spent)
-        flops = counter.get_total_flops() / (batch * seconds) / 1e9
-        yield f"| `{kind}` | {millions(separator)} | {flops:.2f} | {speed:.2f} |"
+def sizes(kind: str) -> list[str]:
+    """Return rows about a network, at full size, untrained, and at that of its preset."""
+    preset = sonograd.load(kind)
+    full = build_separator(model_config(kind, settings=FULL))
+    score = f"{_mean_score(kind)[0]:.1f} dB"
+    return [
+        f"| `{kind}` | full | {_cost(full, batch=2)} | not trained here |",
+        f"| `{kind}` | preset | {_cost(preset, batch=4)} | {score} |",
+    ]
+
+
+def _cost(separator: sonograd.separators.Separator, batch: int) -> str:
+    """Return cells: parameters, work, and training speed on chunks of three seconds."""
+    seconds = 3
+    mix = torch.randn(batch, 1, seconds * separator.sample_rate)
+    with FlopCounterMode(display=False) as counter, torch.backends.mkldnn.flags(enabled=False):
+        separator(mix)
+    reference = mix[:, None].expand(-1, len(separator.stems), -1, -1)
+    optimizer = torch.optim.AdamW(separator.parameters(), 1e-4)
+    separator.train()
+    spent = []
+    for _ in range(4):
+        begin = time.process_time()
+        optimizer.zero_grad()
+        SISDR()(separator(mix), reference).backward()
+        optimizer.step()
+        spent.append(time.process_time() - begin)
+    flops = counter.get_total_flops() / (batch * seconds) / 1e9
+    return f"{millions(separator)} | {flops:.2f} | {batch / min(spent):.2f}"
 
 
 def separated(
@@ -81,42 +92,48 @@ def separated(
     return dict(zip(separator.stems, back, strict=True))
 
 
-def presets() -> Iterator[str]:
-    """Yield rows about the models that ship: SI-SDR, and how much better than the mix."""
-    songs = [make_song(seed, seconds=12.0, sample_rate=44_100).stems for seed in HELD_OUT]
-    names = ("the mix itself", *MODELS)
-    for name in names:
-        separator = None if name not in MODELS else sonograd.load(name)
-        values: dict[str, list[float]] = {stem: [] for stem in STEMS}
-        gains: dict[str, list[float]] = {stem: [] for stem in STEMS}
-        for truth in songs:
-            mix = truth.sum(0)
-            before = after = score(dict.fromkeys(STEMS, mix), truth)
-            if separator is not None:
-                after = score(separated(separator, mix), truth)
-            for stem, (_, value) in after.items():
-                values[stem].append(value)
-                gains[stem].append(value - before[stem][1])
-        cells = [torch.tensor([values[stem], gains[stem]]).mean(1) for stem in STEMS]
-        cells.append(torch.stack(cells).mean(0))
-        row = " | ".join(f"{float(c[0]):.1f} ({float(c[1]):+.1f})" for c in cells)
-        size = "" if separator is None else millions(separator)
-        yield f"| {name} | {size} | {row} |"
+def presets(name: str) -> list[str]:
+    """Return a row about a preset, or the mix: SI-SDR per stem, and how much that is above it."""
+    _, cells = _mean_score(name)
+    size = millions(sonograd.load(name)) if name in MODELS else ""
+    return [f"| {name} | {size} | {' | '.join(cells)} |"]
 
 
-def criteria() -> Iterator[str]:
-    """Yield a row per criterion: held-out SI-SDR of small nets before and after some epochs."""
+@cache
+def _mean_score(name: str) -> tuple[float, list[str]]:
+    """Return the mean SI-SDR of a model, and cells for every stem and their mean."""
+    separator = sonograd.load(name) if name in MODELS else None
+    found: dict[str, list[tuple[float, float]]] = {stem: [] for stem in STEMS}
+    for seed in HELD_OUT:
+        truth = make_song(seed, seconds=12.0, sample_rate=44_100).stems
+        mix = truth.sum(0)
+        before = after = score(dict.fromkeys(STEMS, mix), truth)
+        if separator is not None:
+            after = score(separated(separator, mix), truth)
+        for stem, (_, value) in after.items():
+            found[stem].append((value, value - before[stem][1]))
+    means = [torch.tensor(found[stem]).mean(0) for stem in STEMS]
+    means.append(torch.stack(means).mean(0))
+    return float(means[-1][0]), [f"{float(m[0]):.1f} ({float(m[1]):+.1f})" for m in means]
+
+
+def criteria(criterion: str) -> list[str]:
+    """Return a row: held-out SI-SDR of small nets before and after some epochs."""
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         write_songs(root / "songs", count=10, seconds=8.0, sample_rate=8000, seed=5)
-        for criterion in CRITERIA:
-            cells = []
-            for kind in MODELS:
-                if criterion == "kl_div" and kind != "SpectrogramNetVAE":
-                    cells.append("needs a latent")
-                    continue
-                cells.append(_trained(root, kind, criterion))
-            yield f"| `{criterion}` | {' | '.join(cells)} |"
+        cells = []
+        for kind in MODELS:
+            if criterion == "kl_div" and kind != "SpectrogramNetVAE":
+                cells.append("needs a latent")
+                continue
+            cells.append(_trained(root, kind, criterion))
+    return [f"| `{criterion}` | {' | '.join(cells)} |"]
+
+
+def rows(name: str, make: Callable[[str], list[str]], keys: Sequence[str]) -> list[str]:
+    found = [piece("spectrogram_nets", f"{name}-{k}", lambda k=k: make(k)) for k in keys]
+    return [row for part in found for row in part]
 
 
 def _trained(root: Path, kind: str, criterion: str) -> str:
@@ -158,25 +175,27 @@ def run() -> str:
         lines = [
             "## The spectrogram U-Nets",
             "",
-            "At full size; examples of 3 s per second of two cores, from processor time.",
+            "Work in operations per second of audio, multiplications and additions counted, in "
+            "chunks of 3 s; training speed in such chunks per second of processor time on one "
+            "core, with SI-SDR as the loss; SI-SDR of the presets on the held-out songs below.",
             "",
-            "| model | parameters | GFLOP per second of audio | examples per second |",
-            "|---|---|---|---|",
-            *full_size(),
+            "| model | size | parameters | GFLOP per second | chunks per second | SI-SDR |",
+            "|---|---|---|---|---|---|",
+            *rows("size", sizes, MODELS),
             "",
             f"The presets on {len(HELD_OUT)} synthetic songs that no training saw: mean SI-SDR in "
             "dB (and how much that is above the mix).",
             "",
             f"| model | parameters | {' | '.join(STEMS)} | mean |",
             "|---|---|---|---|---|---|---|",
-            *presets(),
+            *rows("preset", presets, ("the mix itself", *MODELS)),
             "",
             f"Small networks after {EPOCHS} epochs of 24 steps with each criterion: SI-SDR in dB "
             "on held-out songs, before → after, mean of drums and vocals.",
             "",
             f"| criterion | {' | '.join(MODELS)} |",
             "|---|---|---|---|",
-            *criteria(),
+            *rows("criterion", criteria, CRITERIA),
         ]
     finally:
         torch.set_num_threads(threads)

@@ -5,7 +5,6 @@
 its rows say so. stempeg is used if it and an ffmpeg program (``FFMPEG``, or in the path) are there.
 """
 
-import gc
 import importlib
 import os
 import statistics
@@ -22,6 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks._pieces import piece
 from benchmarks._readers import (
     CHUNK,
     RATE,
@@ -89,6 +89,7 @@ def feeding_row(folder: Path) -> str:
 
     from sonograd.data import ChunkDataset, StemFolder, collate_chunks
 
+    write_songs(folder / "wav", 4, ".wav")
     songs = StemFolder(folder / "wav", STEMS)
     data = ChunkDataset(songs, CHUNK, equalizer_bins=1025)
     results = []
@@ -245,7 +246,8 @@ class Original(nn.Module):
         return F.l1_loss(estimate, self.spectrum(target).abs())
 
 
-def step_rows() -> list[str]:
+def step_rows(kind: str) -> list[str]:
+    """Compare a step of a network with that of the original's of as many parameters."""
     from sonograd import config as C
     from sonograd.config.training import TrainingConfig
     from sonograd.data.chunks import Chunk
@@ -254,54 +256,44 @@ def step_rows() -> list[str]:
 
     networks = original_networks()
     if networks is None:
-        return ["| all | auralflow 0.1.0 is not here (see `AURALFLOW`) | | | |"]
-    rows = []
+        return [f"| SpectrogramNet{kind} | auralflow 0.1.0 is not here (`AURALFLOW`) | | | |"]
     stems = 0.1 * torch.randn(2, 2, 1, CHUNK)
     chunk = Chunk(stems, torch.ones(2, 2, 1025), ("",) * 2)
     mix, target = stems.sum(1), stems[:, 0]
     config = TrainingConfig(criterion="l1")
-    for kind in ("Simple", "LSTM", "VAE"):
-        extra = {} if kind == "Simple" else {"input_axis": 1, "hidden_size": 512}
-        theirs = Original(
-            getattr(networks, f"SpectrogramNet{kind}")(
-                num_fft_bins=1025, num_frames=130 + 1, hidden_channels=8, **extra
-            )
+    extra = {} if kind == "Simple" else {"input_axis": 1, "hidden_size": 512}
+    theirs = Original(
+        getattr(networks, f"SpectrogramNet{kind}")(
+            num_fft_bins=1025, num_frames=130 + 1, hidden_channels=8, **extra
         )
-        wanted = count(theirs)
+    )
+    wanted = count(theirs)
 
-        def make(channels: int, kind: str = kind) -> nn.Module:
-            settings = {} if kind == "Simple" else {"hidden_size": 512}
-            return build_separator(
-                getattr(C, f"SpectrogramNet{kind}Config")(
-                    num_hidden_channels=channels, num_fft=2048, window_size=2048,
-                    hop_length=1024, **settings,
-                )
-            )  # fmt: skip
+    def make(channels: int) -> nn.Module:
+        settings = {"num_fft": 2048, "window_size": 2048, "hop_length": 1024}
+        kinds = getattr(C, f"SpectrogramNet{kind}Config")
+        return build_separator(kinds(num_hidden_channels=channels, **settings))
 
-        with torch.device("meta"):
-            sizes = {channels: count(make(channels)) for channels in range(16, 33)}
-        model = make(min(sizes, key=lambda channels: abs(sizes[channels] - wanted)))
-        losses = {
-            "theirs": (theirs, lambda theirs=theirs: theirs(mix, target)),
-            "ours": (model, lambda model=model: training_loss(model, chunk, config)),
-        }
-        found = {}
+    with torch.device("meta"):
+        sizes = {channels: count(make(channels)) for channels in range(8, 33)}
+    model = make(min(sizes, key=lambda channels: abs(sizes[channels] - wanted)))
+    losses = {
+        "theirs": (theirs, lambda: theirs(mix, target)),
+        "ours": (model, lambda: training_loss(model, chunk, config)),
+    }
+    found: dict[str, tuple[float, float]] = {}
+    for _ in range(3):
         for name, (network, loss) in losses.items():
             network.train()
-            found[name] = _step(network, loss)
-        for _ in range(1):
-            for name, (network, loss) in losses.items():
-                again = _step(network, loss)
-                found[name] = (min(found[name][0], again[0]), max(found[name][1], again[1]))
-        (a, memory_a), (b, memory_b) = found["theirs"], found["ours"]
-        rows.append(
-            f"| SpectrogramNet{kind} | {wanted / 1e6:.1f} M: {a:.2f} s, {memory_a:.0f} MB "
-            f"| {count(model) / 1e6:.1f} M: {b:.2f} s, {memory_b:.0f} MB | **{a / b:.1f}x** "
-            f"| {memory_a / memory_b:.1f}x |"
-        )
-        del theirs, model, losses
-        gc.collect()
-    return rows
+            seconds, memory = _step(network, loss)
+            before = found.get(name, (seconds, memory))
+            found[name] = min(before[0], seconds), max(before[1], memory)
+    (a, memory_a), (b, memory_b) = found["theirs"], found["ours"]
+    return [
+        f"| SpectrogramNet{kind} | {wanted / 1e6:.1f} M: {a:.2f} s, {memory_a:.0f} MB "
+        f"| {count(model) / 1e6:.1f} M: {b:.2f} s, {memory_b:.0f} MB | **{a / b:.1f}x** "
+        f"| {memory_a / memory_b:.1f}x |"
+    ]
 
 
 def _step(network: nn.Module, loss: Callable[[], torch.Tensor]) -> tuple[float, float]:
@@ -326,9 +318,14 @@ def run() -> str:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCHMARK_FOLDER")) as name:
         folder = Path(name)
-        rows = loader_rows(folder)
-        feeding = feeding_row(folder)
-        opening = opening_row(folder)
+        rows = piece("training", "loader", lambda: loader_rows(folder / "loader"))
+        feeding = piece("training", "feeding", lambda: [feeding_row(folder / "feeding")])
+        opening = piece("training", "opening", lambda: [opening_row(folder)])
+    steps = [
+        row
+        for kind in ("Simple", "LSTM", "VAE")
+        for row in piece("training", f"step-{kind}", lambda kind=kind: step_rows(kind))
+    ]
     return "\n".join(
         [
             "## Training",
@@ -341,20 +338,20 @@ def run() -> str:
             "|---|---|---|---|---|",
             *rows,
             "",
-            feeding,
+            *feeding,
             "",
-            opening,
+            *opening,
             "",
-            loop_row(),
+            *piece("training", "loop", lambda: [loop_row()]),
             "",
             "A training step (forward, backward, AdamW) on one core: two mono chunks of three "
             "seconds, FFT of 2048, l1 on magnitudes, beside the networks of auralflow 0.1.0 at as "
-            "many parameters; the least processor time of four steps, and peak memory beyond "
-            "weights and optimizer. Of the original's two, the recurrent networks recur over the "
-            "items of a batch, ours over time.",
+            "many parameters; the least processor time of six steps, and peak memory beyond "
+            "weights and optimizer. The recurrent networks of the original recur over the items of "
+            "a batch, ours over time.",
             "",
             "| network | auralflow 0.1.0 | sonograd | faster | less memory |",
             "|---|---|---|---|---|",
-            *step_rows(),
+            *steps,
         ]
     )

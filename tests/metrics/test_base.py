@@ -193,3 +193,17 @@ def test_audio_errors_become_reasons_and_others_do_not():
     assert metric.update(torch.ones(1, 4), torch.ones(1, 4))[0].reason == "no score today"
     with pytest.raises(ZeroDivisionError):
         metric.update(-torch.ones(1, 4), torch.ones(1, 4))
+
+
+@pytest.mark.parametrize("name", ["bss_v4", "bss_v3"])
+def test_a_target_alone_has_no_interference(name):
+    (accumulator,) = make_accumulators([name], sample_rate=8000)
+    reference = torch.randn(2, 1, 16000)
+    estimate = reference + 0.1 * torch.randn(2, 1, 16000)
+    (alone,) = accumulator.update(estimate[:1], reference[:1], track="a", targets=["vocals"])
+    assert math.isnan(alone.values[f"{name}_sir"])
+    assert all(math.isnan(value) for value in alone.frames[f"{name}_sir"])
+    assert "there is one alone" in alone.reason
+    assert alone.values[f"{name}_sar"] > 10
+    both = accumulator.update(estimate, reference, track="b", targets=["vocals", "drums"])
+    assert all(math.isfinite(score.values[f"{name}_sir"]) for score in both)

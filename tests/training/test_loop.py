@@ -2,13 +2,21 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
 
 from sonograd.config import read_config, write_config
 from sonograd.config.training import TrainingConfig
-from sonograd.errors import CheckpointError, ConfigError, DatasetError, OutputError, TrainingError
+from sonograd.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    OutputError,
+    ParameterError,
+    TrainingError,
+)
 from sonograd.jobs.train import train
 from sonograd.separators import build_separator, load_separator
 from sonograd.training.state import read_state, write_state
@@ -223,3 +231,27 @@ def test_songs_made_up_on_the_way(session):
     folder = session()
     result = _run(folder, "songs:", settings={"max_epochs": 1, "max_samples": 4})
     assert result.step == 2
+
+
+def test_without_a_compiler_nothing_starts(session, songs, monkeypatch):
+    folder = session()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ParameterError, match=r"no C\+\+ compiler here \(no-such-compiler\); .*CXX"):
+        _run(folder, songs, settings={"compile": True})
+    assert [path.name for path in folder.iterdir()] == ["model.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_compiled_training_is_the_same(session, songs, tiny_unet):
+    states = []
+    for compiled in (False, True):
+        folder = session(f"{compiled}", tiny_unet(dropout_p=0.0))
+        _run(folder, songs, settings={"compile": compiled, "max_epochs": 1, "max_samples": 4})
+        states.append(read_state(folder / "checkpoint.pth"))
+    plain, compiled = states
+    assert plain.step == compiled.step
+    assert plain.model.keys() == compiled.model.keys()
+    for name, value in plain.model.items():
+        torch.testing.assert_close(compiled.model[name], value, atol=2e-3, rtol=0)
+    load_separator(folder / "weights.safetensors")

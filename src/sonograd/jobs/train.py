@@ -239,10 +239,12 @@ def _run(
 ) -> TrainResult:
     from sonograd.data.chunks import ChunkDataset
     from sonograd.training.criteria import check_criterion
-    from sonograd.training.loop import fit
+    from sonograd.training.loop import check_compiler, fit
     from sonograd.training.schedule import make_clock, steps_per_epoch
     from sonograd.training.state import check_state
 
+    if config.compile:
+        check_compiler(options["device"])
     processes = options["devices"] * options["num_nodes"]
     if config.batch_size % processes:
         raise ParameterError(

@@ -1,6 +1,8 @@
 """Accumulators of BSS eval: all targets of a track at once, frame by frame, streamed."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 from sonograd.errors import ParameterError
 from sonograd.functional.bss_eval import bss_eval_blocks, framewise_sdr_blocks
 from sonograd.metrics.base import Accumulator, Blocks
+from sonograd.metrics.scores import Score
 
 __all__ = ["CSDR", "BSSEvalV3", "BSSEvalV4"]
 
@@ -74,7 +77,9 @@ class CSDR(_Framewise):
 class BSSEvalV4(_Framewise):
     """BSS eval version 4, images, see :func:`~sonograd.functional.bss_eval`.
 
-    ``bss_v4_residual_dbfs`` is the mean level of the estimate where its reference is silent.
+    ``bss_v4_residual_dbfs`` is the mean level of the estimate where its reference is silent. Where
+    a track has a single target, nothing that could interfere is known, and there is no
+    ``bss_v4_sir``.
     """
 
     name: ClassVar[str] = "bss_v4"
@@ -124,6 +129,12 @@ class BSSEvalV4(_Framewise):
         values = (*ratios, silent_frames, result.residual_dbfs)
         return dict(zip(self.value_names, values, strict=True))
 
+    def _present(
+        self, measured: Mapping[str, Tensor], track: str, names: Sequence[str]
+    ) -> list[Score]:
+        scores = super()._present(measured, track, names)
+        return [_without_sir(score) for score in scores] if len(names) == 1 else scores
+
     @classmethod
     def direction(cls, name: str) -> Literal[-1, 0, 1]:
         """Lower is better for the residual; a number of silent frames has no order."""
@@ -135,6 +146,18 @@ class BSSEvalV4(_Framewise):
     def explain(self, names: Sequence[str]) -> str:
         """Say why there is no value; that no frame is silent needs no explanation."""
         return super().explain([name for name in names if not name.endswith("residual_dbfs")])
+
+
+def _without_sir(score: Score) -> Score:
+    """Return the score of a single target without its ratio to the interference of others."""
+    (name,) = (key for key in score.values if key.endswith("_sir"))
+    reason = f"{name} not defined: it tells targets apart, and there is one alone"
+    return replace(
+        score,
+        values={**score.values, name: math.nan},
+        frames={**score.frames, name: (math.nan,) * len(score.frames[name])},
+        reason="; ".join(filter(None, (score.reason, reason))),
+    )
 
 
 class BSSEvalV3(BSSEvalV4):

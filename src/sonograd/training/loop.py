@@ -1,7 +1,11 @@
 """Run a training from its configuration to its end, or from where an earlier run left off."""
 
+import importlib.util
 import logging
+import os
+import shutil
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +18,7 @@ from torch.utils.data import DataLoader
 from sonograd.config.training import TrainingConfig
 from sonograd.data.chunks import Chunk, ChunkDataset
 from sonograd.data.stems import Example
-from sonograd.errors import MissingExtraError, OutputError, ParameterError
+from sonograd.errors import MissingExtraError, OutputError, ParameterError, TrainingError
 from sonograd.separators.base import Separator
 from sonograd.training.callbacks import Conductor
 from sonograd.training.logging import OnEvent
@@ -30,7 +34,7 @@ try:
 except ImportError:
     raise MissingExtraError("training", "train") from None
 
-__all__ = ["bf16_is_faster", "chosen_precision", "fit"]
+__all__ = ["bf16_is_faster", "check_compiler", "chosen_precision", "fit"]
 
 
 def fit(
@@ -86,11 +90,14 @@ def fit(
         on_message: Called in the first process when something was saved.
 
     Raises:
-        TrainingError: If the loss is no number.
+        TrainingError: If the loss is no number, or the network cannot be compiled.
+        ParameterError: If it shall be compiled, and there is no compiler.
         CheckpointError: If ``state`` belongs to another model.
         OutputError: If the folder cannot be written to.
     """
     device = torch.device("cpu") if device is None else device
+    if config.compile:
+        check_compiler(device)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -140,6 +147,8 @@ def fit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*lightning.*")
+        if config.compile:  # what the compiler thinks of the network is not for users
+            warnings.filterwarnings("ignore", module="torch._(dynamo|inductor).*")
         _run(trainer, module, loader)
     return module
 
@@ -148,11 +157,35 @@ def _run(trainer: Trainer, module: TrainingModule, loader: DataLoader[Chunk]) ->
     """Run Lightning's loop; Ctrl-C arrives as what it is, where Lightning would exit."""
     try:
         trainer.fit(module, loader)
+    except torch._dynamo.exc.TorchDynamoException as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise TrainingError(
+            f"the network cannot be compiled here ({reason}); train without --compile"
+        ) from None
     except SystemExit:
         if not trainer.interrupted:
             raise
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from None
+
+
+def check_compiler(device: torch.device) -> None:
+    """Refuse to compile where there is nothing to compile with.
+
+    Raises:
+        ParameterError: If there is no C++ compiler, or for a GPU no Triton.
+    """
+    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if device.type == "cpu" and shutil.which(name) is None:
+        raise ParameterError(
+            f"compile: there is no C++ compiler here ({name}); install one, name it in the "
+            "environment variable CXX, or train without --compile"
+        )
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise ParameterError(
+            "compile: Triton is not installed, which compiles for GPUs; pip install triton, or "
+            "train without --compile"
+        )
 
 
 def _restore(module: TrainingModule, state: TrainingState) -> None:
