@@ -107,6 +107,8 @@ class GaborFrame(NamedTuple):
     """From the last bin's center to point ``size // 2``."""
     turns: Tensor
     """What the FFT of real signals is put together with."""
+    high_turns: Tensor
+    """The same for what lies above the bins."""
     tables: GaborTables | None = None
 
     @property
@@ -227,6 +229,7 @@ def gabor_frame(
         torch.cat(windows).repeat_interleave(2),
         torch.cat([rises[-1], ones[: size // 2 + 1 - edges[-1]]]),
         turns(size).to(dtype.to_complex()),
+        turns(high_frames).to(dtype.to_complex()),
     )
 
 

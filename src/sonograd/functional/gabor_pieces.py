@@ -163,15 +163,16 @@ def _put_band(packed: Tensor, band: GaborBand, frame: GaborFrame, octave: Tensor
 
 def _take_outer(packed: Tensor, frame: GaborFrame) -> tuple[Tensor, Tensor]:
     """Return what lies below and above the bins."""
-    low = packed[:, : len(frame.low_window)] * frame.low_window
-    low.imag[:, 0] = 0
-    top = frame.size // 2 + 1 - len(frame.high_window)
-    outermost = packed[:, :1].imag.to(packed.dtype)
-    high = torch.cat([packed[:, top:], outermost], -1) * frame.high_window
-    return (
-        torch.fft.irfft(low, n=frame.low_frames, norm="forward") / 4,
-        torch.fft.irfft(high.conj_physical().flip(-1), n=frame.high_frames, norm="forward") / 4,
-    )
+    below = packed[:, : len(frame.low_window)] * frame.low_window
+    below.imag[:, 0] = 0
+    low = torch.fft.irfft(below, n=frame.low_frames, norm="forward")
+    count = len(frame.high_window)
+    above = packed.new_zeros(len(packed), frame.high_frames // 2)
+    above[:, 0] = packed[:, 0].imag
+    mirrored = packed[:, frame.size // 2 + 1 - count :].flip(-1)
+    torch.conj_physical(mirrored, out=above[:, 1:count])
+    above[:, :count] *= frame.high_window.flip(0)
+    return low / 4, signal_of_packed(above, frame.high_turns) / 4
 
 
 def _synthesize(spectrum: GaborSpectrum, place: Place, frame: GaborFrame) -> Tensor:
@@ -184,8 +185,8 @@ def _synthesize(spectrum: GaborSpectrum, place: Place, frame: GaborFrame) -> Ten
     packed[:, : below.shape[1]] = below
     for band, octave in zip(frame.bands, spectrum.octaves, strict=True):
         _put_band(packed, band, frame, octave[place].flatten(0, 1))
-    above = torch.fft.rfft(high, norm="forward")[:, : half + 1 - top].conj_physical().flip(-1)
-    above *= frame.high_window
+    above = packed_spectrum(high.contiguous(), frame.high_turns)[:, : half + 1 - top]
+    above = above.conj_physical().flip(-1) * (frame.high_window / 4)
     shared = frame.edges[-1] - top
     packed[:, top : top + shared] += above[:, :shared]
     packed[:, top + shared :] = above[:, shared:-1]
