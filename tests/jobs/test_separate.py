@@ -476,7 +476,7 @@ def test_a_stem_called_residual_is_not_written_twice(separate, make_song, use_mo
     model.stems = ("smooth", "rough", "residual")
     path, _ = make_song()
     only(separate(path, model="m"))
-    with pytest.raises(ConfigError, match="has a stem of that name"):
+    with pytest.raises(ConfigError, match="the model has a stem 'residual', too"):
         separate(path, model="m", residual=True)
 
 

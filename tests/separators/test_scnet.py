@@ -14,13 +14,11 @@ from sonograd.errors import ConfigError
 from sonograd.separators import SCNet, build_separator
 from sonograd.separators.scnet import config_from_published, convert_state
 
-SHARED = Path(__file__).parents[2] / "../shared/golden/separators"
+GOLDEN = Path(__file__).parents[1] / "golden" / "separators"
 
 
 def read_golden(name):
-    path = SHARED / name
-    if not path.is_file():
-        pytest.skip(f"{name} is not here")
+    path = GOLDEN / name
     with safe_open(path, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         kwargs = json.loads(file.metadata()["config"])
@@ -46,6 +44,23 @@ def test_stored_values(name):
             with torch.no_grad():
                 both = net(mix[..., :samples].to(dtype).expand(2, -1, -1))
             assert (both[1] - expected[0]).norm() < tolerance * expected.norm()
+
+
+def test_a_mix_is_standardized_where_the_settings_say_so():
+    kwargs, state, mix, _ = read_golden("scnet.safetensors")
+    chunk = {"chunk_size": 7001, "num_overlap": 1}
+    plain = SCNet(config_from_published({**kwargs, **chunk}))
+    plain.load_state_dict(convert_state(state, plain.config))
+    net = SCNet(config_from_published({**kwargs, **chunk, "normalize": True}))
+    net.load_state_dict(plain.state_dict())
+    song = mix[0] + 0.1
+    mono = song.mean(0)
+    mean, deviation = mono.mean(), mono.std(correction=0)
+    expected = plain.separate((song - mean) / deviation) * deviation + mean
+    actual = net.separate(song)
+    # The deviation here is that of a sample, the other that of a population.
+    assert (actual - expected).norm() < 1e-4 * expected.norm()
+    assert (actual - plain.separate(song)).norm() > 1e-2 * expected.norm()
 
 
 def test_the_published_sizes_have_their_numbers_of_weights():

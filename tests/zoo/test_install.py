@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ from sonograd.zoo.registry import CLASSICAL, FAMILIES, ModelEntry
 
 MALICIOUS = runpy.run_path(str(Path(__file__).with_name("test_malicious.py")))
 ARGUMENTS, published, tiny = (MALICIOUS[name] for name in ("ARGUMENTS", "published", "tiny"))
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*no commercial use")
 
 
 @pytest.fixture
@@ -115,6 +119,14 @@ def test_members_have_weights_per_stem(entry, net):
     (folder / "1" / "weights.safetensors").unlink()
     with pytest.raises(CheckpointError, match="no such file"):
         load("bag")
+
+
+def test_the_license_is_a_warning_once_from_python(entry):
+    with pytest.warns(UserWarning, match=r"tiny: license CC BY-NC 4\.0: no commercial use; see"):
+        load("tiny")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load("tiny")
 
 
 def test_a_model_becomes_a_session_folder(entry, net, tmp_path, song, capsys):
@@ -332,8 +344,16 @@ def test_two_stems(entry, net, song, tmp_path, capsys):
     options = ["--bits", "32f", "--save", str(tmp_path / "out"), "--two-stems", "b"]
     assert main(["separate", "tiny", str(song), *options]) == 0
     files = sorted(path.name for path in (tmp_path / "out" / "song").iterdir())
-    assert files == ["b.wav", "residual.wav", "separation.json"]
+    assert files == ["b.wav", "no_b.wav", "separation.json"]
     folder = tmp_path / "out" / "song"
-    assert_close(read(folder / "b.wav") + read(folder / "residual.wav"), read(song))
+    assert_close(read(folder / "b.wav") + read(folder / "no_b.wav"), read(song))
+    assert main(["separate", "tiny", str(song), *options]) == 0
+    assert "skipped" in capsys.readouterr().err
+    other = ["--bits", "32f", "--save", str(tmp_path / "out"), "--stems", "b", "--residual"]
+    assert main(["separate", "tiny", str(song), *other]) == 2
+    assert "residual no_b (wanted: residual)" in capsys.readouterr().err
+    assert main(["separate", "tiny", str(song), *other, "--overwrite"]) == 0
+    files = sorted(path.name for path in folder.iterdir())
+    assert files == ["b.wav", "residual.wav", "separation.json"]
     assert main(["separate", "tiny", str(song), "--two-stems", "b", "--stems", "a"]) == 2
     assert "two_stems: replaces stems" in capsys.readouterr().err

@@ -61,7 +61,7 @@ def separate(
         overlap: Fraction of a chunk that neighbors share, in [0, 1); the model's own by default.
         padding: The same in samples at the model's rate; replaces --overlap.
         stems: Names of the stems to write, separated by commas; all by default.
-        two_stems: Write this stem, and all the rest as the residual.
+        two_stems: Write this stem, and all the rest as no_STEM.
         ensemble: Further models, separated by commas; stems are averaged with those of the first.
         weights: How much each of these models counts, separated by commas, the first included.
         shifts: Average over so many shifted copies of the song; slower by that factor.

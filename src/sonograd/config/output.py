@@ -21,6 +21,7 @@ class SeparationSettings:
     Attributes:
         stems: Names of the stems that were written.
         residual: Whether the mix minus these stems was written too.
+        residual_name: What that is called.
         duration: Seconds taken from the start of the song; all of it if None.
         sample_rate: Rate of the results in Hz.
         chunk: Samples kept of each chunk, at the model's rate.
@@ -35,6 +36,7 @@ class SeparationSettings:
 
     stems: tuple[str, ...]
     residual: bool = False
+    residual_name: str = "residual"
     duration: Annotated[float, Gt(0)] | None = None
     sample_rate: Annotated[int, Gt(0)]
     chunk: Annotated[int, Gt(0)]

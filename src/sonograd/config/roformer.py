@@ -26,6 +26,7 @@ class RoFormerConfig:
         sample_rate: Rate the model works at, in Hz.
         sample_length: Length of a chunk in seconds, at least one FFT.
         num_overlap: Chunks that every sample lies in; more are slower and a little better.
+        standardize: Bring a mix as a whole to mean 0 and deviation 1, and its stems back.
         num_fft: FFT length and length of the Hann window, in samples.
         hop_length: Samples between frames, at most half of ``num_fft``.
         width: Features of each band.
@@ -53,6 +54,7 @@ class RoFormerConfig:
     sample_rate: SampleRate = 44100
     sample_length: Seconds = 8
     num_overlap: Positive = 2
+    standardize: bool = False
     num_fft: Annotated[int, Ge(64), MultipleOf(2)] = 2048
     hop_length: Positive = 441
     width: Positive = 384

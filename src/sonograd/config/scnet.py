@@ -24,6 +24,7 @@ class SCNetConfig:
         sample_rate: Rate the model works at, in Hz.
         sample_length: Length of a chunk in seconds, at least one FFT.
         num_overlap: Chunks that every sample lies in; more are slower and a little better.
+        standardize: Bring a mix as a whole to mean 0 and deviation 1, and its stems back.
         widths: Maps of each level of the encoder.
         num_fft: FFT length in samples.
         hop_length: Samples between frames, at most half of ``num_fft``.
@@ -51,6 +52,7 @@ class SCNetConfig:
     sample_rate: SampleRate = 44100
     sample_length: Seconds = 11
     num_overlap: Positive = 2
+    standardize: bool = False
     widths: Annotated[tuple[Positive, ...], MinLen(1)] = (32, 64, 128)
     num_fft: Annotated[int, Ge(64), MultipleOf(2)] = 4096
     hop_length: Positive = 1024

@@ -75,10 +75,12 @@ def recorded_files(folder: Path) -> frozenset[str]:
     try:
         settings = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))["settings"]
         suffix = FORMATS[settings["format"]].suffix
-        names = [Path(f"{name}{suffix}").name for name in settings["stems"]]
+        stems = list(settings["stems"])
+        if settings.get("residual"):
+            stems.append(settings.get("residual_name", RESIDUAL))
+        return frozenset(Path(f"{name}{suffix}").name for name in stems)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return frozenset()
-    return frozenset((*names, f"{RESIDUAL}{suffix}") if settings.get("residual") else names)
 
 
 def _with_path(path: Path, error: Exception) -> str:

@@ -12,7 +12,7 @@ __all__ = ["has_results", "remove_replaced"]
 
 _REMEDY = "--overwrite replaces it, another --save keeps it"
 #: Settings that are compared by value; stems and residual are compared together.
-_TOGETHER = frozenset({"stems", "residual"})
+_TOGETHER = frozenset({"stems", "residual", "residual_name"})
 
 
 def has_results(song: Song, files: Sequence[Path], wanted: SeparationRecord) -> bool:
@@ -90,6 +90,8 @@ def _other_files(found: SeparationRecord, wanted: SeparationRecord) -> Iterator[
         yield _difference("stems", " + ".join(before.stems), " + ".join(now.stems))
     if before.residual != now.residual and not some:
         yield _difference("residual", before.residual, now.residual)
+    elif before.residual and now.residual and before.residual_name != now.residual_name:
+        yield _difference("residual", before.residual_name, now.residual_name)
 
 
 def _difference(name: str, before: object, now: object) -> str:

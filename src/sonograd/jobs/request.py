@@ -43,6 +43,7 @@ class Request:
     device: torch.device
     save: Path
     residual: bool
+    residual_name: str
     duration: float | None
     sample_rate: int | None
     overlap: float | None
@@ -57,7 +58,7 @@ class Request:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the files of a song, without ending."""
-        return (*self.stems, RESIDUAL) if self.residual else self.stems
+        return (*self.stems, self.residual_name) if self.residual else self.stems
 
     @property
     def suffix(self) -> str:
@@ -118,6 +119,7 @@ class Request:
             settings=SeparationSettings(
                 stems=self.stems,
                 residual=self.residual,
+                residual_name=self.residual_name,
                 duration=self.duration,
                 sample_rate=self.sample_rate or sample_rate,
                 chunk=plan.length,
@@ -191,6 +193,7 @@ def check_request(
         if stems is not None:
             problems.append("two_stems: replaces stems; give one of them")
         stems, others["residual"] = (two_stems,), True
+    residual_name = RESIDUAL if two_stems is None else f"no_{two_stems}"
     attempt("format", lambda: _check_format(format, bits))
     chosen = attempt("device", lambda: choose_device(device))
     resolved = attempt(
@@ -205,7 +208,7 @@ def check_request(
         problems.extend(_stem_problems(stems, separator.stems))
     if separator is not None:
         names = tuple(stems or separator.stems)
-        problems.extend(_name_problems(names, residual=others["residual"]))
+        problems.extend(_name_problems(names, residual_name if others["residual"] else None))
         plan = separator.plan
         if overlap is not None:
             attempt("overlap", lambda: plan.with_overlap(overlap))
@@ -226,6 +229,7 @@ def check_request(
         format=format,
         bits=bits,
         precision=precision,
+        residual_name=residual_name,
         **others,
     )
 
@@ -250,15 +254,15 @@ def _stem_problems(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
     return problems
 
 
-def _name_problems(names: Sequence[str], *, residual: bool) -> list[str]:
+def _name_problems(names: Sequence[str], residual: str | None) -> list[str]:
     """Return what keeps stems from being files: a model's file may call them anything."""
     problems = [
         f"stems: {name!r} cannot be the name of a file; choose others with --stems"
         for name in names
         if name != Path(name).name or name.startswith(".") or "\\" in name or "\0" in name
     ]
-    if residual and RESIDUAL in names:
-        problems.append("residual: the model has a stem of that name; leave it out")
+    if residual in names:
+        problems.append(f"residual: the model has a stem {residual!r}, too; leave it out")
     return problems
 
 

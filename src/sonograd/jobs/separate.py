@@ -94,7 +94,7 @@ def separate_files(
         overlap: Fraction of a chunk that neighbors share, in [0, 1); the model's own if None.
         padding: The same in samples at the model's rate, instead of ``overlap``.
         stems: Names of the stems to write; all if None.
-        two_stems: Write this stem, and all the rest as the residual.
+        two_stems: Write this stem, and all the rest as ``no_`` and its name.
         ensemble: Further models, whose stems are averaged with those of ``model``.
         weights: How much each of these models counts, ``model`` first; all alike if None.
         shifts: Average over so many copies of the song that begin after up to half a second of

@@ -16,7 +16,8 @@ from sonograd.functional.spectral import istft, stft
 from sonograd.functional.windows import hann
 from sonograd.separators.bands import BandMasks, BandSplit
 from sonograd.separators.base import Separator
-from sonograd.separators.chunking import mirrored_plan
+from sonograd.separators.chunking import ChunkPlan, mirrored_plan
+from sonograd.separators.survey import Blocks, LevelSurvey
 from sonograd.shapes import check_batch
 
 __all__ = ["RoFormer"]
@@ -261,6 +262,7 @@ class RoFormer(Separator):
         self.sample_rate = config.sample_rate
         self.channels = config.num_channels
         self.zero_dc = config.zero_dc
+        self._standardize = config.standardize
         self._num_fft, self._hop = config.num_fft, config.hop_length
         length = round(config.sample_length * config.sample_rate)
         self.plan = mirrored_plan(length, config.num_overlap)
@@ -286,6 +288,13 @@ class RoFormer(Separator):
             window=self._window(spectrum.real),
             length=samples,
         )
+
+    def survey(
+        self, plan: ChunkPlan | None = None, *, blocks: Blocks | None = None
+    ) -> LevelSurvey | None:
+        """Start to hear a whole mix, if it is to be standardized."""
+        del blocks
+        return LevelSurvey(self, self.plan if plan is None else plan) if self._standardize else None
 
     def core_inputs(self, mix: Tensor) -> tuple[Tensor]:
         """Return what the network takes, see :class:`~sonograd.separators.export.Core`."""

@@ -144,6 +144,7 @@ _ARGUMENTS: dict[str, Any] = {
     "stft_win_length": 2048, "mlp_expansion_factor": 4, "skip_connection": False,
     "zero_dc": True,
     "sample_rate": 44100, "sources": None, "chunk_size": None, "num_overlap": 2,
+    "normalize": False,
 }  # fmt: skip
 #: Arguments that matter to the training, or to the speed of a computation.
 _IGNORED = frozenset({
@@ -200,6 +201,7 @@ def published_values(
         "sample_rate": rate,
         "sample_length": samples / rate if samples else 8.0,
         "num_overlap": given["num_overlap"],
+        "standardize": given["normalize"],
         "num_fft": given["stft_n_fft"],
         "hop_length": given["stft_hop_length"],
         "width": given["dim"],

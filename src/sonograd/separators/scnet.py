@@ -21,9 +21,10 @@ from sonograd.errors import ConfigError
 from sonograd.functional.spectral import istft, stft
 from sonograd.functional.windows import hann
 from sonograd.separators.base import Separator
-from sonograd.separators.chunking import mirrored_plan
+from sonograd.separators.chunking import ChunkPlan, mirrored_plan
 from sonograd.separators.published import published_arguments, rename
 from sonograd.separators.scnet_layers import Decoder, DualPath, Encoder
+from sonograd.separators.survey import Blocks, LevelSurvey
 from sonograd.shapes import check_batch
 
 __all__ = ["SCNet", "config_from_published", "convert_state"]
@@ -149,6 +150,17 @@ class SCNet(Separator):
         silent: Tensor = (mix == 0).all(-1).all(-1)
         return self._inverse(stems, samples).masked_fill(silent[:, None, None, None], 0.0)
 
+    def survey(
+        self, plan: ChunkPlan | None = None, *, blocks: Blocks | None = None
+    ) -> LevelSurvey | None:
+        """Start to hear a whole mix, if it is to be standardized."""
+        del blocks
+        return (
+            LevelSurvey(self, self.plan if plan is None else plan)
+            if self.config.standardize
+            else None
+        )
+
     def core_inputs(self, mix: Tensor) -> tuple[Tensor]:
         """Return what the network takes, see :class:`~sonograd.separators.export.Core`."""
         return (_real_parts(self.spectrum(mix)),)
@@ -230,6 +242,7 @@ _NAMES = {
     "num_dplayer": "num_dual_path",
     "expand": "recurrent_factor",
     "sources": "targets",
+    "normalize": "standardize",
 }
 _DEFAULTS = SCNetConfig()
 

@@ -1,6 +1,7 @@
 """Bring a published model into the cache: download, check, convert, and forget the rest."""
 
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -50,13 +51,17 @@ def install(
         offline: Use no network; ``$SONOGRAD_OFFLINE`` if None.
         overwrite: Download it again, even if it is there and whole.
         on_progress: Called with ``(done, total)`` in bytes, for each file.
-        on_message: Told what happens, and once under which license.
+        on_message: Told what happens, and once under which license; if None, a warning says so
+            where the license forbids commercial use, or there is none.
 
     Raises:
         ModelNotFoundError: If there is no such model, or it is not one to download.
         DownloadError: If a file cannot be fetched.
         CheckpointError: If a file is another one than expected, or does not fit the model.
         OutputError: If the cache cannot be written to.
+
+    Warns:
+        UserWarning: Once, when it is downloaded, see ``on_message``.
     """
     if name.startswith(HUB_PREFIX):
         from sonograd.zoo.hub import hub_entry
@@ -83,6 +88,8 @@ def install(
         paths.append(path)
         files.append(FileRecord(url=file.urls[0], sha256=sha256, size=path.stat().st_size))
     settings = _settings(entry, raw, offline)
+    if on_message is None and (entry.license is None or entry.commercial is False):
+        warnings.warn(license_notice(name, entry), stacklevel=2)
     tell(f"{name}: converting")
     separators = _converted(entry, paths, settings)
     record = SourceRecord(

@@ -103,6 +103,8 @@ def model_arguments(settings: Mapping[str, Any], *, source: str) -> dict[str, An
     ):
         if name in section:
             arguments[name] = section[name]
+    if inference.get("normalize"):
+        arguments["normalize"] = True
     return arguments
 
 
