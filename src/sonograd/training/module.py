@@ -195,9 +195,11 @@ class TrainingModule(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Shorten long gradients; leave the weights as they are if one is not finite."""
-        parameters = list(self.separator.parameters())
+        parameters = [p for p in self.separator.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         limit = self.config.max_grad_norm if self.config.clip_grad else math.inf
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        if norm > limit:
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
         if not torch.isfinite(norm):
             self.skipped += 1
             for parameter in parameters:
