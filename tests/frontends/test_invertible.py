@@ -162,6 +162,10 @@ def test_bad_spectrum(layer):
         layer.inverse(spectrum._replace(octaves=spectrum.octaves[1:]))
     with pytest.raises(ShapeError, match="samples"):
         layer.inverse(spectrum._replace(samples=50_000))
+    with pytest.raises(ShapeError, match="leading axes .*expected the same"):
+        layer.inverse(spectrum._replace(low=spectrum.low[None]))
+    with pytest.raises(ShapeError, match="complex; expected real"):
+        layer.inverse(spectrum._replace(high=spectrum.high + 0j))
     with pytest.raises(ParameterError, match="length is -1"):
         layer.inverse(spectrum, -1)
     with pytest.raises(ParameterError, match="frames is 0"):

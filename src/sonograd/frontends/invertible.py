@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.frontends.base import FrontEnd, check_counts, check_flags, check_numbers, check_signal
@@ -22,7 +23,6 @@ from sonograd.functional.gabor_transform import (
     gabor_analysis,
     gabor_synthesis,
     in_pieces,
-    pad_end,
     slice_count,
     slice_window,
     sliced_analysis,
@@ -181,7 +181,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
             return analyze_whole(x, self._settings)
         size = whole_size(samples)
         frame = self._frame(size, x, indexed=not in_pieces(x))
-        return gabor_analysis(pad_end(x, size), frame)._replace(samples=samples)
+        return gabor_analysis(nnf.pad(x, (0, size - samples)), frame)._replace(samples=samples)
 
     def inverse(self, spectrum: GaborSpectrum, length: int | None = None) -> Tensor:
         """Return the signals with these coefficients, ``(..., samples)``.
@@ -202,7 +202,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
         if length is not None:
             check_count("length", length, least=0)
         signal = self._synthesize(spectrum)
-        return signal if length is None else torch.nn.functional.pad(signal, (0, length - samples))
+        return signal if length is None else nnf.pad(signal, (0, length - samples))
 
     def _synthesize(self, spectrum: GaborSpectrum) -> Tensor:
         samples = spectrum.samples
@@ -323,6 +323,15 @@ def _check_values(spectrum: object) -> None:
             "layer gives"
         )
     check_count("samples of spectrum", spectrum.samples, least=0)
+    octaves = spectrum.octaves
+    leads = [spectrum.low.shape[:-1], *(x.shape[:-2] for x in octaves), spectrum.high.shape[:-1]]
+    if any(lead != leads[0] for lead in leads):
+        raise ShapeError(
+            "the parts of spectrum, from low to high, have leading axes "
+            f"{[tuple(lead) for lead in leads]}; expected the same for all"
+        )
+    if spectrum.low.is_complex() or spectrum.high.is_complex():
+        raise ShapeError("low or high of spectrum is complex; expected real tensors")
     for part in spectrum.parts:
         check_finite(part, "spectrum")
 
@@ -373,7 +382,7 @@ class AnalysisStream:
         rest = nothing if self._rest is None else self._rest
         left = slice_count(self._received, size=self.size, overlap=overlap) - self._taken
         missing = (left - 1) * (self.size - overlap) + self.size - rest.shape[-1]
-        return self._take(torch.nn.functional.pad(rest, (0, missing)) if left else rest)
+        return self._take(nnf.pad(rest, (0, missing)) if left else rest)
 
     def _check_open(self) -> None:
         if self._finished:
@@ -421,9 +430,7 @@ class SynthesisStream:
             self._tail = slices.new_zeros(*slices.shape[:-2], layer.overlap)
         tails = torch.cat([self._tail.unsqueeze(-2), slices[..., step:]], -2)
         self._tail = tails[..., -1, :]
-        body = slices[..., :step] + torch.nn.functional.pad(
-            tails[..., :-1, :], (0, step - layer.overlap)
-        )
+        body = slices[..., :step] + nnf.pad(tails[..., :-1, :], (0, step - layer.overlap))
         block = body.flatten(-2)
         # The first samples lie before the signal, the last ones may lie after it.
         start = max(0, -self._ready)

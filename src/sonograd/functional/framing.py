@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from sonograd.functional._memory import new_memory
 from sonograd.functional._settings import check_option
 from sonograd.functional._transforms import plain_form_needed
 
@@ -185,7 +184,7 @@ def map_frames(
     """
     samples = x.shape[-1]
     count = frame_count(samples, n_fft=n_fft, hop_length=hop_length, before=before, after=after)
-    result = new_memory(x, (*x.shape[:-1], count, features), dtype)
+    result = x.new_empty(*x.shape[:-1], count, features, dtype=dtype)
     if result.numel() == 0:
         return result
     flat, out = flat_rows(x), result.view(-1, count, features)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as nnf
 
 from sonograd.errors import ShapeError
 from sonograd.functional.gabor_frame import (
@@ -22,7 +23,7 @@ from sonograd.functional.gabor_frame import (
     gabor_layout,
     whole_size,
 )
-from sonograd.functional.gabor_transform import gabor_analysis, gabor_synthesis, pad_end
+from sonograd.functional.gabor_transform import gabor_analysis, gabor_synthesis
 
 __all__ = ["analyze_whole", "synthesize_whole"]
 
@@ -69,7 +70,7 @@ def _analysis(
 ) -> list[Tensor]:
     samples = x.shape[-1]
     frame = _frame_like(x, frequencies, sample_rate, group, samples)
-    result = gabor_analysis(pad_end(x.detach(), frame.size), frame)
+    result = gabor_analysis(nnf.pad(x.detach(), (0, frame.size - samples)), frame)
     parts = [result.low, *result.octaves, result.high]
     if transposed:  # Of the synthesis, without whose factors it is the analysis.
         parts = [part / f for part, f in zip(parts, _factors(frame), strict=True)]

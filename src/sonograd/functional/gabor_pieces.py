@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from sonograd.functional._half_transform import packed_spectrum, signal_of_packed
-from sonograd.functional._memory import new_memory
 from sonograd.functional.gabor_frame import GaborBand, GaborFrame, GaborSpectrum
 
 __all__ = ["Place", "analyze_in_pieces", "join_in_pieces", "synthesize_in_pieces"]
@@ -21,7 +20,7 @@ __all__ = ["Place", "analyze_in_pieces", "join_in_pieces", "synthesize_in_pieces
 Place: TypeAlias = tuple[slice, slice]
 """Items, and rows of each; one row after the other in memory."""
 
-_SAMPLES = 1 << 21  # of signals that are transformed together
+_SAMPLES = 1 << 22  # of signals that are transformed together
 _POINTS = 1 << 19  # of bins that are
 
 
@@ -41,9 +40,9 @@ def analyze_in_pieces(
     """
     dtype = like.dtype.to_complex()
     result = GaborSpectrum(
-        new_memory(like, (*lead, frame.low_frames)),
-        tuple(new_memory(like, (*lead, band.bins, band.frames), dtype) for band in frame.bands),
-        new_memory(like, (*lead, frame.high_frames)),
+        like.new_empty(*lead, frame.low_frames),
+        tuple(like.new_empty(*lead, band.bins, band.frames, dtype=dtype) for band in frame.bands),
+        like.new_empty(*lead, frame.high_frames),
         frame.size,
     )
     for place in _places(*lead, frame.size):
@@ -61,7 +60,7 @@ def synthesize_in_pieces(spectrum: GaborSpectrum, frame: GaborFrame) -> Tensor:
     places = list(_places(*lead, frame.size))
     if len(places) == 1:
         return _synthesize(spectrum, places[0], frame)
-    result = new_memory(spectrum.low, (*lead, frame.size))
+    result = spectrum.low.new_empty(*lead, frame.size)
     for place in places:
         result[place] = _synthesize(spectrum, place, frame)
     return result
@@ -76,7 +75,7 @@ def join_in_pieces(
     """
     items, count = spectrum.low.shape[:2]
     step = frame.size - overlap
-    result = new_memory(spectrum.low, (items, count, step))
+    result = spectrum.low.new_empty(items, count, step)
     tail = window.new_zeros(1, overlap)
     for place in _places(items, count, frame.size):
         slices = _synthesize(spectrum, place, frame).mul_(window)
@@ -180,7 +179,7 @@ def _synthesize(spectrum: GaborSpectrum, place: Place, frame: GaborFrame) -> Ten
     lead = spectrum.low[place].shape[:2]
     low, high = spectrum.low[place].flatten(0, 1), spectrum.high[place].flatten(0, 1)
     half, top = frame.size // 2, frame.size // 2 + 1 - len(frame.high_window)
-    packed = new_memory(low, (len(low), half), low.dtype.to_complex())
+    packed = low.new_empty(len(low), half, dtype=low.dtype.to_complex())
     below = torch.fft.rfft(low, norm="forward")[:, : len(frame.low_window)] * frame.low_window
     packed[:, : below.shape[1]] = below
     for band, octave in zip(frame.bands, spectrum.octaves, strict=True):

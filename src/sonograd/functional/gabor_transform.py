@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional._memory import new_memory
 from sonograd.functional.framing import excerpt, extend, flat_rows, may_work_in_pieces
 from sonograd.functional.gabor_frame import GaborFrame, GaborSpectrum
 from sonograd.functional.gabor_pieces import (
@@ -21,7 +20,6 @@ __all__ = [
     "gabor_analysis",
     "gabor_synthesis",
     "in_pieces",
-    "pad_end",
     "slice_count",
     "slice_window",
     "sliced_analysis",
@@ -151,17 +149,6 @@ def sliced_analysis(x: Tensor, frame: GaborFrame, window: Tensor, *, overlap: in
 
     found = analyze_in_pieces(cut, (len(flat), count), x, frame)
     return _with_axes(found, (*x.shape[:-1], count))
-
-
-def pad_end(x: Tensor, size: int) -> Tensor:
-    """Return signals ``(..., samples)`` with zeros behind them, ``(..., size)``."""
-    samples = x.shape[-1]
-    if size == samples or not in_pieces(x):
-        return nnf.pad(x, (0, size - samples))
-    padded = new_memory(x, (*x.shape[:-1], size))
-    padded[..., :samples] = x
-    padded[..., samples:] = 0
-    return padded
 
 
 def sliced_synthesis(
