@@ -8,8 +8,9 @@ from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.frontends.base import FrontEnd, check_counts, check_flags, check_numbers, check_signal
+from sonograd.frontends.gabor_streams import AnalysisStream, SynthesisStream
 from sonograd.frontends.tables import Tables
-from sonograd.functional._settings import check_count, check_finite
+from sonograd.functional._settings import check_count
 from sonograd.functional.constant_q import C1_HZ, constant_q_bins
 from sonograd.functional.convolution import fast_length
 from sonograd.functional.gabor_frame import (
@@ -20,6 +21,7 @@ from sonograd.functional.gabor_frame import (
 )
 from sonograd.functional.gabor_operators import analyze_whole, synthesize_whole
 from sonograd.functional.gabor_transform import (
+    check_spectrum,
     gabor_analysis,
     gabor_synthesis,
     in_pieces,
@@ -29,7 +31,7 @@ from sonograd.functional.gabor_transform import (
     sliced_synthesis,
 )
 
-__all__ = ["AnalysisStream", "InvertibleConstantQ", "SynthesisStream"]
+__all__ = ["InvertibleConstantQ"]
 
 _KEPT_FRAMES = 4
 
@@ -137,7 +139,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
         check_count("overlap", self.overlap, least=0)
         self.slice_length = slice_length
         self.add_table("slice_window", slice_window(slice_length, self.overlap))
-        self._frame(slice_length, torch.zeros((), dtype=torch.float32, device="cpu"))
+        self.frame(slice_length, torch.zeros((), dtype=torch.float32, device="cpu"))
 
     @property
     def frequencies(self) -> Tensor:
@@ -152,12 +154,12 @@ class InvertibleConstantQ(FrontEnd, Tables):
                 is the limit for long signals.
         """
         if self.slice_length is not None:
-            frame = self._frame(self.slice_length, self.first_frequencies)
+            frame = self.frame(self.slice_length, self.first_frequencies)
             return frame.redundancy * frame.size / (frame.size - self.overlap)
         if samples is None:
             raise ParameterError("samples is None; expected the length of a signal")
         check_count("samples", samples)
-        frame = self._frame(whole_size(samples), self.first_frequencies)
+        frame = self.frame(whole_size(samples), self.first_frequencies)
         return frame.redundancy * frame.size / samples
 
     def forward(self, x: Tensor) -> GaborSpectrum:  # type: ignore[override]
@@ -174,13 +176,13 @@ class InvertibleConstantQ(FrontEnd, Tables):
         x = check_signal(x)
         samples = x.shape[-1]
         if self.slice_length is not None:
-            frame, window = self._frame(self.slice_length, x), self.table("slice_window", x)
+            frame, window = self.frame(self.slice_length, x), self.table("slice_window", x)
             spectrum = sliced_analysis(x, frame, window, overlap=self.overlap)
             return spectrum._replace(samples=samples)
         if torch.compiler.is_exporting():
             return analyze_whole(x, self._settings)
         size = whole_size(samples)
-        frame = self._frame(size, x, indexed=not in_pieces(x))
+        frame = self.frame(size, x, indexed=not in_pieces(x))
         return gabor_analysis(nnf.pad(x, (0, size - samples)), frame)._replace(samples=samples)
 
     def inverse(self, spectrum: GaborSpectrum, length: int | None = None) -> Tensor:
@@ -197,7 +199,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
             ShapeError: If the coefficients are not those of a layer like this one.
             ParameterError: If ``length`` is negative, or a value is not finite.
         """
-        _check_values(spectrum)
+        check_spectrum(spectrum)
         samples = spectrum.samples
         if length is not None:
             check_count("length", length, least=0)
@@ -210,7 +212,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
             return synthesize_whole(spectrum, self._settings)
         indexed = self.slice_length is None and not in_pieces(*spectrum.parts)
         size = self.slice_length or whole_size(samples)
-        frame = self._frame(size, spectrum.low, indexed=indexed)
+        frame = self.frame(size, spectrum.low, indexed=indexed)
         self._check(spectrum, frame)
         if self.slice_length is None:
             return gabor_synthesis(spectrum, frame)[..., :samples]
@@ -228,7 +230,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
             ``(..., bins, frames)``: of each bin the coefficient nearest in time.
         """
         check_counts(frames=frames)
-        _check_values(spectrum)
+        check_spectrum(spectrum)
         device = spectrum.low.device
         time = (torch.arange(frames, device=device) + 0.5) * (spectrum.samples / frames)
         if self.slice_length is None:
@@ -251,15 +253,15 @@ class InvertibleConstantQ(FrontEnd, Tables):
             rows.append(flat[..., number * octave.shape[-1] + position] / fade)
         return torch.cat(rows, -2)
 
-    def stream(self) -> "AnalysisStream":
+    def stream(self) -> AnalysisStream:
         """Begin to transform a signal that arrives in blocks; the layer must work in slices."""
         return AnalysisStream(self)
 
-    def inverse_stream(self) -> "SynthesisStream":
+    def inverse_stream(self) -> SynthesisStream:
         """Begin to restore a signal from slices that arrive one after the other."""
         return SynthesisStream(self)
 
-    def _frame(self, size: int, like: Tensor, *, indexed: bool = False) -> GaborFrame:
+    def frame(self, size: int, like: Tensor, *, indexed: bool = False) -> GaborFrame:
         """Return the frame for signals of ``size`` samples; the latest few are kept."""
         dtype = like.dtype.to_real() if like.is_complex() else like.dtype
         key = (size, dtype, like.device)
@@ -286,7 +288,8 @@ class InvertibleConstantQ(FrontEnd, Tables):
             del self._frames[next(iter(self._frames))]
         self._frames[key] = frame.to(like)
 
-    def _check_frames(self, spectrum: GaborSpectrum, frame: GaborFrame) -> None:
+    def check_frames(self, spectrum: GaborSpectrum, frame: GaborFrame) -> None:
+        """Refuse coefficients of other bins or frames than those of ``frame``."""
         got = [tuple(octave.shape[-2:]) for octave in spectrum.octaves]
         expected = [(band.bins, band.frames) for band in frame.bands]
         edges = [spectrum.low.shape[-1], spectrum.high.shape[-1]]
@@ -298,7 +301,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
             )
 
     def _check(self, spectrum: GaborSpectrum, frame: GaborFrame) -> None:
-        self._check_frames(spectrum, frame)
+        self.check_frames(spectrum, frame)
         if self.slice_length is not None:
             count = slice_count(spectrum.samples, size=frame.size, overlap=self.overlap)
             if spectrum.low.ndim < 2 or spectrum.low.shape[-2] != count:
@@ -314,128 +317,3 @@ class InvertibleConstantQ(FrontEnd, Tables):
             f"fmin={self._edges[1]:.6g}, bins_per_octave={self.bins_per_octave}, "
             f"slice_length={self.slice_length}, overlap={self.overlap}"
         )
-
-
-def _check_values(spectrum: object) -> None:
-    if not isinstance(spectrum, GaborSpectrum):
-        raise ShapeError(
-            f"spectrum is a {type(spectrum).__name__}; expected the GaborSpectrum that this "
-            "layer gives"
-        )
-    check_count("samples of spectrum", spectrum.samples, least=0)
-    octaves = spectrum.octaves
-    leads = [spectrum.low.shape[:-1], *(x.shape[:-2] for x in octaves), spectrum.high.shape[:-1]]
-    if any(lead != leads[0] for lead in leads):
-        raise ShapeError(
-            "the parts of spectrum, from low to high, have leading axes "
-            f"{[tuple(lead) for lead in leads]}; expected the same for all"
-        )
-    if spectrum.low.is_complex() or spectrum.high.is_complex():
-        raise ShapeError("low or high of spectrum is complex; expected real tensors")
-    for part in spectrum.parts:
-        check_finite(part, "spectrum")
-
-
-class AnalysisStream:
-    """Transform a signal that arrives in blocks of any size.
-
-    All slices together are, to rounding, what the layer gives for the whole signal.
-    """
-
-    def __init__(self, layer: InvertibleConstantQ) -> None:
-        """Start before the first sample of ``layer``, which must work in slices."""
-        if layer.slice_length is None:
-            raise ParameterError("this layer works on whole signals; pass sliced=True to stream")
-        self.layer = layer
-        self.size = layer.slice_length
-        self._rest: Tensor | None = None
-        self._received = self._taken = 0
-        self._finished = False
-
-    def push(self, block: Tensor) -> GaborSpectrum:
-        """Take the next ``(..., samples)``; return the slices that are complete, perhaps none.
-
-        Its ``samples`` are those received until now.
-
-        Raises:
-            ShapeError: If ``block`` has other leading dimensions than the ones before.
-            ParameterError: If the stream has been finished.
-        """
-        self._check_open()
-        block = check_signal(block, name="block")
-        if self._rest is None:
-            self._rest = block.new_zeros(*block.shape[:-1], self.layer.overlap)
-        elif self._rest.shape[:-1] != block.shape[:-1]:
-            raise ShapeError(
-                f"block has shape {tuple(block.shape)}; expected "
-                f"{(*self._rest.shape[:-1], 'samples')}, as the blocks before"
-            )
-        self._received += block.shape[-1]
-        return self._take(torch.cat([self._rest, block], -1))
-
-    def finish(self) -> GaborSpectrum:
-        """End the signal; return the slices that are left."""
-        self._check_open()
-        self._finished = True
-        overlap = self.layer.overlap
-        nothing = self.layer.slice_window.new_zeros(overlap)
-        rest = nothing if self._rest is None else self._rest
-        left = slice_count(self._received, size=self.size, overlap=overlap) - self._taken
-        missing = (left - 1) * (self.size - overlap) + self.size - rest.shape[-1]
-        return self._take(nnf.pad(rest, (0, missing)) if left else rest)
-
-    def _check_open(self) -> None:
-        if self._finished:
-            raise ParameterError("this stream is finished; start another one with stream()")
-
-    def _take(self, waiting: Tensor) -> GaborSpectrum:
-        step = self.size - self.layer.overlap
-        count = max(0, (waiting.shape[-1] - self.size) // step + 1)
-        self._taken += count
-        self._rest = waiting[..., count * step :].clone()
-        if count:
-            slices = waiting.unfold(-1, self.size, step)
-        else:
-            slices = waiting.new_zeros(*waiting.shape[:-1], 0, self.size)
-        window = self.layer.table("slice_window", waiting)
-        frame = self.layer._frame(self.size, waiting)
-        return gabor_analysis(slices * window, frame)._replace(samples=self._received)
-
-
-class SynthesisStream:
-    """Restore a signal from slices that arrive one after the other.
-
-    All blocks together are, to rounding, what the inverse of the layer gives for all slices.
-    """
-
-    def __init__(self, layer: InvertibleConstantQ) -> None:
-        """Start before the first slice of ``layer``, which must work in slices."""
-        if layer.slice_length is None:
-            raise ParameterError("this layer works on whole signals; pass sliced=True to stream")
-        self.layer = layer
-        self.size = layer.slice_length
-        self._tail: Tensor | None = None
-        self._ready = -layer.overlap
-        self._emitted = 0
-
-    def push(self, spectrum: GaborSpectrum) -> Tensor:
-        """Take the next slices; return the samples that are final now, ``(..., samples)``."""
-        _check_values(spectrum)
-        layer, step = self.layer, self.size - self.layer.overlap
-        frame = layer._frame(self.size, spectrum.low)
-        layer._check_frames(spectrum, frame)
-        slices = gabor_synthesis(spectrum, frame)
-        slices = slices * layer.table("slice_window", slices)
-        if self._tail is None:
-            self._tail = slices.new_zeros(*slices.shape[:-2], layer.overlap)
-        tails = torch.cat([self._tail.unsqueeze(-2), slices[..., step:]], -2)
-        self._tail = tails[..., -1, :]
-        body = slices[..., :step] + nnf.pad(tails[..., :-1, :], (0, step - layer.overlap))
-        block = body.flatten(-2)
-        # The first samples lie before the signal, the last ones may lie after it.
-        start = max(0, -self._ready)
-        self._ready += block.shape[-1]
-        stop = max(min(self._ready, spectrum.samples), self._emitted)
-        block = block[..., start : start + stop - self._emitted]
-        self._emitted = stop
-        return block

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._settings import check_count, check_finite
 from sonograd.functional.framing import excerpt, extend, flat_rows, may_work_in_pieces
 from sonograd.functional.gabor_frame import GaborFrame, GaborSpectrum
 from sonograd.functional.gabor_pieces import (
@@ -17,6 +18,7 @@ from sonograd.functional.gabor_pieces import (
 )
 
 __all__ = [
+    "check_spectrum",
     "gabor_analysis",
     "gabor_synthesis",
     "in_pieces",
@@ -166,3 +168,29 @@ def sliced_synthesis(
     tail = nnf.pad(faded[..., :-1, step:], (0, step - overlap, 1, 0))
     joined = nnf.pad((faded[..., :step] + tail).flatten(-2), (0, overlap))
     return excerpt(joined, overlap, overlap + samples)
+
+
+def check_spectrum(spectrum: object) -> None:
+    """Refuse what is no spectrum, or one whose parts do not belong together.
+
+    Raises:
+        ShapeError: If it is no :class:`GaborSpectrum`, or its parts do not agree.
+        ParameterError: If a value is not finite.
+    """
+    if not isinstance(spectrum, GaborSpectrum):
+        raise ShapeError(
+            f"spectrum is a {type(spectrum).__name__}; expected the GaborSpectrum that this "
+            "transform gives"
+        )
+    check_count("samples of spectrum", spectrum.samples, least=0)
+    octaves = spectrum.octaves
+    leads = [spectrum.low.shape[:-1], *(x.shape[:-2] for x in octaves), spectrum.high.shape[:-1]]
+    if any(lead != leads[0] for lead in leads):
+        raise ShapeError(
+            "the parts of spectrum, from low to high, have leading axes "
+            f"{[tuple(lead) for lead in leads]}; expected the same for all"
+        )
+    if spectrum.low.is_complex() or spectrum.high.is_complex():
+        raise ShapeError("low or high of spectrum is complex; expected real tensors")
+    for part in spectrum.parts:
+        check_finite(part, "spectrum")
