@@ -20,6 +20,31 @@ def test_statistics_of_a_tone_with_silence():
     assert found.bands_db[BANDS_HZ.index(250)] == pytest.approx(0.0, abs=0.1)
 
 
+def test_onsets_and_pitch_of_notes():
+    rate = 16000
+    time = torch.arange(4 * rate, dtype=torch.float64) / rate
+    notes = [220.0, 247.0, 262.0, 294.0, 330.0, 349.0, 392.0, 440.0]
+    melody = torch.zeros(4 * rate, dtype=torch.float64)
+    for index, hz in enumerate(notes):
+        part = slice(index * rate // 2, index * rate // 2 + rate * 2 // 5)
+        melody[part] = sum(torch.sin(2 * math.pi * k * hz * time[part]) / k for k in range(1, 6))
+    melody *= (1 - 2.6 * (time % 0.5)).clamp_min(0)  # no click at the end of a note
+    found = stem_statistics(torch.stack((melody, melody)), sample_rate=rate)
+    assert found.onsets_hz == pytest.approx(7 / 4, abs=0.05)  # the first is there from the start
+    assert found.periodicity > 0.95
+    low, middle, high = found.pitch_hz
+    assert low == pytest.approx(235, rel=0.07)
+    assert middle == pytest.approx(310, rel=0.1)
+    assert high == pytest.approx(440, rel=0.07)
+
+
+def test_noise_has_no_pitch():
+    noise = torch.randn(2, 16000, generator=torch.Generator().manual_seed(0))
+    found = stem_statistics(noise, sample_rate=16000)
+    assert found.periodicity < 0.5
+    assert all(math.isnan(hz) for hz in average_statistics([found]).pitch_hz)
+
+
 def test_silence_is_silent_and_counts_only_as_silence():
     silent = stem_statistics(torch.zeros(2, 100), sample_rate=8000)
     assert silent.silence == 1
