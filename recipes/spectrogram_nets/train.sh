@@ -6,7 +6,7 @@
 set -e
 songs=$1 runs=$2 here=$(dirname "$0")
 previous=
-for pair in SpectrogramNetSimple:2 SpectrogramNetLSTM:2 SpectrogramNetVAE:2; do
+for pair in SpectrogramNetSimple:2 SpectrogramNetLSTM:1 SpectrogramNetVAE:1; do
     model=${pair%:*} epochs=${3:-${pair#*:}}
     test -f "$runs/$model/trainer.json" || {
         mkdir -p "$runs/$model"

@@ -15,9 +15,9 @@ from sonograd.errors import DatasetError, OutputError, ParameterError
 from sonograd.functional import si_sdr, usdr
 from sonograd.jobs.evaluate import evaluate
 from sonograd.jobs.scoring import TrackScores
-from sonograd.jobs.summary import summarize, to_csv
+from sonograd.jobs.summary import format_table, summarize, to_csv
 from sonograd.jobs.test import test as run_test
-from sonograd.metrics import USDR
+from sonograd.metrics import USDR, BSSEvalV4
 
 RATE = 8000
 CHEAP = ("si_sdr", "usdr")
@@ -298,3 +298,14 @@ def test_commands_print_a_table(folders, capsys, use_model, filters):
     assert (folders / "t.json").exists()
     assert main(["evaluate", "nowhere", "nothing"]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_a_value_that_no_track_has_is_left_out_with_the_reason():
+    values = {"vocals": {"bss_v4_sdr": 3.0, "bss_v4_sir": math.nan}}
+    reasons = {"vocals": "bss_v4_sir not defined: it tells targets apart, and there is one alone"}
+    tracks = [TrackScores(name, values=values, reasons=reasons) for name in "ab"]
+    summaries = summarize(tracks, dict.fromkeys(values["vocals"], BSSEvalV4))
+    head, sdr, why = format_table(summaries, {}).splitlines()
+    assert head.startswith("target")
+    assert sdr.startswith("vocals  bss_v4_sdr")
+    assert why == f"vocals: {reasons['vocals']}"

@@ -262,7 +262,8 @@ def _display(settings: dict[str, Any]) -> None:
 
 def _short(event: "TrainingEvent", si_sdr: float | None) -> str:
     """Return where training stands, short enough to stand before a bar."""
-    epoch = event.epoch if event.ends_epoch else event.epoch + 1
+    whole = event.ends_epoch or event.fraction >= 1
+    epoch = event.epoch if whole else event.epoch + 1
     text = f"epoch {epoch}, loss {event.loss:.3g}"
     return text if si_sdr is None else f"{text}, {si_sdr:.1f} dB"
 

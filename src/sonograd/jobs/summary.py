@@ -36,6 +36,7 @@ class Summary:
             direction of the value, and NaN where the mix says nothing about it.
         tracks: How many tracks have it.
         missing: How many do not.
+        reason: Why none has it; ``""`` where some have.
     """
 
     target: str
@@ -48,6 +49,7 @@ class Summary:
     improvement: float
     tracks: int
     missing: int
+    reason: str = ""
 
 
 def summarize(
@@ -86,7 +88,14 @@ def _summary(
         improvement=_median(gains),
         tracks=len(_kept(values)),
         missing=len(values) - len(_kept(values)),
+        reason="" if _kept(values) else _reason(rows, target, name),
     )
+
+
+def _reason(tracks: Sequence[TrackScores], target: str, name: str) -> str:
+    """Return the first reason that is given for the lack of a value."""
+    told = (part for track in tracks for part in track.reasons.get(target, "").split("; "))
+    return next((part for part in told if name in part.partition(" not ")[0].split(", ")), "")
 
 
 def _kept(values: Iterable[float]) -> list[float]:
@@ -153,11 +162,14 @@ def _cell(value: float) -> str:
 
 
 def format_table(summaries: Sequence[Summary], versions: Mapping[str, str]) -> str:
-    """Return lines to read: one for each target and value, with the version of its definition."""
+    """Return lines to read: one for each target and value, with the version of its definition.
+
+    A value that no track has is left out; below the table stands why.
+    """
     head = ["target", "metric", "median", "mean", "95 % of the mean", "mixture", "gain", "tracks"]
     rows = [head]
     for entry in summaries:
-        if entry.name.endswith(_DETAILS):
+        if entry.name.endswith(_DETAILS) or entry.reason:
             continue
         interval = "" if math.isnan(entry.low) else f"{entry.low:.2f} to {entry.high:.2f}"
         missing = f" ({entry.missing} without)" if entry.missing else ""
@@ -178,6 +190,11 @@ def format_table(summaries: Sequence[Summary], versions: Mapping[str, str]) -> s
         left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
         right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
         lines.append("  ".join([*left, *right]).rstrip())
+    lines += [
+        f"{entry.target or '-'}: {entry.reason}"
+        for entry in summaries
+        if entry.reason and not entry.name.endswith(_DETAILS)
+    ]
     return "\n".join(lines)
 
 
