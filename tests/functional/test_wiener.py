@@ -107,3 +107,11 @@ def test_what_does_not_fit_is_refused():
         wiener(magnitudes, mix, iterations=-1)
     with pytest.raises(ParameterError, match="one stem alone"):
         wiener(magnitudes[:1], mix)
+
+
+def test_more_bins_than_are_worked_on_together():
+    stems, mix = draw(2, 3, 2, 300, 5), draw(2, 2, 300, 5, seed=1)
+    whole = expectation_maximization(stems, mix, iterations=2)
+    for bins in (slice(0, 7), slice(125, 131), slice(290, 300)):
+        part = expectation_maximization(stems[..., bins, :], mix[..., bins, :], iterations=2)
+        torch.testing.assert_close(whole[..., bins, :], part)

@@ -480,6 +480,19 @@ def test_a_stem_called_residual_is_not_written_twice(separate, make_song, use_mo
         separate(path, model="m", residual=True)
 
 
+@pytest.mark.parametrize(("channels", "said"), [(1, False), (2, False), (6, True)])
+def test_it_is_said_how_many_channels_go_through_a_model(
+    separate, make_song, use_model, filters, channels, said
+):
+    use_model(filters())
+    events = []
+    path, _ = make_song(channels=channels)
+    separate(path, model="m", on_event=events.append)
+    found = [event.message for event in events if event.kind == "warning"]
+    message = "6 channels go through the model in pairs, and keep their places"
+    assert found == ([message] if said else [])
+
+
 def test_a_format_that_cannot_hold_a_song_fails_before_the_work(separate, make_song):
     path, _ = make_song(channels=6)
     report = separate(path, format="mp3")

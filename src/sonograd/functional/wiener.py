@@ -7,6 +7,9 @@ from sonograd.errors import ParameterError, ShapeError
 
 __all__ = ["expectation_maximization", "wiener"]
 
+#: Bins that are iterated on together.
+_BINS = 128
+
 
 def wiener(
     magnitudes: Tensor,
@@ -93,6 +96,13 @@ def expectation_maximization(
     _check(stems, mix)
     # In single precision, as published weights have seen it: the covariances may be near singular.
     noise = float(torch.tensor(eps, dtype=torch.float32).sqrt())
+    # No bin knows of another: some at a time need a fraction of the memory, and stay in the cache.
+    parts = zip(stems.split(_BINS, -2), mix.split(_BINS, -2), strict=True)
+    found = [_iterate(some, around, iterations, eps, noise) for some, around in parts]
+    return found[0] if len(found) == 1 else torch.cat(found, dim=-2)
+
+
+def _iterate(stems: Tensor, mix: Tensor, iterations: int, eps: float, noise: float) -> Tensor:
     for _ in range(iterations):
         # Bins first, so that frames are summed and shared out by products of matrices.
         y = stems.permute(*range(stems.ndim - 4), -2, -4, -3, -1)  # (..., bins, stems, ch, frames)

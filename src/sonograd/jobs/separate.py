@@ -232,6 +232,7 @@ class _Job:
         """Separate one song; what goes wrong is reported, not raised."""
         self._started += 1
         self._tell("started", task.song.source)
+        self._tell_channels(task)
         begin = time.perf_counter()
         try:
             check_space(self.request.save, _bytes_needed([task], self.request))
@@ -243,6 +244,14 @@ class _Job:
             elapsed = time.perf_counter() - begin
             self._finish(task, elapsed, gain_db)
         self._seconds_behind += task.seconds
+
+    def _tell_channels(self, task: _Task) -> None:
+        """Say how channels go through a model that has not as many."""
+        model = self._separator_for(task).channels
+        if task.channels > max(model, 1) and task.channels > 2:
+            how = "in pairs" if model == 2 else "one by one"
+            message = f"{task.channels} channels go through the model {how}, and keep their places"
+            self._tell("warning", task.song.source, message)
 
     def _finish(self, task: _Task, elapsed: float, gain_db: float) -> None:
         files = _files(task.song, self.request)
