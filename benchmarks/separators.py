@@ -90,12 +90,15 @@ CASES = {
         "mel_band_roformer", _CHUNKED, 15,
     ),
 }  # fmt: skip
-#: The same families as small networks, whose memory is that of the song and little else.
-_TINY = {"channels": 8, "sources": STEMS}
+#: The same families as small networks, whose memory is that of the song and little else, and the
+#: sample rate of the song in Hz; the networks are not told.
+SMALL_RATE = 8000
+_TINY = {"channels": 4, "sources": STEMS}
+_SMALL_FFT = {"n_fft": 1024, "n_hop": 512}
 SMALL = {
-    "umxhq": {**_UMX, "hidden_size": 32},
-    "htdemucs": {**_HT, "channels": 8, "bottom_channels": 32, "t_layers": 1, "t_heads": 2},
-    "hdemucs_mmi": {**_TINY, "segment": 10, "channels": 8},
+    "umxhq": {"nb_bins": 513, "hidden_size": 32, "max_bin": 400},
+    "htdemucs": {**_HT, "channels": 8, "bottom_channels": 16, "t_layers": 1, "t_heads": 2},
+    "hdemucs_mmi": {**_TINY, "segment": 10},
     "demucs": {**_TINY, "segment": 10, "resample": False},
     "conv_tasnet": {"n_src": 2, "n_repeats": 1, "n_blocks": 2, "bn_chan": 16, "hid_chan": 16,
                     "skip_chan": 16, "n_filters": 32},
@@ -125,12 +128,12 @@ def _original(name):
         raise ImportError(str(error)) from None
 
 
-def _blocks(case, seconds):
+def _blocks(case, samples):
     """Yield noise, the same whatever its length."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    left = seconds * case.rate
+    left = samples
     while left:
         size = min(left, 1 << 16)
         yield 0.1 * torch.randn(case.channels, size, generator=generator)
@@ -152,7 +155,7 @@ def _theirs(family, small=False):
             name: originals.randomize(module.OpenUnmix(**kwargs), seed)
             for seed, name in enumerate(UMX_TARGETS)
         }
-        network = module.Separator(nets, niter=1).eval()
+        network = module.Separator(nets, niter=1, **(_SMALL_FFT if small else {})).eval()
         return network, lambda mix: network(mix[None])[0]
     network = originals.randomize(getattr(module, case.cls)(**kwargs))
     if family == "conv_tasnet":
@@ -188,7 +191,7 @@ def _ours(family, theirs, small=False):
     module = importlib.import_module(f"sonograd.separators.{case.ours}")
     kwargs = {**(SMALL[family] if small else case.kwargs), **case.extra}
     if family == "umxhq":
-        kwargs["targets"] = UMX_TARGETS
+        kwargs |= {"targets": UMX_TARGETS, **(_SMALL_FFT if small else {})}
     config = module.config_from_published(kwargs)
     separator = build_separator(config)
     separator.load_state_dict(module.convert_state(theirs.state_dict(), config))
@@ -210,12 +213,13 @@ def child(family, program, precision, seconds, reference, small):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     case = CASES[family]
-    places = _places(seconds * case.rate)
+    samples = seconds * (SMALL_RATE if small else case.rate)
+    places = _places(samples)
     with torch.no_grad():
         network, separate = _theirs(family, small)
         before = peak()
         if program == "theirs":
-            mix = torch.cat(list(_blocks(case, seconds)), -1)
+            mix = torch.cat(list(_blocks(case, samples)), -1)
             begin = time.perf_counter()
             stems = separate(mix)
             elapsed = time.perf_counter() - begin
@@ -223,7 +227,7 @@ def child(family, program, precision, seconds, reference, small):
         else:
             separator = _ours(family, network, small)
             del network, separate
-            elapsed, found = _separate(case, separator, precision, seconds, keep=bool(reference))
+            elapsed, found = _separate(case, separator, precision, samples, keep=bool(reference))
         most = peak()
     deviation = None
     if reference and program == "theirs":
@@ -235,7 +239,7 @@ def child(family, program, precision, seconds, reference, small):
     print(json.dumps([elapsed, before, most, deviation]))
 
 
-def _separate(case, separator, precision, seconds, *, keep):
+def _separate(case, separator, precision, samples, *, keep):
     """Separate block by block, as ``sonograd separate`` does; forget what is not asked for."""
     import torch
 
@@ -243,11 +247,11 @@ def _separate(case, separator, precision, seconds, *, keep):
     from sonograd.jobs.workers import ChunkRunner
 
     begin = time.perf_counter()
-    stems = []
+    stems, rate = [], separator.sample_rate
     with ChunkRunner(torch.device("cpu"), precision=precision) as runner:
         for _, part in separate_blocks(
-            runner, separator, lambda: _blocks(case, seconds), plan=separator.plan,
-            channels=case.channels, sample_rate=case.rate, output_rate=case.rate,
+            runner, separator, lambda: _blocks(case, samples), plan=separator.plan,
+            channels=case.channels, sample_rate=rate, output_rate=rate,
         ):  # fmt: skip
             if keep:
                 stems.append(part)
@@ -428,8 +432,9 @@ def table(kept: Kept) -> str:
             "ConvTasNet normalizes over all it sees, which is the file there and a chunk here. "
             "Whether bf16 is faster depends on the processor: it needs units of its own for it.",
             "",
-            "Peak memory beyond that of the loaded weights, with small networks of each family, so "
-            "that an hour takes minutes, and what the song itself takes is seen:",
+            "Peak memory beyond that of the loaded weights, with small networks of each family "
+            "and songs of 8000 samples per second, so that an hour takes a minute or two, and what "
+            "the song itself takes is seen:",
             "",
             "| family | original, 3 min | sonograd, 3 min | sonograd, 10 min | sonograd, 60 min |",
             "|---|---|---|---|---|",
