@@ -42,3 +42,21 @@ def test_the_default_model_separates_a_song_it_never_met():
         mix.expand_as(truth).flatten(1), truth.flatten(1)
     )
     assert gain[sounding].mean() > 5.0
+
+
+@pytest.mark.slow
+def test_half_the_digits_cost_no_quality():
+    separator = load("default")
+    changes = []
+    for seed in range(7_100_002, 7_100_006):
+        truth = make_song(seed, seconds=10.0).stems
+        mix = truth.sum(0)
+        whole = separator.separate(mix)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = separator.separate(mix)
+        assert not torch.equal(whole, half)
+        sounding = truth.square().mean((1, 2)) > 1e-6
+        change = snr(half.flatten(1), truth.flatten(1)) - snr(whole.flatten(1), truth.flatten(1))
+        changes.append(change[sounding])
+    assert torch.cat(changes).mean().abs() < 0.01
+    assert torch.cat(changes).abs().max() < 0.1
