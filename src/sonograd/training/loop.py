@@ -148,7 +148,7 @@ def fit(
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*lightning.*")
         if config.compile:  # what the compiler thinks of the network is not for users
-            warnings.filterwarnings("ignore", module="torch._(dynamo|inductor).*")
+            warnings.filterwarnings("ignore", module=r"torch\..*")
         _run(trainer, module, loader)
     return module
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -82,12 +83,14 @@ def recurrent_parameters(model: nn.Module) -> list[nn.Parameter]:
 def _compile(separator: Separator) -> None:
     """Compile the network inside a separator, in place; its weights keep their names."""
     unet = getattr(separator, "unet", None)
-    if isinstance(separator, TFCTDFUNet):
-        separator.logits = torch.compile(separator.logits)  # type: ignore[method-assign]
-    elif isinstance(unet, nn.Module):
-        unet.compile()
-    else:
-        separator.compile()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own modules
+        if isinstance(separator, TFCTDFUNet):
+            separator.logits = torch.compile(separator.logits)  # type: ignore[method-assign]
+        elif isinstance(unet, nn.Module):
+            unet.compile()
+        else:
+            separator.compile()
 
 
 class TrainingModule(LightningModule):
