@@ -166,6 +166,23 @@ def test_groups_are_what_the_bands_are_one_by_one():
     assert masks.counts[:, 0].tolist() == [1, 1, 1, 1, 2, 1, 2, 1, 1]
 
 
+def test_neither_gradients_nor_tiles_change_the_result(monkeypatch):
+    bands = [[0], [1], [2], [3, 4], [5, 6], [7, 8, 9]]
+    split = BandSplit(bands, 10, 2, 3).double()
+    masks = BandMasks(bands, 10, 2, inputs=3, hidden=5, depth=1).double()
+    with torch.no_grad():
+        for parameter in [*split.parameters(), *masks.parameters()]:
+            parameter.normal_()
+    x = torch.randn(2, 4, 10, 2, dtype=torch.float64)
+    features = split(x)
+    whole = masks(features.flatten(0, 1).transpose(0, 1))
+    assert features.requires_grad
+    monkeypatch.setattr("sonograd.separators.bands._TILE", 1)
+    with torch.no_grad():
+        torch.testing.assert_close(split(x), features)
+        torch.testing.assert_close(masks(features.flatten(0, 1).transpose(0, 1)), whole)
+
+
 def test_positions_that_differ_and_bands_that_are_missing():
     kwargs, state, _, _ = read_golden(GOLDEN / "bs_roformer_tiny.safetensors")
     names = [name for name in state if name.endswith("1.layers.0.0.rotary_embed.freqs")]
