@@ -115,6 +115,8 @@ def _print(report: "MatchReport", *, terminal: bool) -> None:
             print(f"{item.pair.dry}:")
             print(*distance_lines(item.summary["before"], item.summary["after"]), sep="\n")
             print(item.summary["warning"])
+            for text in item.summary["notes"]:
+                print(f"note: {text}")
         if item.result is not None:
             if terminal:
                 print(curves_as_text(item.result, color=sys.stderr.isatty()), file=sys.stderr)

@@ -27,6 +27,7 @@ from sonograd.matching.solve import Problem, null_db
 from sonograd.matching.sources import Source
 from sonograd.matching.variants import GOOD_DB, best_variant
 from sonograd.matching.verdict import verdict
+from sonograd.matching.weighting import fit_under_noise, looks_like_noise
 from sonograd.params import Param
 
 __all__ = ["match"]
@@ -38,6 +39,8 @@ _LISTEN_S = 20.0  # of a long recording, to find the delay
 _UNRELATED = 0.15  # coherence below which two recordings hold different material
 _LEAST_S = 0.05
 _QUICK_S = 3.0
+_PHASE = 0.5  # coherence below which a null is not looked for
+_PHASE_DB = 6.0  # where there is none
 _CLEAR_DB = 40.0  # null depth at which another delay is not tried
 
 
@@ -265,6 +268,22 @@ def _finished(pair: _Pair, chosen: _Try, report: _Progress, *, variants: bool) -
     first = chosen.fits[0]
     best = polish(first, chosen.problem, free_delay=True)
     report(16, 20)
+    if chosen.lay.coherence < _PHASE and best.solution.null_db < _PHASE_DB and len(best.plan):
+        pair.notes.append(
+            f"The phase of wet is not that of dry (coherence {chosen.lay.coherence:.2f}): the "
+            "values were fitted to the spectrum (L-BFGS on the logarithm of a multi-resolution "
+            "STFT loss), and the null depth says little."
+        )
+        found = descend(
+            first, chosen.quick, method="lbfgs", loss="mrstft", steps=12, learning_rate=0.03
+        )[0]
+        return polish(found, chosen.problem, free_delay=False, iterations=0)
+    if looks_like_noise(best, chosen.problem, pair.dry.sample_rate):
+        pair.notes.append(
+            "What remains is noise, as of a codec: the values were fitted with less weight on "
+            "the frequencies and moments where it is loud."
+        )
+        return whole_delay(canonical(fit_under_noise(best, chosen.problem)))
     if variants and best.solution.null_db < GOOD_DB:
         other, tried = best_variant(first, chosen.quick, chosen.settings)
         pair.variants = [(what, found.solution.null_db) for what, found in tried]

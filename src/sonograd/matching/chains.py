@@ -6,6 +6,7 @@ from typing import Any
 from sonograd.config.io import suggest
 from sonograd.effects import (
     Chain,
+    Chorus,
     Compressor,
     Delay,
     Distortion,
@@ -81,8 +82,8 @@ def usual_holds(chain: Chain, channels: int = 2) -> dict[str, float]:
     """Return what cannot be told apart and is therefore held, ``"stage.parameter": value``.
 
     One gain is left free; makeup and output gains before it are at 0 dB. A knee is at 0 dB, a gate
-    has neither hold nor hysteresis, until a variant says otherwise. In mono, the width of a reverb
-    is 1: it is a factor on the wet level.
+    has neither hold nor hysteresis, until a variant says otherwise. A chorus feeds nothing back. In
+    mono, the width of a reverb is 1: it is a factor on the wet level.
     """
     held: dict[str, float] = {}
     stages = [(name, chain.stage(name)) for name in chain.stage_names]
@@ -100,6 +101,8 @@ def usual_holds(chain: Chain, channels: int = 2) -> dict[str, float]:
     for name, stage in stages:
         if isinstance(stage, Freeverb) and channels == 1:
             held[f"{name}.width"] = 1.0
+        if isinstance(stage, Chorus):
+            held[f"{name}.feedback"] = 0.0
         if channels == 1 and any(p.name == "spread_deg" for p in stage.params):
             held[f"{name}.spread_deg"] = 0.0
         if isinstance(stage, Compressor):

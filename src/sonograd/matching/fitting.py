@@ -18,6 +18,8 @@ __all__ = ["Fit", "Settings", "make_plan", "polish", "quick_fit"]
 
 _GOOD_DB = 55.0  # where no further start is tried
 _FAIR_DB = 40.0  # where a chain with an equalizer is worth no second start
+_LARGE = 1 << 20  # samples, from which on
+_FEW = 5  # steps end a fit: it comes from one that had converged
 _ROUNDS = 4
 _PRIOR = 1e-9  # on gains of bands
 
@@ -85,10 +87,17 @@ def make_plan(
     fix: Mapping[str, float],
     freed: frozenset[str] | set[str] = frozenset(),
     *,
+    start: Mapping[str, Mapping[str, float]] | None = None,
     channels: int = 2,
 ) -> Plan:
-    """Hold what is fixed and what cannot be told apart, but not what is ``freed``."""
+    """Hold what is fixed and what cannot be told apart, but not what is ``freed``.
+
+    What is usually held at a value of ours is held at that of ``start``, where there is one.
+    """
     usual = usual_holds(chain, channels)
+    for name in usual if start is not None else ():
+        stage, _, param = name.partition(".")
+        usual[name] = (start or {}).get(stage, {}).get(param, usual[name])
     holds = {k: v for k, v in usual.items() if k not in fix and k not in freed}
     base: dict[str, dict[str, float]] = {}
     for name, value in {**usual, **fix}.items():
@@ -130,7 +139,9 @@ def quick_fit(
         search_bands: Whether bands of an equalizer are searched anew once the rest is known.
         on_step: Called with the null depth after each step.
     """
-    plan = plan or make_plan(chain, settings.fix, channels=problem.dry.shape[1])
+    plan = plan or make_plan(
+        chain, settings.fix, start=settings.start, channels=problem.dry.shape[1]
+    )
     wet = problem.target(settings.delay)[0]
     dry = problem.dry[..., problem.context :]
     if settings.start is not None:
@@ -256,6 +267,8 @@ def polish(
             theta, delay, free_delay = low.theta, low.delay, True
             iterations = 0
     elif iterations:
+        if problem.dry.numel() > _LARGE:
+            iterations = min(iterations, _FEW)
         theta = _with_bands_of_all(fit.plan, problem, theta, delay)
     found = solve(
         fit.plan,

@@ -142,13 +142,16 @@ def match_reference(
     values["gain"] = {"gain_db": max(-60.0, min(24.0, missing))}
     processed = _run(chain, x, values)
     begin, end = _Portrait(x, rate), _Portrait(processed, rate)
+    before, after = begin.distance(goal), end.distance(goal)
+    said = _about_dynamics(before, after, values["compressor"])
+    notes += [said] if said is not None else []
     return ReferenceResult(
         chain,
         values,
         preset(chain, values),
         rate,
-        begin.distance(goal),
-        end.distance(goal),
+        before,
+        after,
         begin.centers,
         torch.stack([begin.middle_db, goal.middle_db, end.middle_db]),
         WARNING,
@@ -323,18 +326,36 @@ def _compressor(
     plain = _run(chain, x, {**values, "compressor": {"ratio": 1.0}})
     level = plain.abs().reshape(-1)[:: max(1, plain.numel() // 100_000)]
     level = level[level > 1e-4]
-    threshold = 20 * math.log10(max(float(level.quantile(0.5)) if level.numel() else 0.1, 1e-4))
-    best, least = {"ratio": 1.0, "threshold_db": -20.0}, math.inf
-    for ratio in (1.0, 1.25, 1.6, 2.0, 3.0, 4.0, 6.0):
-        given = {
-            "ratio": 1 + amount * (ratio - 1),
-            "threshold_db": max(-80.0, min(0.0, threshold)),
-            "attack_ms": 8.0,
-            "release_ms": 120.0,
-            "knee_db": 6.0,
-        }
-        now = _Portrait(_run(chain, x, {**values, "compressor": given}), sample_rate)
-        apart = float((now.spread - goal.spread).abs().mean()) + 0.05 * (ratio - 1)
-        if apart < least:
-            best, least = given, apart
+    ranks = torch.tensor([0.3, 0.6, 0.85], dtype=level.dtype)
+    thresholds = level.quantile(ranks).tolist() if level.numel() else [0.1]
+    best: dict[str, float] = {"ratio": 1.0, "threshold_db": -20.0}
+    least = float((_Portrait(plain, sample_rate).spread - goal.spread).abs().mean())
+    for threshold in thresholds:
+        for ratio in (1.25, 1.6, 2.0, 3.0, 4.0, 6.0):
+            given = {
+                "ratio": 1 + amount * (ratio - 1),
+                "threshold_db": max(-80.0, min(0.0, 20 * math.log10(max(threshold, 1e-4)))),
+                "attack_ms": 8.0,
+                "release_ms": 120.0,
+                "knee_db": 6.0,
+            }
+            now = _Portrait(_run(chain, x, {**values, "compressor": given}), sample_rate)
+            apart = float((now.spread - goal.spread).abs().mean()) + 0.02 * (ratio - 1)
+            if apart < least:
+                best, least = given, apart
     return best
+
+
+def _about_dynamics(before: Distance, after: Distance, values: Mapping[str, Any]) -> str | None:
+    """Tell where the dynamics did not come closer, and why."""
+    idle = values["ratio"] <= 1.0
+    if not idle and after.dynamics_db < before.dynamics_db:
+        return None
+    if idle and after.dynamics_db > 0.5:
+        return (
+            "The dynamics were left alone: the levels of the reference do not spread less than "
+            "those of the source, and a compressor can only bring levels together."
+        )
+    if after.dynamics_db >= before.dynamics_db + 0.05:
+        return "The dynamics did not come closer: the equalizer moved the levels apart."
+    return None

@@ -34,13 +34,16 @@ class Problem:
             taken out.
         context: Samples at the start of each segment that do not count.
         mask: ``(segments, channels, samples)``, 0 where a sample does not count; None for all.
-        energy: That of wet, for scale.
+        kernel: Filters what counts, so that what remains of it is white; None for as it is.
+        weight: As ``mask``, of each sample after that.
     """
 
     dry: Tensor
     wet: Tensor
     context: int = 0
     mask: Tensor | None = None
+    kernel: Tensor | None = None
+    weight: Tensor | None = None
 
     @property
     def count(self) -> int:
@@ -60,9 +63,13 @@ class Problem:
         return shifted(self.wet, delay)[0]
 
     def counted(self, x: Tensor) -> Tensor:
-        """Cut the context off and blank what does not count."""
+        """Cut the context off, blank what does not count and weigh the rest."""
         x = x[..., self.context :]
-        return x if self.mask is None else x * self.mask.to(x.dtype)
+        x = x if self.mask is None else x * self.mask.to(x.dtype)
+        if self.kernel is None or not x.numel():
+            return x
+        x = fft_convolve(x, self.kernel.to(x.dtype), "same")
+        return x if self.weight is None else x * self.weight.to(x.dtype)
 
     def without_top(self) -> "Problem":
         """Take away what lies above 0.9 of half the sample rate, and the ends that this blurs."""
