@@ -122,7 +122,7 @@ def _print(report: "MatchReport", *, terminal: bool) -> None:
                 print(curves_as_text(item.result, color=sys.stderr.isatty()), file=sys.stderr)
             print(*table_lines(item.result), sep="\n")
             print(*item.result.verdict, sep="\n")
-            for text in item.result.warnings:
+            for text in (*item.result.notes, *item.result.warnings):
                 print(f"note: {text}")
     for item in (*report.skipped, *report.done):
         for file in item.files:

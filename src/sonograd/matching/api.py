@@ -15,11 +15,11 @@ from sonograd.errors import AudioError, ParameterError, UnrelatedError
 from sonograd.matching.align import REACH, Overlay, overlay
 from sonograd.matching.analyze import clipped_samples, gain_trace, static_curve, transfer_function
 from sonograd.matching.blackbox import black_box, is_black_box
-from sonograd.matching.candidates import choose
+from sonograd.matching.candidates import check_fix, choose
 from sonograd.matching.chains import build_chain, oscillates, parse_fix
 from sonograd.matching.excerpts import choose_excerpts, read_problem, shorter, survey
 from sonograd.matching.fitting import Fit, Settings, polish, quick_fit
-from sonograd.matching.gradient import METHODS, Method, descend
+from sonograd.matching.gradient import LOSSES, METHODS, Method, descend
 from sonograd.matching.guesses import best_gain
 from sonograd.matching.identify import canonical, certainty, whole_delay
 from sonograd.matching.result import Alignment, Candidate, Excerpt, MatchResult, Score
@@ -104,6 +104,8 @@ def match(
     check_options(bands=bands, excerpt_s=excerpt_s, starts=starts, steps=steps)
     if method not in METHODS:
         raise ParameterError(f"method is {method!r}; expected {', '.join(METHODS)}")
+    if isinstance(loss, str) and loss not in LOSSES:
+        raise ParameterError(f"loss is {loss!r}; expected {', '.join(LOSSES)} or a module")
     check_options(learning_rate=learning_rate, max_delay_s=max_delay_s)
     report = _Progress(on_progress)
     pair = _open(dry, wet, sample_rate, wet_sample_rate)
@@ -111,7 +113,7 @@ def match(
     if process is not None:
         chain = Chain(process=black_box(process, parameters or (), rate))
     asked, begin = _asked(chain, start, rate, bands)
-    fixed = parse_fix(asked, fix) if asked is not None else dict(fix or {})
+    fixed = parse_fix(asked, fix) if asked is not None else check_fix(fix, rate, bands)
     lay = _overlay(pair, max_delay_s)
     report(1, 20)
     tries: list[_Try] = []

@@ -8,7 +8,7 @@ from sonograd.matching.chains import build_chain, parse_fix
 from sonograd.matching.fitting import Fit, Settings, quick_fit
 from sonograd.matching.solve import Problem
 
-__all__ = ["choose"]
+__all__ = ["check_fix", "choose"]
 
 _PERFECT_DB = 70.0  # where longer chains are not tried
 _LACKING_DB = 35.0  # where three processors are tried
@@ -24,6 +24,23 @@ _PAIRS = {
 }
 
 Values = Mapping[str, Mapping[str, float]]
+
+
+def check_fix(fix: Mapping[str, float] | None, sample_rate: int, bands: int) -> dict[str, float]:
+    """Return what is to be held in any chain that has it.
+
+    Raises:
+        ParameterError: If no chain that is tried has it, or the value is none of its.
+    """
+    everything = build_chain([*_SINGLES, "width", "gain"], sample_rate, bands=bands)
+    for name, value in (fix or {}).items():
+        stages = [
+            n for n in everything.stage_names if _has(Chain(**{n: everything.stage(n)}), name)
+        ]
+        for stage in stages or everything.stage_names[:1]:
+            chain = Chain(**{stage: everything.stage(stage)}) if stages else everything
+            parse_fix(chain, {name: value})
+    return dict(fix or {})
 
 
 def choose(
