@@ -3,7 +3,8 @@
 The originals are found as ``tests/separators/originals.py`` says: installed, or in the folder that
 ``SONOGRAD_ORIGINALS`` names. Each program runs in a process of its own, which loads the weights,
 separates a song in memory, and reports the time that this took, its peak of memory, and a few of
-the samples it gave. ``busy`` means that another program keeps one core busy.
+the samples it gave. ``busy`` means that another program keeps one core busy. Times on several
+cores count if nothing else was in the way, and are tried again otherwise.
 
 Every run is kept in a file, and none takes more than two minutes, so that ``python -m benchmarks
 separators`` goes on where it was stopped. ``python -m benchmarks.separators --rows htdemucs
@@ -24,6 +25,12 @@ from benchmarks._kept import Kept, digest
 STEMS = ["drums", "bass", "other", "vocals"]
 UMX_TARGETS = ("vocals", "drums", "bass", "other")
 SOURCES = Path(__file__).parents[1] / "src" / "sonograd"
+#: What a row was measured on: processor time of one thread, two idle cores, or one of them taken.
+ALONE, QUIET, BUSY = "one thread", "two cores", "two cores, one busy"
+#: Runs that are tried again because other programs were in the way.
+MOST_MORE = 2
+#: Cores that other programs may keep busy meanwhile.
+MOST_FOREIGN = 0.15
 REPEATS = int(os.environ.get("BENCHMARK_REPEATS", "2"))
 #: Samples that are compared, at both ends and in between.
 KEPT_SAMPLES = 20_000
@@ -66,15 +73,15 @@ _ROFORMER = {
 _UMX = {"nb_bins": 2049, "hidden_size": 512, "max_bin": 1487}
 _CHUNKED = {"zero_dc": False, "sources": ["vocals"], "chunk_size": 4 * 44_100, "num_overlap": 2}
 CASES = {
-    "umxhq": Case("umxhq", "openunmix.model", "OpenUnmix", _UMX, "open_unmix", {}, 60),
-    "htdemucs": Case("htdemucs", "demucs.htdemucs", "HTDemucs", _HT, "htdemucs", {}, 46),
+    "umxhq": Case("umxhq", "openunmix.model", "OpenUnmix", _UMX, "open_unmix", {}, 30),
+    "htdemucs": Case("htdemucs", "demucs.htdemucs", "HTDemucs", _HT, "htdemucs", {}, 23),
     "hdemucs_mmi": Case(
         "hdemucs_mmi", "demucs.hdemucs", "HDemucs", {"sources": STEMS, "segment": 44},
         "hybrid_demucs", {}, 60,
     ),
     "demucs": Case(
         "Demucs v3, waveform", "demucs.demucs", "Demucs", {"sources": STEMS, "segment": 10},
-        "demucs", {}, 30,
+        "demucs", {}, 20,
     ),
     "conv_tasnet": Case(
         "ConvTasNet, 8 kHz mono", "asteroid.models", "ConvTasNet", {"n_src": 2}, "conv_tasnet",
@@ -82,12 +89,12 @@ CASES = {
     ),
     "bs_roformer": Case(
         "BandSplitRoFormer, 4 blocks of width 128", "bs_roformer", "BSRoformer", _ROFORMER,
-        "band_split_roformer", _CHUNKED, 15,
+        "band_split_roformer", _CHUNKED, 10,
     ),
     "mel_band_roformer": Case(
         "MelBandRoFormer, 4 blocks of width 128", "bs_roformer", "MelBandRoformer",
         {**_ROFORMER, "num_bands": 60, "sample_rate": 44_100, "linear_transformer_depth": 0},
-        "mel_band_roformer", _CHUNKED, 15,
+        "mel_band_roformer", _CHUNKED, 10,
     ),
 }  # fmt: skip
 #: The same families as small networks, whose memory is that of the song and little else, and the
@@ -220,9 +227,9 @@ def child(family, program, precision, seconds, reference, small):
         before = peak()
         if program == "theirs":
             mix = torch.cat(list(_blocks(case, samples)), -1)
-            begin = time.perf_counter()
+            begin = _now()
             stems = separate(mix)
-            elapsed = time.perf_counter() - begin
+            elapsed = _now() - begin
             found = stems[..., places].clone()
         else:
             separator = _ours(family, network, small)
@@ -239,6 +246,11 @@ def child(family, program, precision, seconds, reference, small):
     print(json.dumps([elapsed, before, most, deviation]))
 
 
+def _now() -> float:
+    """Return seconds: of the processor where there is one thread, and on the clock otherwise."""
+    return time.process_time() if os.environ.get("OMP_NUM_THREADS") == "1" else time.perf_counter()
+
+
 def _separate(case, separator, precision, samples, *, keep):
     """Separate block by block, as ``sonograd separate`` does; forget what is not asked for."""
     import torch
@@ -246,16 +258,17 @@ def _separate(case, separator, precision, samples, *, keep):
     from sonograd.jobs.pipeline import separate_blocks
     from sonograd.jobs.workers import ChunkRunner
 
-    begin = time.perf_counter()
+    begin = _now()
     stems, rate = [], separator.sample_rate
-    with ChunkRunner(torch.device("cpu"), precision=precision) as runner:
+    workers = 1 if os.environ.get("OMP_NUM_THREADS") == "1" else None
+    with ChunkRunner(torch.device("cpu"), workers=workers, precision=precision) as runner:
         for _, part in separate_blocks(
             runner, separator, lambda: _blocks(case, samples), plan=separator.plan,
             channels=case.channels, sample_rate=rate, output_rate=rate,
         ):  # fmt: skip
             if keep:
                 stems.append(part)
-    elapsed = time.perf_counter() - begin
+    elapsed = _now() - begin
     return elapsed, torch.cat(stems, -1) if stems else None
 
 
@@ -267,17 +280,18 @@ class Run:
     program: str
     precision: str = "32"
     minutes: int = 0
-    busy: bool = False
+    where: str = QUIET
     small: bool = False
 
     @property
     def name(self) -> str:
         parts = [self.family, self.program, self.precision]
         parts += [f"{self.minutes} min"] if self.minutes else []
-        return " ".join([*parts, *["busy"] * self.busy, *["small"] * self.small])
+        return " ".join([*parts, *[self.where] * (self.where != QUIET), *["small"] * self.small])
 
     def start(self) -> list:
-        """Return time in seconds, memory before and at most in megabytes, and the deviation."""
+        """Return time in seconds, memory before and at most in megabytes, the deviation, and how
+        many cores programs that are not ours kept busy meanwhile."""
         seconds = 60 * self.minutes or CASES[self.family].seconds
         reference = FOLDER / f"{self.family}.pt" if not self.minutes else ""
         code = (
@@ -287,8 +301,11 @@ class Run:
         given = [self.family, self.program, self.precision, str(seconds), str(reference),
                  "small" if self.small else "full"]  # fmt: skip
         environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+        if self.where == ALONE:
+            environment["OMP_NUM_THREADS"] = "1"
         other = None
-        if self.busy:
+        begin = time.perf_counter(), _processor_seconds()
+        if self.where == BUSY:
             other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
         try:
             done = subprocess.run(
@@ -301,18 +318,38 @@ class Run:
                 other.wait()
         if done.returncode:
             raise RuntimeError((done.stderr.strip() or "it was killed").splitlines()[-1])
-        return json.loads(done.stdout.splitlines()[-1])
+        foreign = (_processor_seconds() - begin[1]) / (time.perf_counter() - begin[0])
+        return [*json.loads(done.stdout.splitlines()[-1]), foreign]
+
+    def counts(self, result: list | str) -> bool:
+        """Tell whether a time was measured without other programs in the way."""
+        if isinstance(result, str) or self.where == ALONE or self.minutes:
+            return True
+        return result[4] < MOST_FOREIGN
+
+
+def _processor_seconds() -> float:
+    """Return what all cores did so far, but for our own processes that have ended."""
+    import resource
+
+    try:
+        ticks = [int(x) for x in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    except OSError:
+        return 0.0
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    working = sum(ticks) - ticks[3] - ticks[4]
+    return working / os.sysconf("SC_CLK_TCK") - used.ru_utime - used.ru_stime
 
 
 def runs() -> list[tuple[Run, int]]:
     """All processes, and how often each runs; programs that are compared come one after another."""
     speed = [
-        (Run(family, program, busy=busy), REPEATS)
+        (Run(family, program, where=where), 1 if where == ALONE else REPEATS)
+        for where in (ALONE, QUIET, BUSY)
         for family in CASES
-        for busy in (False, True)
         for program in ("theirs", "ours")
     ]
-    speed += [(Run(family, "ours", "bf16"), 1) for family in CASES]
+    speed += [(Run(family, "ours", "bf16", where=ALONE), 1) for family in CASES]
     memory = [
         (Run(family, program, minutes=minutes, small=True), 1)
         for family in CASES
@@ -337,7 +374,9 @@ def collect(rows, minutes: float) -> Kept:
     todo = [(run, count) for run, count in runs() if run.family in rows]
     for repeat in range(max(count for _, count in todo)):
         for run, count in todo:
-            if len(kept.of(run.name)) > repeat or repeat >= count:
+            tried = kept.of(run.name)
+            good = sum(map(run.counts, tried))
+            if good > repeat or repeat >= count or len(tried) >= count + MOST_MORE:
                 continue
             if time.monotonic() - begin > 60 * minutes:
                 return kept
@@ -384,23 +423,26 @@ def em_row() -> str:
 def _best(kept: Kept, run: Run) -> list | str:
     """Return the fastest of what was measured, or why there is nothing."""
     found = kept.of(run.name)
-    good = [result for result in found if isinstance(result, list)]
-    return min(good) if good else (found[0] if found else "not measured")
+    good = [result for result in found if isinstance(result, list) and run.counts(result)]
+    if good:
+        return min(good)
+    busy = any(isinstance(result, list) for result in found)
+    return "the machine was not idle" if busy else found[0] if found else "not measured"
 
 
 def speed_rows(kept: Kept, family: str) -> list[str]:
     case, rows = CASES[family], []
-    for busy, precision in ((False, "32"), (True, "32"), (False, "bf16")):
-        theirs = _best(kept, Run(family, "theirs", busy=busy))
-        ours = _best(kept, Run(family, "ours", precision, busy=busy))
-        where = f"| {case.label} | {'one core busy' if busy else 'quiet'} | {precision} "
+    for where, precision in ((ALONE, "32"), (ALONE, "bf16"), (QUIET, "32"), (BUSY, "32")):
+        theirs = _best(kept, Run(family, "theirs", where=where))
+        ours = _best(kept, Run(family, "ours", precision, where=where))
+        begin = f"| {case.label}, {case.seconds} s | {where} | {precision} "
         if isinstance(theirs, str) or isinstance(ours, str):
             reason = theirs if isinstance(theirs, str) else ours
-            rows.append(f"{where}| {reason} | | | |")
+            rows.append(f"{begin}| {reason} | | | |")
             continue
         gap = "" if family == "conv_tasnet" or ours[3] is None else f"{ours[3]:.0e}"
         rows.append(
-            f"{where}| {theirs[0]:.1f} s | {ours[0]:.1f} s | **{theirs[0] / ours[0]:.2f}x** | "
+            f"{begin}| {theirs[0]:.1f} s | {ours[0]:.1f} s | **{theirs[0] / ours[0]:.2f}x** | "
             f"{gap} |"
         )
     return rows
@@ -419,10 +461,11 @@ def table(kept: Kept) -> str:
         [
             "## Published separators against their originals",
             "",
-            "Stereo noise, random weights; 60 s where a network is fast enough, at least 15 s. "
-            "Whole programs without reading and writing files: ours in chunk workers with one "
-            "thread each, theirs with the threads that torch takes. The least of "
-            f"{REPEATS} runs, each in a process of its own. SCNet is published as a repository "
+            "Noise, random weights; whole programs without reading or writing files. On one thread "
+            "the seconds are those of the processor. On two cores they are those of the clock: "
+            "ours in chunk workers with one thread each, theirs with the threads that torch takes, "
+            "alone on the machine or beside another program that keeps one core busy; the least "
+            f"of {REPEATS}, each in a process of its own. SCNet is published as a repository "
             "only, so that there is no program to run it against; `tests/golden` holds its values.",
             "",
             "| model | machine | precision | original | sonograd | ratio | deviation |",

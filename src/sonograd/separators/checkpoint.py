@@ -153,7 +153,7 @@ def _read(path: Path, *, weights: bool) -> tuple[CheckpointInfo, dict[str, Tenso
     if path.suffix.lower() in PICKLED:
         raise CheckpointError(
             f"{path}: files of this kind can run any program when they are opened, so they are "
-            "not; expected a .safetensors file."
+            "not; expected a .safetensors file, which sonograd convert makes of it."
         )
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"

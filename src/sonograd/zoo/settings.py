@@ -59,7 +59,7 @@ def _yaml(path: Path, text: str) -> Any:
     try:
         return yaml.load(text, Loader)  # the loader knows plain values only
     except yaml.constructor.ConstructorError as error:
-        tag = str(error.problem or error).rsplit("tag", 1)[-1].strip(" '")
+        tag = str(error.problem or error).rsplit("yaml.org,2002:", 1)[-1].strip(" '")
         raise ConfigError(
             str(path), [f"refused; it asks for {tag}, and only plain values are read."]
         ) from None
