@@ -4,6 +4,7 @@ Défossez, *Hybrid spectrogram and waveform source separation*, 2021 (arXiv:2111
 """
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -177,7 +178,10 @@ def _normed(y: Tensor, conv: nn.Conv1d, norm: nn.GroupNorm) -> tuple[Tensor, Ten
     """Return weights and bias, per row, with which a linear map of ``y`` comes out normalized."""
     assert conv.bias is not None
     full = y.float() if y.dtype in {torch.float16, torch.bfloat16} else y
-    with torch.autocast(y.device.type, enabled=False):
+    kind = y.device.type
+    # Not without need: a graph for another runtime cannot hold it.
+    is_lower = torch.is_autocast_enabled(kind)
+    with torch.autocast(kind, enabled=False) if is_lower else nullcontext():
         weight = conv.weight[..., 0].to(full.dtype)
         center = full.mean(-1, keepdim=True)
         apart = full - center
