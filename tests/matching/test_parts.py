@@ -6,6 +6,7 @@ import torch
 
 from sonograd.effects import (
     Chain,
+    Chorus,
     Compressor,
     Distortion,
     Freeverb,
@@ -16,14 +17,17 @@ from sonograd.effects import (
     Width,
 )
 from sonograd.errors import AudioError, ParameterError, ShapeError
-from sonograd.matching import match_reference, match_synth
+from sonograd.matching import match, match_reference, match_synth
 from sonograd.matching.align import REACH, overlay, shifted
+from sonograd.matching.candidates import check_fix
 from sonograd.matching.chains import build_chain, parse_fix, usual_holds
 from sonograd.matching.equalize import band_response, fit_bands
 from sonograd.matching.excerpts import choose_excerpts
+from sonograd.matching.fitting import Settings, make_plan, quick_fit
 from sonograd.matching.solve import Problem, solve
 from sonograd.matching.sources import Source
 from sonograd.matching.stages import Plan
+from sonograd.matching.weighting import fit_under_noise, looks_like_noise
 from sonograd.params import Curve
 from sonograd.synths import FilteredNoise, Harmonic, KarplusStrong, Modal
 
@@ -47,6 +51,7 @@ BANDS = {"band1_gain_db": 3.0, "band2_gain_db": -4.0, "band3_frequency_hz": 2000
             Chain(eq=ParametricEQ(RATE, bands=3), c=Compressor(RATE), g=Gain(RATE, invert=True)),
             {"eq": BANDS, "c": {"knee_db": 3.0}},
         ),
+        (Chain(c=Compressor(RATE), e=ParametricEQ(RATE, bands=["high_pass", "peak"])), {}),
         (Chain(c=Compressor(RATE, detector="rms", link="max")), {"c": {"knee_db": 3.0}}),
         (
             Chain(c=Compressor(RATE, smoothing="gain", link="mean", lookahead_ms=2.0)),
@@ -202,6 +207,95 @@ def test_fix_needs_a_stage_where_several_have_the_name():
 
 
 # -- references --------------------------------------------------------------------------------
+
+
+def test_what_is_held_is_held_where_the_start_has_it():
+    chain = build_chain("compressor,gain", RATE)
+    plan = make_plan(chain, {}, start={"compressor": {"knee_db": 6.0, "ratio": 3.0}})
+    assert plan.base["compressor"]["knee_db"] == 6.0
+    assert "compressor.knee_db" in plan.held
+    assert "compressor.ratio" not in plan.held
+
+
+def test_tangents_are_the_same_without_compiled_kernels(monkeypatch):
+    chain = build_chain("eq3,compressor,gain", RATE)
+    plan = make_plan(chain, {})
+    x = 0.3 * noise(1, 1, 2000)
+    theta = plan.theta({"parametric_eq": BANDS, "compressor": {"threshold_db": -25.0}})
+    fast = plan.linearize(x, theta)
+    monkeypatch.setattr("sonograd.matching._kernels.has_fast_kernels", lambda: False)
+    plain = plan.linearize(x, theta)
+    for ours, theirs in zip(fast.tangent, plain.tangent, strict=True):
+        limit = 1e-4 * float(theirs.abs().max()) + 1e-7
+        torch.testing.assert_close(ours, theirs, atol=limit, rtol=0)
+
+
+def test_auto_refuses_to_fix_what_no_chain_has():
+    assert check_fix({"attack_ms": 5.0}, RATE, 6) == {"attack_ms": 5.0}
+    with pytest.raises(ParameterError, match="fix names 'foo_ms'"):
+        check_fix({"foo_ms": 3.0}, RATE, 6)
+    with pytest.raises(ParameterError, match="attack_ms is -4"):
+        check_fix({"attack_ms": -4.0}, RATE, 6)
+
+
+def test_noise_of_a_codec_is_weighed_by_where_and_when_it_is_loud():
+    time = torch.arange(6 * RATE) / RATE
+    slope = 1 / (1 + torch.fft.rfftfreq(time.numel(), 1 / RATE) / 300)
+    x = torch.fft.irfft(torch.fft.rfft(noise(1, time.numel())) * slope.square(), time.numel())
+    x = x * (0.05 + (2 * math.pi * 2 * time).sin().abs() ** 8)
+    truth = {"threshold_db": -25.0, "ratio": 4.0, "attack_ms": 8.0, "release_ms": 80.0}
+    y = Compressor(RATE)(x, **truth)
+    # Noise of low frequencies that follows the level, and nothing left above 3 kHz.
+    low = torch.fft.rfft(noise(1, x.shape[-1], seed=1))
+    low[:, int(0.1 * low.shape[-1]) :] = 0
+    spectrum = torch.fft.rfft(y)
+    spectrum[:, int(0.75 * spectrum.shape[-1]) :] = 0
+    loud = torch.nn.functional.avg_pool1d(y.abs(), 201, 1, 100)
+    coded = torch.fft.irfft(spectrum, x.shape[-1])
+    wet = coded + 0.5 * loud * torch.fft.irfft(low, x.shape[-1])
+    chain = build_chain("compressor", RATE)
+    problem = Problem(x[None], torch.nn.functional.pad(wet, (REACH, REACH))[None])
+    settings = Settings({}, {"compressor": truth}, 0.0, free_delay=False)
+    fit = quick_fit(chain, problem, settings)
+    assert looks_like_noise(fit, problem, RATE)
+    better = fit_under_noise(fit, problem)
+    errors = [
+        abs(found.plan.values(found.solution.theta)["compressor"]["attack_ms"] / 8.0 - 1)
+        for found in (fit, better)
+    ]
+    assert errors[1] < 0.02 < errors[0]
+    assert better.solution.cost >= fit.solution.cost
+
+
+def test_a_wrong_model_is_no_noise():
+    x = 0.2 * noise(1, 5 * RATE) * (torch.arange(5 * RATE) % 4000 < 1500)
+    wet = Compressor(RATE, detector="rms")(x, threshold_db=-25.0, ratio=4.0, attack_ms=8.0)
+    problem = Problem(x[None], torch.nn.functional.pad(wet, (REACH, REACH))[None])
+    settings = Settings({}, None, 0.0, free_delay=False, starts=1)
+    fit = quick_fit(build_chain("compressor", RATE), problem, settings)
+    assert fit.solution.null_db < 50
+    assert not looks_like_noise(fit, problem, RATE)
+
+
+def test_chorus_is_found_by_its_swing():
+    x = 0.2 * noise(1, 4 * RATE)
+    truth = {"rate_hz": 1.3, "depth": 0.3, "center_ms": 8.0, "mix": 0.4}
+    result = match(x, Chorus(RATE)(x, **truth), "chorus", sample_rate=RATE)
+    assert result.score.null_db > 35
+    for name, value in truth.items():
+        assert result.values["chorus"][name] == pytest.approx(value, rel=0.02)
+
+
+def test_reference_brings_levels_together_or_says_why_not():
+    time = torch.arange(4 * RATE) / RATE
+    even, uneven = 0.1 * noise(1, 4 * RATE), 0.1 * noise(1, 4 * RATE, seed=2)
+    uneven = uneven * (0.03 + (2 * math.pi * 0.7 * time).sin().square())
+    closer = match_reference(uneven, even, sample_rate=RATE)
+    assert closer.after.dynamics_db < closer.before.dynamics_db
+    assert not any("dynamics" in note for note in closer.notes)
+    left = match_reference(even, uneven, sample_rate=RATE)
+    assert left.values["compressor"]["ratio"] == 1.0
+    assert any("left alone" in note for note in left.notes)
 
 
 def test_reference_meets_loudness_exactly_and_comes_closer():

@@ -330,19 +330,28 @@ def _compressor(
     thresholds = level.quantile(ranks).tolist() if level.numel() else [0.1]
     best: dict[str, float] = {"ratio": 1.0, "threshold_db": -20.0}
     least = float((_Portrait(plain, sample_rate).spread - goal.spread).abs().mean())
+    nearest, chosen = math.inf, thresholds[0]
+
+    def attempt(threshold: float, ratio: float) -> None:
+        nonlocal best, least, nearest, chosen
+        given = {
+            "ratio": 1 + amount * (ratio - 1),
+            "threshold_db": max(-80.0, min(0.0, 20 * math.log10(max(threshold, 1e-4)))),
+            "attack_ms": 8.0,
+            "release_ms": 120.0,
+            "knee_db": 6.0,
+        }
+        now = _Portrait(_run(chain, x, {**values, "compressor": given}), sample_rate)
+        apart = float((now.spread - goal.spread).abs().mean()) + 0.02 * (ratio - 1)
+        if apart < nearest:
+            nearest, chosen = apart, threshold
+        if apart < least:
+            best, least = given, apart
+
     for threshold in thresholds:
-        for ratio in (1.25, 1.6, 2.0, 3.0, 4.0, 6.0):
-            given = {
-                "ratio": 1 + amount * (ratio - 1),
-                "threshold_db": max(-80.0, min(0.0, 20 * math.log10(max(threshold, 1e-4)))),
-                "attack_ms": 8.0,
-                "release_ms": 120.0,
-                "knee_db": 6.0,
-            }
-            now = _Portrait(_run(chain, x, {**values, "compressor": given}), sample_rate)
-            apart = float((now.spread - goal.spread).abs().mean()) + 0.02 * (ratio - 1)
-            if apart < least:
-                best, least = given, apart
+        attempt(threshold, 2.0)
+    for ratio in (1.25, 1.6, 3.0, 4.0, 6.0):
+        attempt(chosen, ratio)
     return best
 
 
