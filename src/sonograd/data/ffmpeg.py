@@ -1,5 +1,7 @@
 """Exact positions in compressed audio, and several streams in one pass, through FFmpeg."""
 
+import contextlib
+from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +19,8 @@ Frames = np.ndarray[Any, np.dtype[np.float32]]
 ACCEPTED = "wav, flac, aiff, mp3, ogg (Vorbis, Opus), m4a (AAC, ALAC), w64, rf64 and .stem.mp4"
 
 _PREROLL_SECONDS = 1.0
+# In the common form of AAC a frame refers to the one before it alone.
+_PREROLL_AAC_LC_SECONDS = 0.2
 # Containers that round durations, and mp3 headers that count themselves, promise a little more
 # than there is; that much is silence.
 _ROUNDING = 1152
@@ -87,6 +91,7 @@ class FFmpegReader:
             self._check_layout(available[number])
         self.codec = str(first.codec_context.name).removesuffix("float")
         self.container = _container_name(self._container.format.name)
+        self._preroll = int(_preroll_seconds(first) * self.sample_rate)
         self._exact_times = first.time_base <= Fraction(1, self.sample_rate)
         self._origin = self._in_samples(first.start_time or 0, first.time_base)
         self._counted = False
@@ -100,6 +105,7 @@ class FFmpegReader:
             self._restart()
         else:
             self._streams = [available[number] for number in self._chosen]
+            _discard_others(self._container, self._streams)
             self._begin(0)
 
     def _check_layout(self, item: Any) -> None:
@@ -112,7 +118,10 @@ class FFmpegReader:
             )
 
     def _in_samples(self, time: int, time_base: Fraction) -> int:
-        return round(time * time_base * self.sample_rate)
+        numerator, denominator = time_base.numerator * self.sample_rate, time_base.denominator
+        if numerator == denominator:
+            return time
+        return round(Fraction(time * numerator, denominator))
 
     def _count(self, kind: Kind, stream: Any) -> int:
         """Return the number of samples, from the header if it knows and by counting if not."""
@@ -150,6 +159,7 @@ class FFmpegReader:
         self._container.close()
         self._container = open_container(self.path)
         self._streams = [self._container.streams.audio[number] for number in self._chosen]
+        _discard_others(self._container, self._streams)
         self._begin(0)
 
     def _begin(self, position: int) -> None:
@@ -160,8 +170,8 @@ class FFmpegReader:
 
     def _seek(self, start: int) -> None:
         """Stand at ``start`` with decoders that have seen enough of what lies before it."""
-        preroll = int(_PREROLL_SECONDS * self.sample_rate)
-        if self._position <= start < self._position + 2 * preroll:
+        preroll = self._preroll
+        if self._position <= start < self._position + 2 * _PREROLL_SECONDS * self.sample_rate:
             self._skip_to(start)
             return
         before = min(start, self._last_start) - preroll
@@ -234,20 +244,20 @@ class FFmpegReader:
 
     def _push(self, index: int, frame: Any) -> None:
         self._check_layout(frame)
-        if frame.format.is_planar and self.channels < _MAX_PLANES:
+        if self.channels < _MAX_PLANES and frame.format.name == "fltp":
+            count = frame.samples
+            planes = [np.frombuffer(plane, np.float32, count) for plane in frame.planes]
+            frames = np.array(planes).T
+        elif self.channels < _MAX_PLANES and frame.format.is_planar:
             frames = frame.to_ndarray().T
         else:
             frames = _interleaved(frame).to_ndarray().reshape(-1, self.channels)
-        if frames.dtype.name in _SCALES:
-            scaled = frames.astype(np.float32)
-            scaled *= np.float32(_SCALES[frames.dtype.name])
-            frames = scaled
-        elif frames.dtype == np.uint8:
-            frames = (frames.astype(np.float32) - 128.0) / np.float32(128.0)
+        if frames.dtype != np.float32:
+            frames = _as_float32(frames)
         position = None
         if frame.pts is not None and self._exact_times:
             position = self._in_samples(frame.pts, frame.time_base) - self._origin
-        self._queues[index].push(position, frames.astype(np.float32, copy=False))
+        self._queues[index].push(position, frames)
 
     def close(self) -> None:
         """Release the file."""
@@ -260,7 +270,7 @@ class _Queue:
     def __init__(self, position: int, channels: int) -> None:
         self.start = self.end = self.first = position
         self._channels = channels
-        self._blocks: list[Frames] = []
+        self._blocks: deque[Frames] = deque()
         self._empty = True
 
     def push(self, position: int | None, frames: Frames) -> None:
@@ -280,14 +290,19 @@ class _Queue:
 
     def take(self, samples: int) -> Frames:
         """Remove and return the first ``samples``; what is not there is silence."""
-        result = np.zeros((samples, self._channels), np.float32)
+        # Channel by channel in memory, as decoders and tensors have it.
+        result = np.empty((self._channels, samples), np.float32).T
         done = 0
         while done < samples and self._blocks:
-            block = self._blocks[0][: samples - done]
-            result[done : done + len(block)] = block
-            done += len(block)
-            rest = self._blocks[0][len(block) :]
-            self._blocks[:1] = [rest] if len(rest) else []
+            block = self._blocks[0]
+            used = min(len(block), samples - done)
+            result[done : done + used] = block[:used]
+            done += used
+            if used < len(block):
+                self._blocks[0] = block[used:]
+            else:
+                self._blocks.popleft()
+        result[done:] = 0.0
         self.start += samples
         self.end = max(self.end, self.start)
         return result
@@ -299,6 +314,32 @@ def _skipped(kind: Kind, stream: Any) -> int:
         return 0
     header = bytes(stream.codec_context.extradata or b"")
     return int.from_bytes(header[10:12], "little")
+
+
+def _preroll_seconds(stream: Any) -> float:
+    """Return how long before a position decoding starts, so that what is read there is exact."""
+    context = stream.codec_context
+    plain = context.name == "aac" and context.profile == "LC"
+    return _PREROLL_AAC_LC_SECONDS if plain else _PREROLL_SECONDS
+
+
+def _discard_others(container: Any, chosen: Sequence[Any]) -> None:
+    """Keep what is not wanted from being read."""
+    kept = {stream.index for stream in chosen}
+    for stream in container.streams:
+        if stream.index not in kept:
+            with contextlib.suppress(AttributeError):  # older versions of PyAV read it in vain
+                stream.discard = type(stream.discard).all
+
+
+def _as_float32(frames: np.ndarray[Any, Any]) -> Frames:
+    """Scale integers to [-1, 1)."""
+    result: Frames = frames.astype(np.float32)
+    if frames.dtype.name in _SCALES:
+        result *= np.float32(_SCALES[frames.dtype.name])
+    elif frames.dtype == np.uint8:
+        result = (result - 128.0) / np.float32(128.0)
+    return result
 
 
 def _interleaved(frame: Any) -> Any:
