@@ -1,38 +1,34 @@
 """From dry and processed audio to the settings in between."""
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from torch import Tensor, nn
+from torch import nn
 
-from sonograd.data import AudioFile
-from sonograd.effects import Chain, Gain, from_preset, preset, read_preset
+from sonograd.effects import Chain, Gain, from_preset, read_preset
 from sonograd.errors import AudioError, ParameterError, UnrelatedError
 from sonograd.matching.align import REACH, Overlay, overlay
-from sonograd.matching.analyze import clipped_samples, gain_trace, static_curve, transfer_function
-from sonograd.matching.blackbox import black_box, is_black_box
+from sonograd.matching.analyze import clipped_samples
+from sonograd.matching.blackbox import black_box
 from sonograd.matching.candidates import check_fix, choose
 from sonograd.matching.chains import build_chain, oscillates, parse_fix
+from sonograd.matching.conclude import conclude
 from sonograd.matching.excerpts import choose_excerpts, read_problem, shorter, survey
 from sonograd.matching.fitting import Fit, Settings, polish, quick_fit
 from sonograd.matching.gradient import LOSSES, METHODS, Method, descend
-from sonograd.matching.guesses import best_gain
-from sonograd.matching.identify import canonical, certainty, whole_delay
-from sonograd.matching.result import Alignment, Candidate, Excerpt, MatchResult, Score
-from sonograd.matching.solve import Problem, null_db
-from sonograd.matching.sources import Source
+from sonograd.matching.identify import canonical, whole_delay
+from sonograd.matching.result import Excerpt, MatchResult
+from sonograd.matching.solve import Problem
+from sonograd.matching.sources import Audio, Pair, open_pair
 from sonograd.matching.variants import GOOD_DB, best_variant
-from sonograd.matching.verdict import verdict
 from sonograd.matching.weighting import fit_under_noise, looks_like_noise
 from sonograd.params import Param
 
 __all__ = ["match"]
 
-Audio: TypeAlias = Tensor | AudioFile | str | os.PathLike[str]
 Progress: TypeAlias = Callable[[float, float], None]
 
 _LISTEN_S = 20.0  # of a long recording, to find the delay
@@ -108,7 +104,7 @@ def match(
         raise ParameterError(f"loss is {loss!r}; expected {', '.join(LOSSES)} or a module")
     check_options(learning_rate=learning_rate, max_delay_s=max_delay_s)
     report = _Progress(on_progress)
-    pair = _open(dry, wet, sample_rate, wet_sample_rate)
+    pair = open_pair(dry, wet, sample_rate, wet_sample_rate)
     rate = pair.dry.sample_rate
     if process is not None:
         chain = Chain(process=black_box(process, parameters or (), rate))
@@ -161,7 +157,7 @@ def match(
     else:
         best = _finished(pair, chosen, report, variants=variants)
     report(19, 20)
-    result = _result(pair, lay, excerpts, problem, best, fits, settings, began, extra)
+    result = conclude(pair, lay, excerpts, problem, best, fits, settings, began, extra)
     report(20, 20)
     return result
 
@@ -191,44 +187,7 @@ class _Try:
     fits: list[Fit]
 
 
-@dataclass
-class _Pair:
-    dry: Source
-    wet: Source
-    notes: list[str]
-    variants: list[tuple[str, float]] = field(default_factory=list)
-
-
-def _open(dry: Audio, wet: Audio, sample_rate: int | None, wet_sample_rate: int | None) -> _Pair:
-    notes: list[str] = []
-    first = Source(dry, "dry", sample_rate)
-    second = Source(wet, "wet", wet_sample_rate or sample_rate, to_rate=first.sample_rate)
-    if second.resampled:
-        notes.append(
-            f"wet was resampled from {second.own_rate} to {first.sample_rate} Hz, the rate of dry."
-        )
-    if first.channels != second.channels:
-        if 1 not in {first.channels, second.channels}:
-            raise AudioError(
-                f"{first.name} has {first.channels} channels and {second.name} "
-                f"{second.channels}; expected the same number, or one of them mono."
-            )
-        mono = first if first.channels == 1 else second
-        notes.append(
-            f"{mono.name} is mono: dry was "
-            f"{'copied to both channels' if mono is first else 'mixed to mono'}."
-        )
-    if first.samples != second.samples:
-        notes.append(
-            f"The lengths differ ({first.samples} and {second.samples} samples); "
-            "the overlap was used."
-        )
-    if min(first.samples, second.samples) < first.sample_rate:
-        notes.append("The recording is shorter than 1 s, which shows slow settings badly.")
-    return _Pair(first, second, notes)
-
-
-def _overlay(pair: _Pair, max_delay_s: float) -> Overlay:
+def _overlay(pair: Pair, max_delay_s: float) -> Overlay:
     """Find the delay where the dry recording is loudest."""
     rate = pair.dry.sample_rate
     reach = min(round(max_delay_s * rate), max(pair.dry.samples, pair.wet.samples))
@@ -265,7 +224,7 @@ def _overlay(pair: _Pair, max_delay_s: float) -> Overlay:
     return lay
 
 
-def _finished(pair: _Pair, chosen: _Try, report: _Progress, *, variants: bool) -> Fit:
+def _finished(pair: Pair, chosen: _Try, report: _Progress, *, variants: bool) -> Fit:
     """Fit the best chain on everything; where that leaves something, try other compressors."""
     first = chosen.fits[0]
     best = polish(first, chosen.problem, free_delay=True)
@@ -296,7 +255,7 @@ def _finished(pair: _Pair, chosen: _Try, report: _Progress, *, variants: bool) -
     return whole_delay(canonical(best))
 
 
-def _problem(pair: _Pair, lay: Overlay, excerpts: tuple[Excerpt, ...]) -> Problem:
+def _problem(pair: Pair, lay: Overlay, excerpts: tuple[Excerpt, ...]) -> Problem:
     problem = read_problem(pair.dry, pair.wet, lay.delay, excerpts)
     for name, x in ((pair.dry.name, problem.dry), (pair.wet.name, problem.wet)):
         if float(x.abs().max()) < 1e-6:
@@ -348,112 +307,6 @@ def _with_polarity(chain: Chain, polarity: int, notes: list[str]) -> Chain:
         stages["polarity"] = Gain(chain.sample_rate, invert=True)
         notes.append("The polarity is turned over: a gain that inverts was added.")
     return Chain(**stages)
-
-
-def _result(
-    pair: _Pair,
-    lay: Overlay,
-    excerpts: tuple[Excerpt, ...],
-    problem: Problem,
-    best: Fit,
-    fits: list[Fit],
-    settings: Settings,
-    began: float,
-    extra: Mapping[str, tuple[float, ...]],
-) -> MatchResult:
-    plan, solution = best.plan, best.solution
-    rate = pair.dry.sample_rate
-    values = plan.values(solution.theta)
-    sure = certainty(plan, solution, problem.count)
-    processed = problem.counted(plan.run(problem.dry, values))
-    wet = problem.target(solution.delay)[0]
-    dry = problem.counted(problem.dry)
-    factor, left = best_gain(dry, wet)
-    gain_only = null_db(solution.energy, left)
-    if all(isinstance(plan.effect.stage(name), Gain) for name in plan.effect.stage_names):
-        left = float((wet - lay.polarity * dry).square().sum())
-    explained = 1.0 - solution.cost / left if left > 1e-12 * solution.energy else 1.0
-    score = Score(solution.null_db, gain_only, max(0.0, explained), _floor(pair, wet))
-    errors, shown = {}, {}
-    for name in plan.effect.stage_names:
-        params = plan.effect.stage(name).params
-        errors[name] = {p.name: sure.errors.get(f"{name}.{p.name}", 0.0) for p in params}
-        shown[name] = {p.name: sure.shown.get(f"{name}.{p.name}", True) for p in params}
-    analysis = (dry, wet, processed, plan.effect, values)
-    trace = gain_trace(
-        dry, wet, plan.effect, values, starts=[e.start for e in excerpts], sample_rate=rate
-    )
-    candidates = tuple(
-        Candidate(
-            f.name,
-            tuple(s.type_name() for s in (f.chain.stage(n) for n in f.chain.stage_names)),
-            f.bic,
-            f.solution.null_db,
-            len(f.plan),
-            f.starts,
-            f.solution.history,
-        )
-        for f in fits
-    )
-    alignment = Alignment(lay.delay + solution.delay, lay.polarity, abs(factor), lay.coherence)
-    said, doubts = verdict(
-        plan, values, sure, score, alignment, processed=processed, wet=wet, sample_rate=rate
-    )
-    return MatchResult(
-        chain=tuple(plan.effect.stage(n).type_name() for n in plan.effect.stage_names),
-        effect=plan.effect,
-        values=values,
-        preset=_preset(plan.effect, values),
-        sample_rate=rate,
-        alignment=alignment,
-        score=score,
-        errors=errors,
-        identifiable=shown,
-        fixed=tuple(sorted(settings.fix)),
-        names=sure.names,
-        correlation=sure.correlation,
-        correlations=sure.strong(),
-        candidates=candidates,
-        history={
-            **{c.name: c.history for c in candidates},
-            "final": solution.history,
-            **extra,
-        },
-        excerpts=excerpts,
-        dry=_row(dry),
-        wet=_row(wet),
-        processed=_row(processed),
-        transfer=transfer_function(*analysis, sample_rate=rate),
-        static_curve=static_curve(*analysis, sample_rate=rate),
-        gain_trace=trace,
-        notes=tuple(pair.notes),
-        verdict=said,
-        warnings=doubts,
-        variants=tuple(pair.variants),
-        seconds=time.perf_counter() - began,
-    )
-
-
-def _preset(chain: Chain, values: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """Write a preset; the values of a black box are plain parameters."""
-    if any(is_black_box(chain.stage(name)) for name in chain.stage_names):
-        params = {k: v for given in values.values() for k, v in given.items()}
-        return {"format": "sonograd-parameters", "version": 1, "params": params}
-    return preset(chain, values)
-
-
-def _row(x: Tensor) -> Tensor:
-    """Put segments one after the other."""
-    return x.movedim(0, 1).reshape(x.shape[1], -1).float()
-
-
-def _floor(pair: _Pair, wet: Tensor) -> float:
-    """Null depth that the bits of the wet file allow."""
-    bits = {"pcm_16": 16, "pcm_s16": 16, "pcm_24": 24, "pcm_u8": 8}.get(pair.wet.codec)
-    if bits is None:
-        return math.inf
-    noise = (2.0 ** (1 - bits)) ** 2 / 12
-    return 10 * math.log10(max(float(wet.square().mean()), 1e-30) / noise)
 
 
 def check_options(**given: Any) -> None:

@@ -6,7 +6,6 @@ far levels spread, and width.
 """
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonograd.data import AudioFile
 from sonograd.effects import (
     Chain,
     Compressor,
@@ -28,11 +26,10 @@ from sonograd.effects import (
 from sonograd.errors import AudioError, ParameterError
 from sonograd.functional.loudness import loudness_lufs
 from sonograd.matching.excerpts import survey
-from sonograd.matching.sources import Source
+from sonograd.matching.sources import Audio, Source
 
 __all__ = ["Distance", "ReferenceResult", "match_reference"]
 
-Audio = Tensor | AudioFile | str | os.PathLike[str]
 
 WARNING = (
     "The recordings hold different material: this is a resemblance in loudness, spectrum, dynamics "

@@ -2,7 +2,9 @@
 
 import math
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from torch import Tensor
 from torch.nn.functional import pad
@@ -11,7 +13,10 @@ from sonograd.data import AudioFile, check_finite, resample_audio
 from sonograd.errors import AudioError, ParameterError, ShapeError
 from sonograd.shapes import check_audio
 
-__all__ = ["Source"]
+__all__ = ["Audio", "Pair", "Source", "open_pair"]
+
+Audio: TypeAlias = Tensor | AudioFile | str | os.PathLike[str]
+"""``(channels, samples)``, an open file, or a path."""
 
 _REACH = 4096  # samples around a window that resampling looks at
 
@@ -28,7 +33,7 @@ class Source:
 
     def __init__(
         self,
-        audio: Tensor | AudioFile | str | os.PathLike[str],
+        audio: Audio,
         name: str,
         sample_rate: int | None = None,
         *,
@@ -112,3 +117,43 @@ def _check(audio: Tensor, name: str, sample_rate: int | None) -> tuple[int, int,
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, int) or sample_rate < 1:
         raise ParameterError(f"sample_rate is {sample_rate!r}; expected a whole number of Hz")
     return sample_rate, audio.shape[0], audio.shape[1]
+
+
+@dataclass
+class Pair:
+    """The two recordings, and what has to be said about them."""
+
+    dry: Source
+    wet: Source
+    notes: list[str]
+    variants: list[tuple[str, float]] = field(default_factory=list)
+
+
+def open_pair(dry: Audio, wet: Audio, sample_rate: int | None, wet_sample_rate: int | None) -> Pair:
+    """Open both recordings at the rate of the dry one."""
+    notes: list[str] = []
+    first = Source(dry, "dry", sample_rate)
+    second = Source(wet, "wet", wet_sample_rate or sample_rate, to_rate=first.sample_rate)
+    if second.resampled:
+        notes.append(
+            f"wet was resampled from {second.own_rate} to {first.sample_rate} Hz, the rate of dry."
+        )
+    if first.channels != second.channels:
+        if 1 not in {first.channels, second.channels}:
+            raise AudioError(
+                f"{first.name} has {first.channels} channels and {second.name} "
+                f"{second.channels}; expected the same number, or one of them mono."
+            )
+        mono = first if first.channels == 1 else second
+        notes.append(
+            f"{mono.name} is mono: dry was "
+            f"{'copied to both channels' if mono is first else 'mixed to mono'}."
+        )
+    if first.samples != second.samples:
+        notes.append(
+            f"The lengths differ ({first.samples} and {second.samples} samples); "
+            "the overlap was used."
+        )
+    if min(first.samples, second.samples) < first.sample_rate:
+        notes.append("The recording is shorter than 1 s, which shows slow settings badly.")
+    return Pair(first, second, notes)
