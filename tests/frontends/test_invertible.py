@@ -108,6 +108,18 @@ def test_a_stream_ends_once():
         make(sliced=False).inverse_stream()
 
 
+def test_a_stream_keeps_its_leading_axes():
+    layer = make(sliced=True)
+    stream, spectrum = layer.inverse_stream(), layer(torch.randn(2, 5000))
+    stream.push(spectrum)
+    with pytest.raises(ShapeError, match=r"expected \(2, 'slices', \d+\), as the spectra before"):
+        stream.push(layer(torch.randn(3, 5000)))
+    parts = [part[0, 0] for part in spectrum.parts]
+    one = spectrum._replace(low=parts[0], octaves=tuple(parts[1:-1]), high=parts[-1])
+    with pytest.raises(ShapeError, match=r"expected \('...', 'slices', \d+\)"):
+        layer.inverse_stream().push(one)
+
+
 def test_an_edit_is_heard(layer):
     """Removing an octave removes the tone in it, and nothing of another."""
     low, high = torch.sin(2 * torch.pi * 150 * T), torch.sin(2 * torch.pi * 1200 * T)
@@ -164,12 +176,27 @@ def test_bad_spectrum(layer):
         layer.inverse(spectrum._replace(samples=50_000))
     with pytest.raises(ShapeError, match="expected the same for all"):
         layer.inverse(spectrum._replace(low=spectrum.low[None]))
-    with pytest.raises(ShapeError, match="complex; expected real"):
+    with pytest.raises(
+        ShapeError, match=r"high of spectrum has .*complex64; expected 1 axes or more"
+    ):
         layer.inverse(spectrum._replace(high=spectrum.high + 0j))
+    with pytest.raises(ShapeError, match=r"octave 0 of spectrum has .*float32; expected 2 axes"):
+        layer.inverse(spectrum._replace(octaves=tuple(part.abs() for part in spectrum.octaves)))
+    with pytest.raises(
+        ShapeError, match=r"low of spectrum has .*int64; expected 1 axes or more, of torch.float32"
+    ):
+        layer.inverse(spectrum._replace(low=spectrum.low.long()))
+    with pytest.raises(ShapeError, match="low of spectrum is a ndarray; expected a tensor"):
+        layer.inverse(spectrum._replace(low=spectrum.low.numpy()))
+    with pytest.raises(ShapeError, match="octaves of spectrum is a NoneType; expected a tuple"):
+        layer.inverse(spectrum._replace(octaves=None))
     with pytest.raises(ParameterError, match="length is -1"):
         layer.inverse(spectrum, -1)
     with pytest.raises(ParameterError, match="frames is 0"):
         layer.magnitudes(spectrum, frames=0)
+    other = make(sliced=layer.slice_length is None)(torch.randn(2, 5000))
+    with pytest.raises(ShapeError, match="what this layer gives for as many samples"):
+        layer.magnitudes(other, frames=5)
 
 
 class HalfAsLoud(torch.nn.Module):

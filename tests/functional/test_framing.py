@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sonograd.errors import ParameterError
-from sonograd.functional.framing import check_pad_mode, extend, frame_signal, map_frames
+from sonograd.functional.framing import check_pad_mode, extend, frame_signal, map_frames, store
 
 NUMPY = {"reflect": "reflect", "constant": "constant", "replicate": "edge", "circular": "wrap"}
 
@@ -41,3 +41,17 @@ def test_pieces_are_the_whole(rng, mode, samples, n_fft, hop_length):
 def test_mode_by_name():
     with pytest.raises(ParameterError, match="pad_mode is 'symmetric'; expected one of 'reflect'"):
         check_pad_mode("symmetric")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_values_are_stored(threads, dtype):
+    values = torch.randn(5, 7, dtype=torch.complex64)
+    before = torch.get_num_threads()
+    memory = torch.zeros(6, 7, dtype=dtype)
+    try:
+        torch.set_num_threads(threads)
+        assert store(values, memory[1:]).data_ptr() == memory[1:].data_ptr()
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(memory, torch.cat([torch.zeros(1, 7), values]).to(dtype))

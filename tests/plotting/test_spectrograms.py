@@ -85,7 +85,7 @@ def test_every_column_is_the_mean_power_of_its_frames():
         ({"kind": "wavelet"}, "kind is 'wavelet'; expected one of stft"),
         ({"fmax": 5000.0}, "fmax 5000 Hz; expected"),
         ({"fmin": 900.0, "fmax": 800.0}, "fmin is 900 Hz"),
-        ({"n_fft": 2}, "n_fft 2"),
+        ({"n_fft": 2}, "n_fft is 2; expected at least 16"),
         ({"floor_db": 3.0}, "floor_db is 3"),
     ],
 )

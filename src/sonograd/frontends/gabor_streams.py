@@ -105,11 +105,25 @@ class SynthesisStream:
         self._emitted = 0
 
     def push(self, spectrum: GaborSpectrum) -> Tensor:
-        """Take the next slices; return the samples that are final now, ``(..., samples)``."""
+        """Take the next slices; return the samples that are final now, ``(..., samples)``.
+
+        Raises:
+            ShapeError: If the coefficients are not those of the layer's slices, or have other
+                leading dimensions than the ones before.
+            ParameterError: If a value is not finite.
+        """
         check_spectrum(spectrum)
         layer, step = self.layer, self.size - self.layer.overlap
         frame = layer.frame(self.size, spectrum.low)
         layer.check_frames(spectrum, frame)
+        lead, tail = spectrum.low.shape[:-2], self._tail
+        if spectrum.low.ndim < 2 or (tail is not None and tail.shape[:-1] != lead):
+            wanted = ("...",) if tail is None else tuple(tail.shape[:-1])
+            raise ShapeError(
+                f"spectrum.low has shape {tuple(spectrum.low.shape)}; expected "
+                f"{(*wanted, 'slices', frame.low_frames)}"
+                + ("" if tail is None else ", as the spectra before")
+            )
         slices = gabor_synthesis(spectrum, frame)
         slices = slices * layer.table("slice_window", slices)
         if self._tail is None:

@@ -228,13 +228,19 @@ class InvertibleConstantQ(FrontEnd, Tables):
 
         Returns:
             ``(..., bins, frames)``: of each bin the coefficient nearest in time.
+
+        Raises:
+            ShapeError: If the coefficients are not those of a layer like this one.
+            ParameterError: If there are no frames, or a value is not finite.
         """
         check_counts(frames=frames)
         check_spectrum(spectrum)
+        size = self.slice_length or whole_size(spectrum.samples)
+        self._check(spectrum, self.frame(size, spectrum.low))
         device = spectrum.low.device
         time = (torch.arange(frames, device=device) + 0.5) * (spectrum.samples / frames)
         if self.slice_length is None:
-            share = time / whole_size(spectrum.samples)
+            share = time / size
             return torch.cat(
                 [
                     octave[..., (share * octave.shape[-1]).long()].abs()
@@ -242,7 +248,7 @@ class InvertibleConstantQ(FrontEnd, Tables):
                 ],
                 -2,
             )
-        size, step = self.slice_length, self.slice_length - self.overlap
+        step = size - self.overlap
         number = ((time + self.overlap / 2) / step).long()
         place = time + self.overlap - number * step
         fade = self.table("slice_window", spectrum.low)[place.long()]

@@ -161,10 +161,9 @@ def _count_bins(
     n_bins = 84 if n_bins is None else n_bins
     check_count("n_bins", n_bins)
     if n_bins > most:
-        highest = fmin * 2 ** ((n_bins - 1) / bins_per_octave)
         raise ParameterError(
-            f"n_bins is {n_bins}: the highest would lie at {highest:.1f} Hz, above {nyquist} Hz, "
-            f"half the sample rate; expected at most {most}"
+            f"n_bins is {n_bins}: the highest would lie above {nyquist} Hz, half the sample rate; "
+            f"expected at most {most}"
         )
     return n_bins
 

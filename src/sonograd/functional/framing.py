@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as nnf
@@ -22,6 +23,7 @@ __all__ = [
     "map_frames",
     "may_work_in_pieces",
     "pieces",
+    "store",
     "weigh_frames",
 ]
 
@@ -148,6 +150,18 @@ def may_work_in_pieces(*tensors: Tensor | None) -> bool:
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in present):
         return False
     return not plain_form_needed(*present)
+
+
+def store(values: Tensor, out: Tensor) -> Tensor:
+    """Copy values of the same shape, where no gradient is asked for; return ``out``.
+
+    On one thread of the CPU as a plain run of memory, which writes large results faster than torch.
+    """
+    plain = type(values) is Tensor and values.dtype == out.dtype and out.device.type == "cpu"
+    if not plain or torch.get_num_threads() > 1:
+        return out.copy_(values)
+    np.copyto(out.detach().numpy(), values.detach().numpy())
+    return out
 
 
 def map_frames(

@@ -1,6 +1,7 @@
 """Transforms of signals, or of slices of them, by a Gabor frame."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -184,13 +185,31 @@ def check_spectrum(spectrum: object) -> None:
         )
     check_count("samples of spectrum", spectrum.samples, least=0)
     octaves = spectrum.octaves
+    if isinstance(octaves, Tensor) or not isinstance(octaves, Sequence) or not octaves:
+        raise ShapeError(
+            f"octaves of spectrum is a {type(octaves).__name__}; expected a tuple of tensors"
+        )
+    for name, part in (("low", spectrum.low), ("high", spectrum.high)):
+        _check_part(part, name, torch.float32, torch.float64)
+    for number, part in enumerate(octaves):
+        _check_part(part, f"octave {number}", torch.complex64, torch.complex128)
     leads = [spectrum.low.shape[:-1], *(x.shape[:-2] for x in octaves), spectrum.high.shape[:-1]]
     if any(lead != leads[0] for lead in leads):
         raise ShapeError(
             "the parts of spectrum, from low to high, have leading axes "
             f"{[tuple(lead) for lead in leads]}; expected the same for all"
         )
-    if spectrum.low.is_complex() or spectrum.high.is_complex():
-        raise ShapeError("low or high of spectrum is complex; expected real tensors")
     for part in spectrum.parts:
         check_finite(part, "spectrum")
+
+
+def _check_part(part: object, name: str, *allowed: torch.dtype) -> None:
+    """Refuse what is no tensor, has too few axes, or values of another kind."""
+    if not isinstance(part, Tensor):
+        raise ShapeError(f"{name} of spectrum is a {type(part).__name__}; expected a tensor")
+    axes = 2 if allowed[0].is_complex else 1
+    if part.dtype not in allowed or part.ndim < axes:
+        raise ShapeError(
+            f"{name} of spectrum has shape {tuple(part.shape)} and dtype {part.dtype}; expected "
+            f"{axes} axes or more, of {allowed[0]} or {allowed[1]}"
+        )

@@ -18,6 +18,7 @@ from sonograd.functional.framing import (
     map_frames,
     may_work_in_pieces,
     pieces,
+    store,
 )
 from sonograd.functional.windows import hann
 from sonograd.shapes import check_floating
@@ -145,10 +146,10 @@ def stft_map(
         if rows not in scratch:
             scratch[rows] = frames.new_empty(rows, length)
         windowed = torch.mul(frames, window, out=scratch[rows])
-        if then is None:
-            result: Tensor = torch.fft.rfft(windowed, n_fft, out=out)
-            return result
-        return then(torch.fft.rfft(windowed, n_fft), out)
+        spectra: Tensor = torch.fft.rfft(windowed, n_fft)
+        if then is not None:
+            return then(spectra, out)
+        return spectra if out is None else store(spectra, out)
 
     return map_frames(
         x,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sonograd.errors import ParameterError
 from sonograd.functional import mel_filterbank, mel_frequencies, stft
+from sonograd.functional._settings import check_count, check_number
 from sonograd.functional.cepstral import cosine_basis
 from sonograd.functional.constant_q import constant_q_bins, design_fold
 from sonograd.functional.constant_q_fold import fold
@@ -86,11 +87,10 @@ class PictureMaker:
         """
         if kind not in KINDS:
             raise ParameterError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
-        if samples < 1 or columns < 1 or n_fft < 16 or not sample_rate > 0:
-            raise ParameterError(
-                f"samples is {samples}, columns {columns}, n_fft {n_fft} and sample_rate "
-                f"{sample_rate}; expected at least 1, 1, 16, and a positive rate"
-            )
+        check_number("sample_rate", sample_rate, positive=True, unit="Hz")
+        check_count("samples", samples)
+        check_count("columns", columns)
+        check_count("n_fft", n_fft, least=16)
         nyquist = sample_rate / 2
         low = min(30.0, nyquist / 4) if fmin is None else fmin
         high = nyquist if fmax is None else fmax
