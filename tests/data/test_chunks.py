@@ -98,6 +98,20 @@ def test_batches():
     assert len(batch.names) == 3
 
 
+def test_workers_send_the_same_batches_in_memory_that_is_shared():
+    data = ChunkDataset(Source(), 100, equalizer_bins=9)
+    loader = torch.utils.data.DataLoader(
+        data, batch_sampler=[[0, 1], [2, 3, 4]], num_workers=2, collate_fn=collate_chunks
+    )
+    for batch, places in zip(loader, ([0, 1], [2, 3, 4]), strict=True):
+        expected = collate_chunks([data[place] for place in places])
+        assert torch.equal(batch.stems, expected.stems)
+        assert torch.equal(batch.equalizer, expected.equalizer)
+        assert batch.names == expected.names
+        assert batch.stems.is_shared()
+        assert not expected.stems.is_shared()
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(DatasetError, match="no song with any samples"):
         ChunkDataset(Source((0,)), 100)

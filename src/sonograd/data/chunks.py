@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from sonograd.config.dataset import AugmentationConfig
 from sonograd.data.augment import (
@@ -85,13 +85,24 @@ class Chunk:
 
 
 def collate_chunks(chunks: list[Chunk]) -> Chunk:
-    """Stack examples to a batch."""
+    """Stack examples to a batch; in a worker, in memory that the main process shares."""
     return Chunk(
-        torch.stack([chunk.stems for chunk in chunks]),
-        torch.stack([chunk.equalizer for chunk in chunks]),
+        _stack([chunk.stems for chunk in chunks]),
+        _stack([chunk.equalizer for chunk in chunks]),
         tuple(" + ".join(chunk.names) for chunk in chunks),
         tuple(dict(problem for chunk in chunks for problem in chunk.problems).items()),
     )
+
+
+def _stack(parts: list[Tensor]) -> Tensor:
+    if get_worker_info() is None:
+        return torch.stack(parts)
+    # What is stacked elsewhere would be copied there once more, on its way to the main process.
+    first = parts[0]
+    size = len(parts) * first.numel()
+    storage = first.untyped_storage()._new_shared(size * first.element_size())
+    flat = torch.empty(0, dtype=first.dtype).set_(storage, 0, (size,), (1,))
+    return torch.stack(parts, out=flat.view(len(parts), *first.shape))
 
 
 class ChunkDataset(Dataset[Chunk]):
