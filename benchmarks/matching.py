@@ -78,14 +78,19 @@ def log_uniform(rng, low: float, high: float) -> float:
 
 
 def random_compressor(rng, x: np.ndarray) -> dict[str, float]:
+    """Draw settings under which the compressor changes the sound, by -30 dB at least."""
     level = np.abs(x[np.abs(x) > 1e-4])
     low, high = 20 * np.log10(np.percentile(level, [60, 90]))
-    return {
-        "threshold_db": float(rng.uniform(low, high)),
-        "ratio": log_uniform(rng, 1.5, 10),
-        "attack_ms": log_uniform(rng, 0.5, 40),
-        "release_ms": log_uniform(rng, 40, 400),
-    }
+    while True:
+        settings = {
+            "threshold_db": float(rng.uniform(low, high)),
+            "ratio": log_uniform(rng, 1.5, 10),
+            "attack_ms": log_uniform(rng, 0.5, 40),
+            "release_ms": log_uniform(rng, 40, 400),
+        }
+        change = render(board("compressor", settings), x) - x
+        if np.square(change).mean() > 1e-3 * np.square(x).mean():
+            return settings
 
 
 SPANS = [(30, 450), (60, 2000), (200, 6000), (800, 10_000), (2000, 16_000), (1500, 16_000)]

@@ -349,6 +349,17 @@ def test_marks_what_the_excerpt_does_not_show():
     assert result.warnings
 
 
+def test_a_compressor_that_never_works_shows_none_of_its_settings():
+    noise = torch.randn(X.shape, generator=torch.Generator().manual_seed(3))
+    wet = 1.5 * X + 1e-3 * X.square().mean().sqrt() * noise
+    result = match(X, wet, "compressor,gain", sample_rate=RATE)
+    shown = result.identifiable["compressor"]
+    assert not any(shown[n] for n in ("threshold_db", "ratio", "attack_ms", "release_ms"))
+    assert math.isnan(result.errors["compressor"]["ratio"])
+    assert any("does not work" in warning for warning in result.warnings)
+    assert result.values["gain"]["gain_db"] == pytest.approx(20 * math.log10(1.5), abs=1e-3)
+
+
 def test_short_recordings():
     result = match(X[:, :4000], 0.5 * X[:, :4000], "gain", sample_rate=RATE)
     assert "shorter than 1 s" in " ".join(result.notes)

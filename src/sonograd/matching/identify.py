@@ -17,9 +17,10 @@ from sonograd.matching.stages import Plan, run_stage, stages_of
 if TYPE_CHECKING:
     from sonograd.matching.result import MatchResult
 
-__all__ = ["Certainty", "canonical", "certainty", "landscape", "whole_delay"]
+__all__ = ["IDLE_RATIO", "Certainty", "canonical", "certainty", "landscape", "whole_delay"]
 
 _BELL = ("frequency_hz", "gain_db", "q")
+IDLE_RATIO = 1.02  # below it, dynamics do not work
 _STRONG = 0.95  # a correlation worth telling
 #: Standard errors beyond these say nothing about a parameter, by scale.
 _WIDE = {"linear": 6.0, "log": 0.7, "slope": 0.15}
@@ -56,6 +57,11 @@ class Certainty:
             rate = spot.rate(values[spot.stage][spot.param.name])
             self.errors[spot.name] = certain * rate if known else math.nan
             self.shown[spot.name] = known
+        for spot in plan.coordinates:
+            # A ratio of 1 fits whatever the ratio is where nothing passes the threshold.
+            idle = spot.param.name == "ratio" and values[spot.stage]["ratio"] < IDLE_RATIO
+            if idle and not self.shown.get(f"{spot.stage}.threshold_db", True):
+                self.shown[spot.name], self.errors[spot.name] = False, math.nan
         scale = spread[:size].clamp_min(1e-300)
         self.correlation = (self.covariance[:size, :size] / scale[:, None] / scale).clamp(-1, 1)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sonograd.effects import Compressor, Gain, Gate
-from sonograd.matching.identify import Certainty
+from sonograd.matching.identify import IDLE_RATIO, Certainty
 from sonograd.matching.result import Alignment, Score
 from sonograd.matching.stages import Plan, stages_of
 
@@ -109,10 +109,10 @@ def _idle(plan: Plan, values: Nested, processed: Tensor) -> list[str]:
     peak = 20 * math.log10(max(float(processed.abs().max()), 1e-9))
     for name, stage in stages_of(plan.effect):
         given = values[name]
-        if isinstance(stage, Compressor) and given["ratio"] < 1.02:
+        if isinstance(stage, Compressor) and given["ratio"] < IDLE_RATIO:
             said.append(f"{name} does not work in this excerpt (ratio {given['ratio']:.2f}).")
         elif isinstance(stage, Compressor) and given["threshold_db"] > peak + 24:
             said.append(f"{name} does not work in this excerpt: nothing passes its threshold.")
-        if isinstance(stage, Gate) and given["ratio"] < 1.02:
+        if isinstance(stage, Gate) and given["ratio"] < IDLE_RATIO:
             said.append(f"{name} does not work in this excerpt (ratio {given['ratio']:.2f}).")
     return said
