@@ -1,5 +1,6 @@
 """Files that appear complete or not at all."""
 
+import errno
 import os
 import secrets
 import stat
@@ -7,7 +8,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["AtomicFile"]
+__all__ = ["AtomicFile", "write_problem"]
+
+# How the writers of torch and safetensors say that a disk is full: the first notices that less
+# was written than it gave.
+_FULL = ("os error 28", "inline_container", "iostream error", "PytorchStreamWriter")
+
+
+def write_problem(error: Exception) -> str:
+    """Return why a file could not be written, and what to do, in words for a message.
+
+    >>> write_problem(OSError(28, "No space left on device"))
+    'No space left on device; make room for it, then go on'
+    """
+    text = str(getattr(error, "strerror", None) or error).partition("\n")[0]
+    if getattr(error, "errno", None) == errno.ENOSPC or any(sign in text for sign in _FULL):
+        return "No space left on device; make room for it, then go on"
+    return text
 
 
 class AtomicFile:

@@ -121,6 +121,15 @@ def test_interrupted_writing_keeps_the_old_state(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_in_words_of_users(tmp_path, monkeypatch):
+    save = torch.save
+    monkeypatch.setattr(torch, "save", lambda content, file: save(content, "/dev/full"))
+    with pytest.raises(OutputError, match="No space left on device; make room"):
+        write_state(_state(), tmp_path / "checkpoint.pth")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("damage", ["cut", "text", "other", "newer"])
 def test_bad_state_files_are_one_line(tmp_path, damage):
     path = tmp_path / "checkpoint.pth"

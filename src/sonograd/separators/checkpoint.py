@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sonograd.atomic import AtomicFile
+from sonograd.atomic import AtomicFile, write_problem
 from sonograd.config import SeparatorConfig, parse_config, to_dict
 from sonograd.errors import CheckpointError, ConfigError, OutputError, ParameterError
 from sonograd.separators.base import Separator
@@ -86,8 +86,7 @@ def save_separator(
         with AtomicFile(path) as file:
             save_file(tensors, file.path, metadata=header)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"{path}: cannot be written: {reason}.") from None
+        raise OutputError(f"{path}: cannot be written: {write_problem(error)}.") from None
 
 
 def _storable(tensor: Tensor, name: str, dtype: torch.dtype | None) -> Tensor:

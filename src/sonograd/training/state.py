@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sonograd.atomic import AtomicFile
+from sonograd.atomic import AtomicFile, write_problem
 from sonograd.config.session import WEIGHTS_NAME
 from sonograd.errors import CheckpointError, OutputError
 from sonograd.separators.checkpoint import check_layers
@@ -64,7 +64,7 @@ def write_state(state: TrainingState, path: str | os.PathLike[str]) -> None:
         with AtomicFile(path, durable=True) as file:
             torch.save(content, file.path)
     except (OSError, RuntimeError) as error:
-        raise OutputError(f"{path}: cannot be written: {error}.") from None
+        raise OutputError(f"{path}: cannot be written: {write_problem(error)}.") from None
 
 
 def read_state(path: str | os.PathLike[str]) -> TrainingState:
