@@ -24,7 +24,7 @@ _ONSETS = dict.fromkeys(CONSONANTS, 1.0) | {
 }
 _CODAS = {"": 9.0, "n": 2.0, "t": 1.5, "s": 1.5, "m": 1.0, "l": 1.0, "k": 0.7, "d": 1.0, "v": 0.5}
 
-# Lowest and highest note of a melody: bass-baritone, tenor, alto, soprano as they sing popular music.
+# Lowest and highest note of a melody: baritone, tenor, alto, soprano in popular music.
 _RANGES = {"low": (45, 61), "middle": (51, 68), "high": (57, 74), "very_high": (62, 81)}
 
 
