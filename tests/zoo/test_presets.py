@@ -16,11 +16,14 @@ PRESETS = ("SpectrogramNetSimple", "SpectrogramNetLSTM", "SpectrogramNetVAE")
 
 
 @pytest.fixture(scope="module")
-def song():
-    """A song that no training saw: ``(stems, 1, samples)`` at the rate of the presets, by name."""
-    found = make_song(7_100_001, seconds=6.0, sample_rate=44_100)
-    stems = resample(found.stems.mean(1, keepdim=True), from_rate=44_100, to_rate=22_050)
-    return dict(zip(found.names, stems, strict=True))
+def songs():
+    """Songs that no training saw: ``(stems, 1, samples)`` at the rate of the presets, by name."""
+    result = []
+    for seed in range(7_100_001, 7_100_005):
+        found = make_song(seed, seconds=6.0, sample_rate=44_100)
+        stems = resample(found.stems.mean(1, keepdim=True), from_rate=44_100, to_rate=22_050)
+        result.append(dict(zip(found.names, stems, strict=True)))
+    return result
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -41,13 +44,16 @@ def test_each_gives_the_stem_that_is_asked_for(name):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_each_is_better_than_the_mix_by_far(name, song):
-    model = sonograd.load(name)
-    truth = torch.stack([song[stem] for stem in model.stems])
-    mix = truth.sum(0)
-    estimate = model.separate(mix)
-    torch.testing.assert_close(estimate.sum(0), mix, atol=1e-4, rtol=0)
-    sounding = truth.square().mean((1, 2)) > 1e-6
-    assert sounding.sum() >= 3
-    gain = si_sdr(estimate[:, 0], truth[:, 0]) - si_sdr(mix.expand_as(truth)[:, 0], truth[:, 0])
-    assert gain[sounding].mean() > 2.0
+def test_each_is_better_than_the_mix_by_far(name, songs):
+    """On average: how much a song can be improved varies by several decibels."""
+    model, gains = sonograd.load(name), []
+    for song in songs:
+        truth = torch.stack([song[stem] for stem in model.stems])
+        mix = truth.sum(0)
+        estimate = model.separate(mix)
+        torch.testing.assert_close(estimate.sum(0), mix, atol=1e-4, rtol=0)
+        sounding = truth.square().mean((1, 2)) > 1e-6
+        before = si_sdr(mix.expand_as(truth)[:, 0], truth[:, 0])
+        gains.append((si_sdr(estimate[:, 0], truth[:, 0]) - before)[sounding].mean())
+    assert torch.stack(gains).mean() > 2.0
+    assert min(gains) > 0.0
