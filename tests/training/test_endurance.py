@@ -266,6 +266,7 @@ def test_recurrent_layers_have_their_rate(session, run, songs):
     config = SpectrogramNetLSTMConfig(
         num_channels=2, num_hidden_channels=2, sample_length=0.5, sample_rate=8000, num_fft=256,
         window_size=256, hop_length=128, targets=("vocals",), hidden_size=8, recurrent_depth=1,
+        dropout_p=0.0,
     )  # fmt: skip
     folder = session(config=config)
     settings = {"lr": 1e-3, "lr_lstm": 1e-30, "ema": 0.0, "weight_decay": 0.0, "max_samples": 2}

@@ -11,7 +11,7 @@ def demo(
     model: str | None = None,
     save: Path = Path("demo"),
     seconds: float = 30.0,
-    seed: int = 7,
+    seed: int = 24,
     overwrite: bool = False,
 ) -> None:
     """Make a song, take it apart, and show how well; or take SONG apart.

@@ -77,7 +77,7 @@ def demo(
     model: str | None = None,
     save: Path = Path("demo"),
     seconds: float = 30.0,
-    seed: int = 7,
+    seed: int = 24,
     overwrite: bool = False,
     on_progress: Progress | None = None,
 ) -> DemoReport:

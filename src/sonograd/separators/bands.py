@@ -81,7 +81,7 @@ class _Split(nn.Module):
         else:
             taken = x[:, self.begin : self.begin + bands * most]
         taken = taken.reshape(rows, bands, most * parts).transpose(0, 1)
-        level = taken.square().sum(-1, keepdim=True).sqrt().clamp(min=1e-12)
+        level = taken.square().sum(-1, keepdim=True).clamp(min=1e-24).sqrt()  # no NaN in silence
         weight = self.weight * (self.gamma * self.counts.sqrt()[:, None]).mT
         factors = (self.bias, taken / level, weight)
         return torch.baddbmm(*(factor.to(x.dtype) for factor in factors), out=out)
