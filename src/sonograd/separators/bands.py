@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sonograd.functional.framing import may_work_in_pieces
+
 __all__ = ["BandMasks", "BandSplit", "group_bands"]
 
 _MOST_BANDS = 12
@@ -33,15 +35,6 @@ def group_bands(widths: Sequence[int]) -> list[range]:
             groups.append(range(begin, band))
             begin = band
     return [*groups, range(begin, len(widths))]
-
-
-def _is_recorded(x: Tensor) -> bool:
-    """Tell whether results must be new tensors: for gradients, graphs, or another precision."""
-    return (
-        torch.is_grad_enabled()
-        or torch.is_autocast_enabled(x.device.type)
-        or torch.compiler.is_compiling()
-    )
 
 
 def _uniform(shape: tuple[int, ...], inputs: int) -> nn.Parameter:
@@ -109,7 +102,8 @@ class BandSplit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, frames, bins, parts)`` to ``(batch, frames, bands, width)``."""
         padded = F.pad(x.flatten(0, 1), (0, 0, 0, 1))
-        if _is_recorded(x):
+        lower = torch.is_autocast_enabled(x.device.type)
+        if lower or not may_work_in_pieces(x, *self.parameters()):
             features = torch.cat([layer(padded) for layer in self.layers])
         else:
             features = x.new_empty(self.groups[-1].stop, padded.shape[0], self.width)
