@@ -9,7 +9,6 @@ the ``.stem.mp4`` that ``STEM_FILE`` names, if there is one.
 """
 
 import argparse
-import hashlib
 import json
 import math
 import multiprocessing
@@ -20,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._kept import Kept, digest
+
 RATE = 44_100
 SECONDS = 10.0
-KEPT = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sonograd" / "benchmarks"
 ROWS = (
     "gain",
     "gain_16",
@@ -388,26 +388,21 @@ def version() -> str:
     import sonograd.matching
 
     folder = Path(sonograd.matching.__file__).parent
-    digest = hashlib.sha256()
-    for path in [*sorted(folder.glob("*.py")), Path(__file__)]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return digest([*sorted(folder.glob("*.py")), Path(__file__)])
 
 
 def collect(rows, seeds: int, workers: int) -> list[dict]:  # type: ignore[no-untyped-def]
     """Run what has not been run before."""
-    KEPT.mkdir(parents=True, exist_ok=True)
-    path = KEPT / f"matching-{version()}.jsonl"
-    done = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    kept = Kept("matching", version())
+    done = [found for row in rows for found in kept.of(row)]
     have = {(d["row"], d["seed"]) for d in done}
     counts = {row: min(seeds, 5) if row == "long" else seeds for row in rows}
     todo = [(r, s) for r in rows for s in range(counts[r]) if (r, s) not in have]
     context = multiprocessing.get_context("spawn")
-    with path.open("a") as file, ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
         for future in as_completed([pool.submit(one, *job) for job in todo]):
             found = future.result()
-            file.write(json.dumps(found) + "\n")
-            file.flush()
+            kept.add(found["row"], found)
             done.append(found)
             print(json.dumps(found), flush=True)
     return [d for d in done if d["row"] in counts and d["seed"] < counts[d["row"]]]
