@@ -145,7 +145,9 @@ def gain_trace(
 
 
 def clipped_samples(wet: Tensor) -> Tensor:
-    """Find samples at the largest magnitude of their channel, where there are many of them.
+    """Find samples at the highest or the lowest value of their channel, where there are many.
+
+    Both ceilings are looked at apart: integers reach one step further down than up.
 
     Args:
         wet: ``(segments, channels, samples)``.
@@ -153,7 +155,9 @@ def clipped_samples(wet: Tensor) -> Tensor:
     Returns:
         A mask of the same shape, True where it is clipped.
     """
-    peak = wet.abs().amax((0, 2), keepdim=True)
-    at_peak = (wet.abs() >= peak * (1 - 1e-6)) & (peak > 1e-3)
-    many = at_peak.sum((0, 2), keepdim=True) >= _CLIPPED
-    return at_peak & many
+    clipped = torch.zeros_like(wet, dtype=torch.bool)
+    for side in (wet, -wet):
+        peak = side.amax((0, 2), keepdim=True)
+        at_peak = (side >= peak * (1 - 1e-6)) & (peak > 1e-3)
+        clipped |= at_peak & (at_peak.sum((0, 2), keepdim=True) >= _CLIPPED)
+    return clipped
