@@ -1,6 +1,5 @@
 """Kinds of processing that a match has to tell, and what it says where it cannot."""
 
-import pytest
 import torch
 
 from sonograd.matching.analyze import clipped_samples
