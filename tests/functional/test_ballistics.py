@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -183,3 +185,13 @@ def test_latch_is_its_definition_on_both_paths(path, rng, cut):
             age = 0 if now >= lower[row] else age + 1
             is_open = bool(now > upper[row]) or (is_open and bool(age <= hold[row]))
             assert actual[row, n] == is_open
+
+
+def test_following_does_not_import_the_compiler_of_torch():
+    code = (
+        "import sys, torch; from sonograd.functional import envelope_follower as follow; "
+        "x = torch.rand(100, requires_grad=True); "
+        "follow(x, 1.0, 50.0, sample_rate=1000).sum().backward(); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,11 +1,14 @@
 """Recursions that branch on their own past, as operators of torch.
 
 They are opaque: ``torch.compile`` and ``vmap`` call them instead of looking inside. On the CPU they
-run compiled (extra ``fast``), elsewhere and without it in torch alone, with the same numbers.
+run compiled (extra ``fast``), elsewhere and without it in torch alone, with the same numbers. Where
+nothing but values is asked for, they are called past the dispatcher of torch, which imports the
+whole compiler of torch at its first operator: a second and a half.
 None has a gradient of its own: :mod:`sonograd.functional.ballistics` gives them theirs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
@@ -23,7 +26,36 @@ def _fast(x: Tensor) -> bool:
     return x.device.type == "cpu" and _kernels.has_fast_kernels()
 
 
-@torch.library.custom_op("sonograd::follow_level", mutates_args=())
+def _operator(name: str) -> Callable[[Callable[..., Any]], Any]:
+    """Make an operator of torch of a function, called directly where nobody looks."""
+
+    def make(function: Callable[..., Any]) -> Any:
+        opaque = torch.library.custom_op(name, mutates_args=())(function)
+
+        @wraps(function)
+        def call(*tensors: Tensor) -> Any:
+            if _only_values(*tensors):
+                return function(*(v.detach() for v in tensors))
+            return opaque(*tensors)
+
+        call.opaque = opaque  # type: ignore[attr-defined]
+        return call
+
+    return make
+
+
+def _only_values(*tensors: Tensor) -> bool:
+    """Tell whether no transform, tracer or compiler follows these tensors."""
+    return (
+        not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+        and not torch._C._len_torch_dispatch_stack()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+        and all(type(v) is Tensor for v in tensors)
+    )
+
+
+@_operator("sonograd::follow_level")
 def follow_level(
     level: Tensor, attack: Tensor, release: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,7 +110,7 @@ def _iterate(
     return follow, rising
 
 
-@torch.library.custom_op("sonograd::follow_level_adjoint", mutates_args=())
+@_operator("sonograd::follow_level_adjoint")
 def follow_level_adjoint(
     grad: Tensor,
     level: Tensor,
@@ -114,7 +146,7 @@ def follow_level_adjoint(
     )
 
 
-@torch.library.custom_op("sonograd::latch", mutates_args=())
+@_operator("sonograd::latch")
 def latch(
     level: Tensor, upper: Tensor, lower: Tensor, hold: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -150,13 +182,11 @@ def latch(
     return is_open, torch.stack([is_open[:, -1].to(state.dtype), age[:, -1]], dim=-1)
 
 
-@follow_level.register_fake
-def _(level: Tensor, attack: Tensor, release: Tensor, start: Tensor) -> Any:
+def _follow_shapes(level: Tensor, attack: Tensor, release: Tensor, start: Tensor) -> Any:
     return torch.empty_like(level), torch.empty_like(level, dtype=torch.bool), start.clone()
 
 
-@follow_level_adjoint.register_fake
-def _(
+def _adjoint_shapes(
     grad: Tensor,
     level: Tensor,
     follow: Tensor,
@@ -169,12 +199,11 @@ def _(
     return (torch.empty_like(level), *(torch.empty_like(attack) for _ in range(3)))
 
 
-@latch.register_fake
-def _(level: Tensor, upper: Tensor, lower: Tensor, hold: Tensor, state: Tensor) -> Any:
+def _latch_shapes(level: Tensor, upper: Tensor, lower: Tensor, hold: Tensor, state: Tensor) -> Any:
     return torch.empty_like(level, dtype=torch.bool), torch.empty_like(state)
 
 
-def _over_rows(operator: Any) -> Any:
+def _over_rows(operator: Any) -> None:
     """Give ``operator`` a rule for ``vmap``: the mapped dimension becomes more rows."""
 
     def rule(info: Any, dims: Sequence[int | None], *arguments: Tensor) -> Any:
@@ -186,8 +215,13 @@ def _over_rows(operator: Any) -> Any:
         results = operator(*spread)
         return tuple(v.unflatten(0, (size, -1)) for v in results), (0,) * len(results)
 
-    operator.register_vmap(rule)
+    operator.opaque.register_vmap(rule)
 
 
-for _operator in (follow_level, follow_level_adjoint, latch):
-    _over_rows(_operator)
+for _function, _shapes in (
+    (follow_level, _follow_shapes),
+    (follow_level_adjoint, _adjoint_shapes),
+    (latch, _latch_shapes),
+):
+    _function.opaque.register_fake(_shapes)
+    _over_rows(_function)
