@@ -121,7 +121,10 @@ def test_a_mirror_steps_in(server, tmp_path):
         fetch([f"{server.url}/gone.pth", f"{server.url}/also.pth"], tmp_path / "b.pth")
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/a", "a.pth", "http://"])
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "ftp://127.0.0.1/a", "a.pth", "http://", "http://[x", "http://a:b/c"],
+)
 def test_the_web_is_all_that_is_read(url, tmp_path):
     with pytest.raises(DownloadError, match="expected http:// or https://"):
         fetch([url], tmp_path / "a.pth")
@@ -144,9 +147,29 @@ def test_a_server_that_gives_no_answer_is_given_up_soon(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module.socket, "create_connection", hang)
     begin = time.monotonic()
-    with pytest.raises(DownloadError, match="example gives no answer"):
-        fetch(["http://host.example/a.pth"], tmp_path / "a.pth")
+    with pytest.raises(DownloadError, match=r"127\.0\.0\.1 gives no answer"):
+        fetch(["http://127.0.0.1/a.pth"], tmp_path / "a.pth")
     assert time.monotonic() - begin < 2
+
+
+def test_mirrors_that_give_no_answer_are_given_up_together(tmp_path, monkeypatch):
+    def hang(*args, **kwargs):
+        time.sleep(3)
+        raise OSError
+
+    monkeypatch.setattr(module.socket, "getaddrinfo", hang)
+    begin = time.monotonic()
+    with pytest.raises(DownloadError, match=r"a\.example gives no.*; .*c\.example gives no"):
+        fetch([f"https://{name}.example/a.pth" for name in "abc"], tmp_path / "a.pth")
+    assert time.monotonic() - begin < 2
+
+
+def test_one_address_of_a_server_is_enough(server, tmp_path, monkeypatch):
+    url, sha256 = server.add("a.pth", CONTENT)
+    found = socket.getaddrinfo("127.0.0.1", url.rpartition(":")[2].split("/")[0], type=1)
+    nowhere = (*found[0][:4], ("127.0.0.1", 1))
+    monkeypatch.setattr(module.socket, "getaddrinfo", lambda *a, **k: [nowhere, *found])
+    assert fetch([url], tmp_path / "a.pth", sha256=sha256) == sha256
 
 
 def test_offline_by_argument_and_by_environment(server, tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 """From a server to a separator: downloaded, checked, converted, found again, removed."""
 
 import json
+import re
 import runpy
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -23,7 +25,7 @@ from sonograd.separators import SCNet, save_separator
 from sonograd.zoo import find_entry, load, model_entries, model_names, resolve
 from sonograd.zoo.cache import cached_models, models_folder
 from sonograd.zoo.install import install, license_notice
-from sonograd.zoo.registry import CLASSICAL, FAMILIES, ModelEntry
+from sonograd.zoo.registry import CLASSICAL, FAMILIES
 
 MALICIOUS = runpy.run_path(str(Path(__file__).with_name("test_malicious.py")))
 ARGUMENTS, published, tiny = (MALICIOUS[name] for name in ("ARGUMENTS", "published", "tiny"))
@@ -209,6 +211,23 @@ def test_the_list_can_be_filtered(entry, capsys):
     here = json.loads(capsys.readouterr().out)
     assert set(here) >= {"tiny", "default", "hpss"}
     assert "htdemucs" not in here
+    assert main(["models", "--filter", "nothing of the kind"]) == 0
+    shown = capsys.readouterr()
+    assert (shown.out, "no model is like that" in shown.err) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["--family", "SCNett"], r"family is 'SCNett'; expected one of .*Did you mean 'SCNet'\?"),
+        (["--stem", "vocal"], r"stem is 'vocal'; expected one of .*Did you mean 'vocals'\?"),
+        (["list", "umx"], "takes no names, got umx; expected --filter umx"),
+        (["show"], "models show needs a name"),
+    ],
+)
+def test_lists_of_what_cannot_be(options, match, capsys):
+    assert main(["models", *options]) == 2
+    assert re.search(match, capsys.readouterr().err)
 
 
 def test_one_model_is_shown(entry, capsys):
@@ -259,10 +278,19 @@ def test_the_page_shows_the_table():
     assert table in page, "run python docs/write_models.py"
 
 
-def test_listing_needs_no_torch():
-    assert "torch" in sys.modules  # here; a process of its own has no need of it
-    entry = ModelEntry(family="x", stems=("a",))
-    assert license_notice("x", entry).startswith("x: published without a license")
+@pytest.mark.parametrize(
+    ("command", "status"), [(["models", "show", "tiny"], 0), (["download", "tiny"], 2)]
+)
+def test_listing_and_a_missing_network_need_no_torch(entry, server, command, status):
+    server.files.clear()
+    code = (
+        "import sys; from sonograd.cli.app import main; status = main(sys.argv[1:]); "
+        "assert 'torch' not in sys.modules; sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ def models(
         json: Print JSON.
     """
     if action == "list":
+        if names:
+            raise ParameterError(
+                f"models list takes no names, got {', '.join(names)}; expected --filter {names[0]}"
+                f", or: sonograd models show {names[0]}"
+            )
         return _list(json, query=filter, family=family, stem=stem, here=here, commercial=commercial)
     if not names and action != "verify":
         raise ParameterError(f"models {action} needs a name; sonograd models lists them.")
@@ -52,6 +57,9 @@ def _list(as_json: bool, **wanted: Any) -> int:
     found = list_models(**wanted)
     if as_json:
         print(json_format.dumps({status.name: _plain(status) for status in found}, indent=2))
+        return 0
+    if not found:
+        Console().message("no model is like that; sonograd models lists them all.")
         return 0
     rows = [("NAME", "FAMILY", "STEMS", "LICENSE", "SCORE", "HERE"), *map(_row, found)]
     widths = [max(len(row[column]) for row in rows) for column in range(6)]

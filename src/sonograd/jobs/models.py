@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sonograd.config import suggest
-from sonograd.errors import ModelNotFoundError
+from sonograd.errors import ModelNotFoundError, ParameterError
 from sonograd.zoo.cache import (
     SourceRecord,
     cached_models,
@@ -79,6 +79,9 @@ def list_models(
         stem: A stem that it must give.
         here: Only those that need no network.
         commercial: Only those whose license allows commercial use.
+
+    Raises:
+        ParameterError: If there is no such family or stem at all.
     """
     entries: dict[str, ModelEntry | None] = dict(model_entries())
     for name in cached_models():
@@ -86,12 +89,14 @@ def list_models(
             source = read_source(models_folder() / name)
             entries[source.name if source else name] = None
     found = [_status(name, entry) for name, entry in sorted(entries.items())]
+    _check_known("family", family, {_family(status) for status in found})
+    _check_known("stem", stem, {stem for status in found for stem in _stems(status)})
     return [
         status
         for status in found
         if (query is None or query.lower() in _words(status))
         and (family is None or family.lower() == _family(status).lower())
-        and (stem is None or (status.entry is not None and stem in status.entry.stems))
+        and (stem is None or stem.lower() in _stems(status))
         and (not here or status.is_here)
         and (not commercial or (status.entry is not None and status.entry.commercial is True))
     ]
@@ -170,6 +175,18 @@ def _family(status: ModelStatus) -> str:
     return status.entry.family if status.entry else ""
 
 
+def _stems(status: ModelStatus) -> tuple[str, ...]:
+    return status.entry.stems if status.entry else ()
+
+
 def _words(status: ModelStatus) -> str:
-    stems = " ".join(status.entry.stems) if status.entry else ""
-    return f"{status.name} {_family(status)} {stems}".lower()
+    return f"{status.name} {_family(status)} {' '.join(_stems(status))}".lower()
+
+
+def _check_known(option: str, given: str | None, known: set[str]) -> None:
+    if given is None or given.lower() in {name.lower() for name in known}:
+        return
+    raise ParameterError(
+        f"{option} is {given!r}; expected one of {', '.join(sorted(known))}."
+        + suggest(given, sorted(known))
+    )

@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -34,6 +35,7 @@ _READ_TIMEOUT = 30.0
 _BLOCK = 1 << 18
 _MAX_BYTES = 20 << 30
 _RETRIES = 4
+_PORTS = {"http": 80, "https": 443}
 
 
 class _BrokenError(Exception):
@@ -111,6 +113,7 @@ def fetch_bytes(url: str, *, limit: int, offline: bool | None = None) -> bytes:
     if is_offline(offline):
         raise DownloadError(f"{url}: the network is off (--offline).")
     try:
+        _Call(url).wait()
         with _open(url, 0) as response:
             content: bytes = response.read(limit + 1)
     except (_BrokenError, OSError, http.client.HTTPException) as error:
@@ -158,10 +161,12 @@ def _check(part: Path, target: Path, sha256: str | None, size: int | None) -> st
 def _from_any(urls: Sequence[str], part: Path, size: int | None, on: OnBytes | None) -> None:
     """Complete ``part`` from the first mirror that can."""
     problems = []
-    for url in urls:
+    calls = {url: _Call(url) for url in urls}  # all at once: no network is said soon
+    for url, call in calls.items():
         for attempt in range(_RETRIES):
             before = part.stat().st_size if part.exists() else 0
             try:
+                call.wait()
                 _receive(url, part, size, on)
                 return
             except _BrokenError as error:
@@ -229,10 +234,6 @@ def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 @contextmanager
 def _open(url: str, have: int) -> Iterator[http.client.HTTPResponse]:
     """Ask for a file from byte ``have`` on."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise _BrokenError("no address on the web; expected http:// or https://")
-    _check_reachable(parts)
     headers = {"User-Agent": f"sonograd/{__version__}", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -249,30 +250,65 @@ def _open(url: str, have: int) -> Iterator[http.client.HTTPResponse]:
         yield response
 
 
-def _check_reachable(parts: urllib.parse.SplitResult) -> None:
-    """Find out soon whether there is a network at all, even where names are looked up slowly."""
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(parts.scheme)
-    host = parts.hostname or ""
-    if proxy and not urllib.request.proxy_bypass(host):
-        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    problem: list[OSError] = []
-    done = threading.Event()
+class _Call:
+    """Finds out soon whether a server can be reached, even where names are looked up slowly."""
 
-    def connect() -> None:
+    def __init__(self, url: str) -> None:
+        """Call the server of ``url``, or the proxy before it, without waiting for an answer."""
+        self._done = threading.Event()
+        self._problem: Exception | None = None
+        self._until = time.monotonic() + _CONNECT_TIMEOUT
+        self.server, port = url, 0
         try:
-            socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT).close()
-        except OSError as error:
-            problem.append(error)
-        done.set()
+            parts = urllib.parse.urlsplit(url)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError
+            self.server, port = parts.hostname, parts.port or _PORTS[parts.scheme]
+            proxy = urllib.request.getproxies().get(parts.scheme)
+            if proxy and not urllib.request.proxy_bypass(parts.hostname):
+                parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+                self.server, port = parts.hostname or "", parts.port or _PORTS["http"]
+        except ValueError:
+            self._problem = _BrokenError(
+                f"{self.server} is no address on the web; expected http:// or https://"
+            )
+            self._done.set()
+            return
+        threading.Thread(target=self._look_up, args=(port,), daemon=True).start()
 
-    threading.Thread(target=connect, daemon=True).start()
-    if not done.wait(_CONNECT_TIMEOUT):
-        raise urllib.error.URLError(f"{host} gives no answer")
-    if problem:
-        raise urllib.error.URLError(problem[0])
+    def _look_up(self, port: int) -> None:
+        try:
+            found = socket.getaddrinfo(self.server, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            self._problem = error
+            self._done.set()
+            return
+        left = [address[:2] for *_, address in found]
+        for address in tuple(left):  # all at once: where IPv6 leads nowhere, IPv4 answers
+            threading.Thread(target=self._connect, args=(address, left), daemon=True).start()
+
+    def _connect(self, address: tuple[str, int], left: list[tuple[str, int]]) -> None:
+        try:
+            socket.create_connection(address, timeout=_CONNECT_TIMEOUT).close()
+        except OSError as error:
+            left.remove(address)
+            if left:
+                return
+            self._problem = error
+        self._done.set()
+
+    def wait(self) -> None:
+        """Return once the server has taken the call.
+
+        Raises:
+            URLError: If it does not, or not in time.
+        """
+        if not self._done.wait(max(self._until - time.monotonic(), 0)):
+            raise urllib.error.URLError(f"{self.server} gives no answer")
+        if isinstance(self._problem, _BrokenError):
+            raise self._problem
+        if self._problem is not None:
+            raise urllib.error.URLError(self._problem)
 
 
 def _reason(error: BaseException) -> str:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sonograd.config import write_config
 from sonograd.config.session import CONFIG_NAME, WEIGHTS_NAME
 from sonograd.errors import CheckpointError, ModelNotFoundError
-from sonograd.separators import Separator, save_separator
 from sonograd.zoo.cache import (
     FileRecord,
     SourceRecord,
@@ -23,9 +22,11 @@ from sonograd.zoo.cache import (
     staged_folder,
     write_source,
 )
-from sonograd.zoo.convert import convert_checkpoint
 from sonograd.zoo.download import OnBytes, fetch
 from sonograd.zoo.registry import HUB_PREFIX, UNKNOWN, ModelEntry, find_entry
+
+if TYPE_CHECKING:
+    from sonograd.separators import Separator
 
 __all__ = ["cache_name", "install", "installed_folder", "license_notice", "write_converted"]
 
@@ -124,12 +125,14 @@ def license_notice(name: str, entry: ModelEntry) -> str:
     return f"{name}: {terms}{f'; see {entry.page}' if entry.page else ''}"
 
 
-def write_converted(separators: Sequence[Separator], folder: Path, record: SourceRecord) -> None:
+def write_converted(separators: "Sequence[Separator]", folder: Path, record: SourceRecord) -> None:
     """Write the members of a model as session folders, or as one if it is alone.
 
     Raises:
         OutputError: If the folder cannot be written to.
     """
+    from sonograd.separators import save_separator
+
     notes = {"source": record.name, "license": record.license or "unknown"}
     weights = {}
     with staged_folder(folder) as stage:
@@ -164,7 +167,9 @@ def _settings(entry: ModelEntry, raw: Path, offline: bool | None) -> Path | Mapp
 
 def _converted(
     entry: ModelEntry, paths: Sequence[Path], settings: Path | Mapping[str, Any]
-) -> list[Separator]:
+) -> "list[Separator]":
+    from sonograd.zoo.convert import convert_checkpoint  # loads torch
+
     family = None if entry.family == UNKNOWN else entry.family
     groups: list[Sequence[Path] | Mapping[str, Path]] = [paths]
     if entry.member_weights is not None:
