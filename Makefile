@@ -11,6 +11,7 @@ export OMP_WAIT_POLICY ?= passive
 # Where the default model is trained, and what its songs are made with.
 RUN ?= runs/default
 SOURCE ?= $(if $(and $(shell command -v fluidsynth),$(shell command -v espeak-ng)),both,synthesis)
+SAMPLED := $(if $(filter synthesis,$(SOURCE)),,$(VENV)/.songs)
 
 .PHONY: demo test test-slow lint format bench docs clean train-default train-default-gpu
 
@@ -42,12 +43,12 @@ docs: $(VENV)/.docs
 	@echo "docs/_build/html/index.html"
 
 # Both may be interrupted: the next call goes on where the last one stopped.
-train-default: $(VENV)/.test
+train-default: $(VENV)/.test $(SAMPLED)
 	mkdir -p $(RUN) && cp -n recipes/default/*.json $(RUN)/
 	$(BIN)/sonograd songs $(RUN)/songs --count 1400 --seconds 12 --seed 21 --source $(SOURCE) --workers $(WORKERS)
 	$(BIN)/sonograd train $(RUN) $(RUN)/songs --devices $(WORKERS) --resume
 
-train-default-gpu: $(VENV)/.test
+train-default-gpu: $(VENV)/.test $(SAMPLED)
 	mkdir -p $(RUN)-gpu && cp -n recipes/default-gpu/*.json $(RUN)-gpu/
 	$(BIN)/sonograd songs $(RUN)/songs --count 5000 --seconds 12 --seed 1 --source $(SOURCE) --workers $(WORKERS)
 	$(BIN)/sonograd train $(RUN)-gpu $(RUN)/songs --device cuda --num-workers $(WORKERS) --resume
@@ -70,6 +71,10 @@ $(VENV)/.test: $(BIN)/python pyproject.toml $(CONSTRAINTS)
 $(VENV)/.dev: $(BIN)/python pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) '.[dev]'
 	@touch $@ $(VENV)/.demo $(VENV)/.test
+
+$(VENV)/.songs: $(BIN)/python pyproject.toml $(CONSTRAINTS)
+	$(INSTALL) '.[songs]'
+	@touch $@
 
 $(VENV)/.bench: $(BIN)/python pyproject.toml $(CONSTRAINTS)
 	$(INSTALL) '.[bench]'

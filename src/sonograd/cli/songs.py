@@ -36,7 +36,7 @@ def songs(
         sample_rate: In Hz.
         genre: Only songs of this genre; all by default.
         source: synthesis needs nothing else; sampled needs FluidSynth with a General MIDI
-            SoundFont, and eSpeak NG; both draws one of them for each song.
+            SoundFont, eSpeak NG and pyworld; both draws one of them for each song.
         workers: Songs in work at a time.
         describe: Print what the songs would be, as JSON lines, and write nothing.
         quiet: Show neither progress nor messages.

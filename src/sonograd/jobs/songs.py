@@ -123,8 +123,8 @@ def write_songs(
         sample_rate: In Hz.
         genre: Only songs of this genre.
         source: ``synthesis`` needs nothing else; ``sampled`` plays a General MIDI SoundFont and
-            sings resynthesized speech, for which FluidSynth and eSpeak NG must be installed;
-            ``both`` draws one of them for each song.
+            sings resynthesized speech, for which FluidSynth, eSpeak NG and pyworld must be
+            installed; ``both`` draws one of them for each song.
         workers: Processes that work side by side.
         on_progress: Called with the seconds of audio done and in all.
 

@@ -24,8 +24,8 @@ _ONSETS = dict.fromkeys(CONSONANTS, 1.0) | {
 }
 _CODAS = {"": 9.0, "n": 2.0, "t": 1.5, "s": 1.5, "m": 1.0, "l": 1.0, "k": 0.7, "d": 1.0, "v": 0.5}
 
-# Lowest and highest note of a melody: baritone, tenor, alto, soprano in popular music.
-_RANGES = {"low": (45, 61), "middle": (51, 68), "high": (57, 74), "very_high": (62, 81)}
+# Lowest and highest note of a melody: bass-baritone, tenor, alto, soprano in popular music.
+_RANGES = {"low": (40, 60), "middle": (47, 67), "high": (55, 76), "very_high": (60, 82)}
 
 
 def sing(frame: Frame, style: Genre, sections: tuple[Section, ...]) -> list[Part]:
@@ -34,7 +34,7 @@ def sing(frame: Frame, style: Genre, sections: tuple[Section, ...]) -> list[Part
     singing = draw(rng, style.singing)
     if rng.random() < 0.12:
         singing = str(rng.choice(["melody", "tuned", "belt", "breathy", "robot", "vowels", "rap"]))
-    singer = draw(rng, {"low": 2.0, "middle": 3.0, "high": 4.0, "very_high": 2.0})
+    singer = draw(rng, {"low": 2.0, "middle": 2.0, "high": 3.0, "very_high": 3.0})
     lead = _lead(frame, singing, singer, sections)
     parts = [Part("lead", "vocals", singing, singer, lead)]
     if not lead:
@@ -116,16 +116,16 @@ def _phrase(
     weights /= weights.sum()
     position = float(rng.choice([0.0, 0.0, 0.5, 0.5, 1.0, 1.5, 2.0]))
     end = float(rng.choice([6.0, 6.5, 7.0, 7.5, 8.0]))
-    degree = int(rng.integers(1, 7)) + lift
+    degree = int(rng.integers(1, 9)) + lift
     found: list[tuple[float, float, int]] = []
     while position < end - 0.2:
         length = float(rng.choice(lengths, p=weights))
         length = min(length, end - position)
-        if rng.random() < (0.93 if rap else 0.88):
+        if rng.random() < 0.93:
             found.append((position, length, degree))
         position += length
         moves = [-1, 0, 0, 0, 0, 1] if rap else [-3, -2, -1, -1, 0, 0, 1, 1, 2, 3]
-        degree = int(np.clip(degree + rng.choice(moves), 0, 9))
+        degree = int(np.clip(degree + rng.choice(moves), 0, 11))
     if found and not rap and rng.random() < 0.6:  # hold the last note
         where, length, degree = found[-1]
         found[-1] = (where, min(length + float(rng.uniform(0.5, 1.5)), 8.0 - where), degree)

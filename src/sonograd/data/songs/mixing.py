@@ -104,7 +104,7 @@ def strip(x: Tensor, rng: np.random.Generator, stem: str, sample_rate: int, driv
 
 
 _FLOORS = {"drums": (20, 45), "bass": (20, 45), "other": (28, 180), "vocals": (50, 180)}
-_TONE = {"drums": 3.5, "bass": 5.0, "other": 5.0, "vocals": 5.5}
+_TONE = {"drums": 3.5, "bass": 5.0, "other": 5.0, "vocals": 4.0}
 
 
 def _darken(x: Tensor, rng: np.random.Generator, sample_rate: int) -> Tensor:
@@ -166,7 +166,10 @@ def _space(x: Tensor, rng: np.random.Generator, stem: str, sample_rate: int) -> 
             low_cut_hz=float(rng.uniform(100, 500)),
             high_cut_hz=min(log_uniform(rng, 2000, 11000), 0.45 * sample_rate),
         )
-        wet = log_uniform(rng, 0.04, 0.6) * (0.4 if stem in {"bass", "drums"} else 1.0)
+        if stem == "vocals":
+            wet = float(rng.uniform(0.05, 0.5))
+        else:
+            wet = log_uniform(rng, 0.04, 0.6) * (1.0 if stem == "other" else 0.4)
         y = y + wet * fft_convolve(y, impulse, "causal")
     return y
 

@@ -1,19 +1,22 @@
-"""Run the two programs that the sampled source needs, FluidSynth and eSpeak NG."""
+"""Run what the sampled source needs: FluidSynth, eSpeak NG, and the WORLD vocoder."""
 
+import importlib
 import os
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sonograd.errors import ConfigError, SonogradError
 
-__all__ = ["check_programs", "find_soundfont", "play_midi", "speak"]
+__all__ = ["check_programs", "find_soundfont", "play_midi", "speak", "vocoder"]
 
 SOUNDFONT_VARIABLE = "SONOGRAD_SOUNDFONT"
 _PLACES = ("/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/local/share/soundfonts")
@@ -55,8 +58,27 @@ def check_programs() -> None:
             else f"no SoundFont was found; apt install fluid-soundfont-gm, or let "
             f"{SOUNDFONT_VARIABLE} name a General MIDI .sf2 file"
         )
+    try:
+        vocoder()
+    except ConfigError as error:
+        problems += error.problems
     if problems:
         raise ConfigError("sampled songs", problems)
+
+
+def vocoder() -> Any:
+    """Return the module ``pyworld``.
+
+    Raises:
+        ConfigError: If it is not installed.
+    """
+    with warnings.catch_warnings():  # it asks for its version in a way that is going away
+        warnings.simplefilter("ignore")
+        try:
+            return importlib.import_module("pyworld")
+        except ImportError as error:
+            problem = f"the vocoder cannot be used ({error}); pip install 'sonograd[songs]'"
+            raise ConfigError("sampled songs", [problem]) from None
 
 
 def _run(command: Sequence[str], output: Path) -> tuple[Tensor, int]:

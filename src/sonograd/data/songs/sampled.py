@@ -1,7 +1,7 @@
 """The second source of songs: instruments of a General MIDI SoundFont, voices from speech.
 
-It needs FluidSynth, a SoundFont and eSpeak NG at the time of rendering; nothing of them is part of
-this package. A share of the parts still comes from synthesis, so that the two sources overlap.
+It needs FluidSynth, a SoundFont, eSpeak NG and pyworld when songs are made; nothing of them is
+part of this package. A share of the parts still comes from synthesis, so that the two sources overlap.
 """
 
 import numpy as np
@@ -68,7 +68,7 @@ def sampled_parts(
     score: Score, stem: str, sample_rate: int, samples: int
 ) -> list[tuple[str, Tensor]]:
     """Return (name, sound) of every part of a stem, as :func:`~.render.dry_parts` does."""
-    share = {"drums": 0.2, "bass": 0.3, "other": 0.0, "vocals": 0.25}[stem]
+    share = {"drums": 0.2, "bass": 0.3, "other": 0.0, "vocals": 0.2}[stem]
     if stream(score.seed, "sampled", stem).random() < share:
         return dry_parts(score, stem, sample_rate, samples)
     if stem == "drums":
@@ -212,8 +212,7 @@ def _voices(score: Score, rate: int, samples: int) -> list[tuple[str, Tensor]]:
         return []
     rng = stream(score.seed, "speech")
     utterance = draw_utterance(rng)
-    high = parts[0].instrument in {"high", "very_high"}
-    size = float(rng.uniform(0.95, 1.25)) if high else float(rng.uniform(0.85, 1.1))
+    size = float(rng.uniform(0.85, 1.2))
     vibrato = float(rng.choice([0.03, rng.uniform(0.1, 0.6)]))
     found = []
     for part in parts:

@@ -1,6 +1,10 @@
-"""Voices from speech: a spoken text is taken apart and sung on new notes."""
+"""Voices from speech: the WORLD vocoder takes a spoken text apart and sings it on new notes.
 
-from dataclasses import dataclass
+Morise, Yokomori and Ozawa (2016), *WORLD: a vocoder-based high-quality speech synthesis system for
+real-time applications*.
+"""
+
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,10 +12,10 @@ import torch
 from torch import Tensor
 
 from sonograd.data.songs.patches import LinePatch, glide_curve
-from sonograd.data.songs.programs import speak
+from sonograd.data.songs.programs import speak, vocoder
 from sonograd.data.songs.score import Note
-from sonograd.data.songs.sound import aired_pulses, log_uniform, noise
-from sonograd.functional import hann, time_varying_filter
+from sonograd.data.songs.sound import band_pass, high_pass, noise, normalize
+from sonograd.functional import resample
 
 __all__ = ["Utterance", "draw_utterance", "sing_speech"]
 
@@ -99,7 +103,7 @@ _WORDS = [
 _LANGUAGES = ("en-us", "en-us", "en-gb", "es", "fr-fr", "de", "it", "pt-br", "sv", "pl")
 _VARIANTS = ("", *(f"+m{i}" for i in range(1, 8)), *(f"+f{i}" for i in range(1, 6)), "+croak")
 _FRAME_S = 0.005
-_N_FFT = 1024
+_PER_SECOND = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +111,16 @@ class Utterance:
     """Speech taken apart, one row per 5 ms.
 
     Attributes:
-        envelope: Logarithm of the spectral envelope, ``(frames, bins)``.
-        voiced: How voiced each frame is, 0 to 1.
+        envelope: Power spectrum without its harmonics, ``(frames, bins)``.
+        aperiodicity: Share of noise in it, 0 to 1, ``(frames, bins)``.
+        voiced: Whether a frame has a pitch.
         sample_rate: Of the speech, in Hz.
         borders: Frames between which the syllables lie.
         peaks: The loudest voiced frame of each syllable.
     """
 
     envelope: np.ndarray
+    aperiodicity: np.ndarray
     voiced: np.ndarray
     sample_rate: int
     borders: np.ndarray
@@ -126,40 +132,24 @@ def draw_utterance(rng: np.random.Generator) -> Utterance:
     text = " ".join(_WORDS[int(i)] for i in rng.integers(0, len(_WORDS), int(rng.integers(8, 15))))
     voice = str(rng.choice(_LANGUAGES)) + str(rng.choice(_VARIANTS))
     sound, rate = speak(
-        text, voice, words_per_minute=int(rng.integers(110, 190)), pitch=int(rng.integers(10, 60))
+        text, voice, words_per_minute=int(rng.integers(110, 190)), pitch=int(rng.integers(20, 80))
     )
     return analyze(sound, rate)
 
 
 def analyze(sound: Tensor, sample_rate: int) -> Utterance:
-    """Find spectral envelope, voicing and syllables of speech."""
-    hop = round(_FRAME_S * sample_rate)
-    padded = torch.nn.functional.pad(sound.double(), (_N_FFT // 2, _N_FFT))
-    frames = padded.unfold(0, _N_FFT, hop) * hann(_N_FFT, dtype=torch.float64)
-    spectrum = torch.fft.rfft(frames)
-    power = spectrum.abs().square()
-    envelope = _true_envelope(power.clamp_min(1e-10).log() / 2, round(0.0022 * sample_rate))
-    correlation = torch.fft.irfft(power)
-    lags = slice(round(sample_rate / 400), round(sample_rate / 65))
-    periodicity = correlation[:, lags].amax(1) / correlation[:, 0].clamp_min(1e-9)
-    energy = power.sum(1).sqrt()
-    energy = energy / energy.max().clamp_min(1e-9)
-    voiced = ((periodicity - 0.3) / 0.15).clamp(0, 1) * (energy > 0.01)
-    loud = np.convolve((energy * voiced).numpy(), np.hanning(15) / np.hanning(15).sum(), "same")
+    """Find spectral envelope, noise, voicing and syllables of speech ``(samples,)``."""
+    world = vocoder()
+    x = sound.double().numpy()
+    rough, times = world.dio(x, sample_rate, f0_floor=60.0, f0_ceil=500.0)
+    pitch = world.stonemask(x, rough, times, sample_rate)
+    envelope = world.cheaptrick(x, pitch, times, sample_rate)
+    aperiodicity = world.d4c(x, pitch, times, sample_rate)
+    energy = np.sqrt(envelope.sum(1))
+    energy = energy / max(float(energy.max()), 1e-9)
+    loud = np.convolve(energy * (pitch > 0), np.hanning(15) / np.hanning(15).sum(), "same")
     peaks, borders = _syllables(loud)
-    return Utterance(envelope.float().numpy(), voiced.float().numpy(), sample_rate, borders, peaks)
-
-
-def _true_envelope(log_spectrum: Tensor, order: int) -> Tensor:
-    """Smooth by cepstrum, again and again above what stands out: the tips of the harmonics."""
-    target = log_spectrum
-    smooth = log_spectrum
-    for _ in range(8):
-        cepstrum = torch.fft.irfft(target)
-        cepstrum[:, order : cepstrum.shape[1] - order + 1] = 0
-        smooth = torch.fft.rfft(cepstrum).real
-        target = torch.maximum(log_spectrum, smooth)
-    return smooth
+    return Utterance(envelope, aperiodicity, pitch > 0, sample_rate, borders, peaks)
 
 
 def _syllables(loud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -204,8 +194,9 @@ def sing_speech(
     Returns:
         ``(samples,)``, dry.
     """
-    hop = max(round(_FRAME_S * rate), 8)
-    frames = samples // hop + 2
+    if not notes:
+        return torch.zeros(samples)
+    frames = samples * _PER_SECOND // rate + 2
     line = LinePatch(
         _unused,
         glide_s=float(rng.uniform(0.015, 0.07)),
@@ -214,36 +205,25 @@ def sing_speech(
         attack_s=0.008,
         release_s=0.03,
     )
-    if not notes:
-        return torch.zeros(samples)
-    pitch, level = glide_curve(list(notes), rng, line, rate / hop, frames)
-    pitch = pitch + 0.06 * np.convolve(rng.standard_normal(frames + 19), np.ones(20) / 4, "valid")
-    drift = np.convolve(rng.standard_normal(frames + 99), np.hanning(100) / 6.1, "valid")
-    pitch = pitch + float(rng.uniform(0.03, 0.25)) * drift
-    index = _read_positions(notes, utterance, rng, rate / hop, frames)
+    pitch, level = glide_curve(_detuned(notes, rng), rng, line, _PER_SECOND, frames)
+    pitch = pitch + 0.1 * np.convolve(rng.standard_normal(frames + 19), np.ones(20) / 20, "valid")
+    index = _read_positions(notes, utterance, rng, frames)
+    warped = _Warped(utterance, size)
     y = torch.zeros(samples)
-    active = np.convolve((level > 1e-3) & (index >= 0), np.ones(5), "same") > 0
+    active = np.convolve((level > 1e-3) & (index >= 0), np.ones(9), "same") > 0
     edges = np.flatnonzero(np.diff(np.concatenate(([False], active, [False]))))
-    breath = log_uniform(rng, 0.003, 0.05)
-    air_hz = log_uniform(rng, 4000, 16000)
-    for first, last in zip(edges[::2], edges[1::2], strict=True):
-        begin, end = int(first) * hop, min(int(last) * hop, samples)
-        if end > begin:
-            part = slice(int(first), int(last) + 1)
-            y[begin:end] = _synthesize(
-                utterance,
-                index[part],
-                pitch[part],
-                level[part],
-                rng,
-                rate,
-                hop,
-                end - begin,
-                size,
-                breath,
-                air_hz,
-            )
-    return y
+    for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        part = slice(first, last + 1)
+        voice = warped.synthesize(index[part], pitch[part], level[part] * (index[part] >= 0), rate)
+        begin = round(first * _FRAME_S * rate)
+        count = min(len(voice), samples - begin)
+        if count > 0:
+            y[begin : begin + count] += voice[:count]
+    return _with_air(y, rng, rate, utterance.sample_rate)
+
+
+def _detuned(notes: tuple[Note, ...], rng: np.random.Generator) -> list[Note]:
+    return [replace(note, pitch=note.pitch + float(rng.normal(0.0, 0.12))) for note in notes]
 
 
 def _unused(hz: Tensor, level: Tensor, rng: np.random.Generator) -> Tensor:
@@ -255,7 +235,6 @@ def _read_positions(
     notes: tuple[Note, ...],
     utterance: Utterance,
     rng: np.random.Generator,
-    rate: float,
     frames: int,
 ) -> np.ndarray:
     """Return which frame of the speech each frame of the song reads; -1 in rests."""
@@ -263,7 +242,7 @@ def _read_positions(
     count = len(utterance.peaks)
     syllable = int(rng.integers(count))
     for note in notes:
-        begin, length = round(note.start * rate), round(note.duration * rate)
+        begin, length = round(note.start * _PER_SECOND), round(note.duration * _PER_SECOND)
         low, top, high = (
             utterance.borders[syllable],
             utterance.peaks[syllable],
@@ -290,55 +269,44 @@ def _read_positions(
     return index
 
 
-def _synthesize(
-    utterance: Utterance,
-    index: np.ndarray,
-    pitch: np.ndarray,
-    level: np.ndarray,
-    rng: np.random.Generator,
-    rate: int,
-    hop: int,
-    samples: int,
-    size: float,
-    breath: float,
-    air_hz: float,
-) -> Tensor:
-    """Drive the envelopes of the chosen frames with pulses and noise."""
-    rows = np.round(index).clip(0).astype(int)
-    response = _responses(utterance, rows, rate, hop, size)
-    voiced = torch.from_numpy(utterance.voiced[rows] * level * (index >= 0)).float()
-    unvoiced = torch.from_numpy((1 - utterance.voiced[rows]) * level * (index >= 0)).float()
-    hz = 440.0 * torch.exp2((_samples(torch.from_numpy(pitch).float(), hop, samples) - 69) / 12)
-    air = noise(rng, samples)
-    hz = hz.clamp(40.0, 0.2 * rate)
-    pulses = aired_pulses(hz, air, air_hz, rate)
-    excitation = pulses * _samples(voiced, hop, samples)
-    excitation = excitation + air * _samples(unvoiced + breath * voiced, hop, samples) * 0.7
-    return time_varying_filter(excitation, response, hop_length=hop)
+class _Warped:
+    """An utterance with its formants moved, ready to be read in any order."""
+
+    def __init__(self, utterance: Utterance, size: float) -> None:
+        bins = utterance.envelope.shape[1]
+        place = np.minimum(np.arange(bins) / size, bins - 1)
+        low = np.minimum(place.astype(int), bins - 2)
+        part = place - low
+        self._utterance = utterance
+        self._envelope, self._noise = (
+            x[:, low] * (1 - part) + x[:, low + 1] * part
+            for x in (utterance.envelope, utterance.aperiodicity)
+        )
+
+    def synthesize(
+        self, index: np.ndarray, pitch: np.ndarray, level: np.ndarray, rate: int
+    ) -> Tensor:
+        """Return sound at ``rate`` of frames that follow each other."""
+        rows = np.round(index).clip(0).astype(int)
+        spoken = self._utterance.sample_rate
+        hz = (440.0 * 2.0 ** ((pitch - 69.0) / 12.0)).clip(40.0, 0.2 * spoken)
+        voice = vocoder().synthesize(
+            np.where(self._utterance.voiced[rows] & (level > 0), hz, 0.0),
+            self._envelope[rows] * np.square(level)[:, None] + 1e-12,
+            np.ascontiguousarray(self._noise[rows]),
+            spoken,
+            1000 * _FRAME_S,
+        )
+        return resample(torch.from_numpy(voice).float(), from_rate=spoken, to_rate=rate)
 
 
-def _samples(curve: Tensor, hop: int, samples: int) -> Tensor:
-    following = torch.cat((curve[1:], curve[-1:]))
-    ramp = torch.arange(hop) / hop
-    fine = (curve[:, None] + (following - curve)[:, None] * ramp).reshape(-1)
-    return torch.nn.functional.pad(fine, (0, max(samples - len(fine), 0)))[:samples]
-
-
-def _responses(utterance: Utterance, rows: np.ndarray, rate: int, hop: int, size: float) -> Tensor:
-    """Return minimum-phase responses at the song's rate, formants scaled by ``size``."""
-    n_fft = 1 << (4 * hop - 1).bit_length()
-    bins = n_fft // 2 + 1
-    spoken = utterance.envelope.shape[1]
-    place = np.linspace(0, rate / 2, bins) / size / (utterance.sample_rate / 2) * (spoken - 1)
-    beyond = (place - 0.93 * (spoken - 1)).clip(0) / (spoken - 1)
-    place = place.clip(0, 0.93 * (spoken - 1))
-    low = np.floor(place).astype(int).clip(0, spoken - 2)
-    part = (place - low).astype(np.float32)
-    envelope = utterance.envelope[rows]
-    log_magnitude = envelope[:, low] * (1 - part) + envelope[:, low + 1] * part
-    # The speech ends at 11 kHz: let its last band fade out above.
-    log_magnitude = torch.from_numpy((log_magnitude - 2.0 * beyond).astype(np.float32))
-    cepstrum = torch.fft.irfft(log_magnitude, n_fft)
-    cepstrum[:, 1 : n_fft // 2] *= 2
-    cepstrum[:, n_fft // 2 + 1 :] = 0
-    return torch.exp(torch.fft.rfft(cepstrum, n_fft))
+def _with_air(x: Tensor, rng: np.random.Generator, rate: int, spoken: int) -> Tensor:
+    """Add what lies above the band of the speech: noise, and harmonics of its highest octave."""
+    noisy, bright = float(rng.uniform(0.1, 0.8)), float(rng.uniform(0.0, 0.5))
+    top = spoken / 2
+    if rate <= spoken or not bool(x.any()):
+        return x
+    high = band_pass(x, 0.4 * top, 0.86 * top, rate)
+    air = high_pass(high.abs() * noise(rng, len(x)), 0.77 * top, rate)
+    harmonics = high_pass(4 * high * normalize(high).abs(), 0.82 * top, rate)
+    return x + noisy * air + bright * harmonics
