@@ -1,8 +1,17 @@
 """Kinds of processing that a match has to tell, and what it says where it cannot."""
 
-import torch
+import math
 
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from sonograd.effects import Compressor, ParametricEQ
+from sonograd.matching import match
 from sonograd.matching.analyze import clipped_samples
+from sonograd.matching.chains import build_chain
+from sonograd.matching.fitting import make_plan
+from sonograd.matching.levels import Levels
 
 RATE = 16_000
 
@@ -22,3 +31,64 @@ def test_both_ceilings_of_integers_are_seen():
 def test_a_loud_sample_alone_is_not_clipped():
     wet = tone() * torch.linspace(0.1, 1, RATE)
     assert not bool(clipped_samples(wet[None]).any())
+
+
+def bursts(seconds: float = 4.0) -> torch.Tensor:
+    samples = round(seconds * RATE)
+    noise = torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
+    swing = (2 * math.pi * 1.5 * torch.arange(samples) / RATE).sin().abs() ** 4
+    return 0.2 * noise * (0.03 + swing)
+
+
+def turned(y: torch.Tensor, amount: float = 1.7) -> torch.Tensor:
+    """Phases that wander at random, apart in each bin; levels stay but for 2 dB."""
+    window = torch.hann_window(1024)
+    bins = torch.stft(y, 1024, 256, window=window, return_complex=True)
+    spots = bins.shape[-1] // 8 + 2
+    wander = torch.randn(1, bins.shape[-2], spots, generator=torch.Generator().manual_seed(1))
+    phase = interpolate(amount * wander, size=bins.shape[-1], mode="linear")
+    bins = bins * torch.polar(torch.ones_like(phase), phase)
+    return torch.istft(bins, 1024, 256, window=window, length=y.shape[-1])
+
+
+def test_compressor_is_found_where_the_phase_is_lost():
+    x = bursts()
+    truth = {"threshold_db": -28.0, "ratio": 4.0, "attack_ms": 10.0, "release_ms": 100.0}
+    result = match(x, turned(Compressor(RATE)(x, **truth)), "compressor", sample_rate=RATE)
+    assert result.alignment.coherence < 0.5
+    assert "L-BFGS" in " ".join(result.notes)
+    found, errors = result.values["compressor"], result.errors["compressor"]
+    assert found["ratio"] == pytest.approx(4.0, rel=0.1)
+    assert found["release_ms"] == pytest.approx(100.0, rel=0.15)
+    for name, value in truth.items():
+        assert abs(found[name] - value) < 3 * errors[name]
+        assert errors[name] < 0.4 * abs(value)
+
+
+def test_equalizer_is_found_where_the_phase_is_lost():
+    x = bursts()
+    stage = ParametricEQ(RATE, bands=("peak", "high_shelf"))
+    truth = {"band1_frequency_hz": 400.0, "band1_gain_db": 9.0, "band1_q": 1.0}
+    truth |= {"band2_frequency_hz": 3000.0, "band2_gain_db": -8.0, "band2_q": 0.7}
+    chain = build_chain("eq,gain", RATE, bands=("peak", "high_shelf"))
+    result = match(x, turned(stage(x, **truth)), chain, sample_rate=RATE)
+    assert "L-BFGS" in " ".join(result.notes)
+    found = result.values["parametric_eq"]
+    for band in (1, 2):
+        gain, place = f"band{band}_gain_db", f"band{band}_frequency_hz"
+        assert found[gain] == pytest.approx(truth[gain], abs=0.7)
+        assert found[place] == pytest.approx(truth[place], rel=0.06)
+
+
+def test_slopes_of_levels():
+    x = bursts(0.5).double()[None]
+    levels = Levels(x, RATE)
+    assert levels.distance(3 * x) == pytest.approx(0.0, abs=0.01)
+    plan = make_plan(build_chain("eq2,gain", RATE), {})
+    theta = plan.theta({"parametric_eq": {"band1_gain_db": 4.0}, "gain": {"gain_db": 1.0}})
+    _, slopes = levels.linearize(plan.linearize(x, theta))
+    for place in range(len(plan)):
+        step = torch.zeros_like(theta)
+        step[place] = 1e-4
+        up, down = (levels.of(plan.run(x, plan.values(theta + s))) for s in (step, -step))
+        torch.testing.assert_close(slopes[:, place], (up - down) / 2e-4, rtol=1e-3, atol=2e-3)

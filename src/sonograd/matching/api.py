@@ -25,6 +25,7 @@ from sonograd.matching.solve import Problem
 from sonograd.matching.sources import Audio, Pair, open_pair
 from sonograd.matching.variants import GOOD_DB, best_variant
 from sonograd.matching.weighting import fit_under_noise, looks_like_noise
+from sonograd.matching.without_phase import fit_spectrum
 from sonograd.params import Param
 
 __all__ = ["match"]
@@ -230,15 +231,16 @@ def _finished(pair: Pair, chosen: _Try, report: _Progress, *, variants: bool) ->
     best = polish(first, chosen.problem, free_delay=True)
     report(16, 20)
     if chosen.lay.coherence < _PHASE and best.solution.null_db < _PHASE_DB and len(best.plan):
-        pair.notes.append(
-            f"The phase of wet is not that of dry (coherence {chosen.lay.coherence:.2f}): the "
-            "values were fitted to the spectrum (L-BFGS on the logarithm of a multi-resolution "
-            "STFT loss), and the null depth says little."
+        heard = fit_spectrum(
+            chosen.fits, chosen.quick, chosen.problem, chosen.settings, pair.dry.sample_rate
         )
-        found = descend(
-            first, chosen.quick, method="lbfgs", loss="mrstft", steps=12, learning_rate=0.03
-        )[0]
-        return polish(found, chosen.problem, free_delay=False, iterations=0)
+        pair.notes.append(
+            f"The phase of wet is not that of dry (coherence {chosen.lay.coherence:.2f}), so a "
+            "null says little: the values were fitted to levels in bands (L-BFGS on the logarithm "
+            "of a multi-resolution STFT loss, then least squares). Levels differed by "
+            f"{heard.before_db:.1f} dB in the mean beside a gain; {heard.after_db:.1f} dB are left."
+        )
+        return canonical(heard.fit)
     if looks_like_noise(best, chosen.problem, pair.dry.sample_rate):
         pair.notes.append(
             "What remains is noise, as of a codec: the values were fitted with less weight on "

@@ -30,11 +30,13 @@ class BandResponse:
         frequencies_hz: Of the strongest bin of each band, ``(bands,)``.
         response: Complex, ``(bands,)``.
         coherence: ``(bands,)``.
+        phase: Whether the angles of the response mean anything.
     """
 
     frequencies_hz: Tensor
     response: Tensor
     coherence: Tensor
+    phase: bool = True
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,7 @@ class _Bands:
         trust = measured.coherence / (1 - measured.coherence)
         weight = (trust.clamp(0, 1e3) / 1e3).sqrt()
         self.weight = weight / weight.square().sum().sqrt().clamp_min(1e-12)
+        self.turn = (0.5 if measured.phase else 0.0) * self.weight
         log = measured.response.abs().clamp_min(1e-12).log()
         self.log, self.back = log, torch.polar(torch.ones_like(log), -measured.response.angle())
         self.level = (
@@ -306,7 +309,7 @@ class _Bands:
         residual = torch.cat(
             [
                 self.weight * (log - self.log),
-                0.5 * self.weight * turned,
+                self.turn * turned,
                 _PRIOR * _LOG10 * points[:, gains],
             ],
             dim=1,
@@ -314,9 +317,7 @@ class _Bands:
         prior = torch.zeros(starts, count, len(gains), dtype=torch.float64)
         for row, place in enumerate(gains):
             prior[:, place, row] = _PRIOR * _LOG10
-        jacobian = torch.cat(
-            [self.weight * slopes.real, 0.5 * self.weight * slopes.imag, prior], dim=2
-        )
+        jacobian = torch.cat([self.weight * slopes.real, self.turn * slopes.imag, prior], dim=2)
         return residual, jacobian.mT
 
     def relocated(self, point: Tensor, peaks: int = 3) -> Tensor:

@@ -21,7 +21,15 @@ from sonograd.effects import (
     TwoStageLimiter,
     Width,
 )
-from sonograd.matching.equalize import EqualizerFit, band_response, fit_bands, flipped
+from sonograd.matching.align import cross_spectra
+from sonograd.matching.equalize import (
+    BandResponse,
+    EqualizerFit,
+    band_response,
+    fit_bands,
+    flipped,
+)
+from sonograd.matching.levels import Levels
 from sonograd.matching.stages import run_stage, stages_of
 
 __all__ = ["best_gain", "replaced_bands", "starting_points"]
@@ -39,6 +47,12 @@ def best_gain(x: Tensor, y: Tensor) -> tuple[float, float]:
     return factor, float((y - factor * x).square().sum())
 
 
+def loudness(x: Tensor, y: Tensor) -> float:
+    """Return the factor that gives ``x`` the energy of ``y``."""
+    power = float(x.square().sum())
+    return math.sqrt(float(y.square().sum()) / power) if power > 0 else 0.0
+
+
 def decibels(factor: float) -> float:
     """Return the level of a factor; -120 dB for 0."""
     return 20 * math.log10(max(abs(factor), 1e-6))
@@ -53,6 +67,7 @@ def starting_points(
     *,
     width: int = 4,
     seed: int = 0,
+    levels: Levels | None = None,
 ) -> list[dict[str, Values]]:
     """Return values to start from, most promising first.
 
@@ -67,25 +82,27 @@ def starting_points(
         held: ``"stage.parameter"`` of what is held.
         width: How many survive a stage.
         seed: Of random proposals.
+        levels: Of wet, where phases say nothing: energies and distances are then those of levels.
     """
     stages = stages_of(chain)
     beam: list[tuple[float, dict[str, Values], Tensor]] = [(0.0, {}, dry)]
     for place, (name, stage) in enumerate(stages):
         known = {f"{name}.{p.name}" for p in stage.params} <= held
         target = wet
-        if not known and not isinstance(stage, ParametricEQ):
+        if not known and not isinstance(stage, ParametricEQ) and levels is None:
             target = _before(wet, dry, stages[place + 1 :], base, held, seed)
         grown = []
         for _, chosen, x in beam:
-            for proposal in [{}] if known else _propose(stage, x, target, seed):
+            proposals = [{}] if known else _propose(stage, x, target, seed, phase=levels is None)
+            for proposal in proposals:
                 values = {**base[name], **proposal}
                 values.update({k: v for k, v in base[name].items() if f"{name}.{k}" in held})
                 y = run_stage(stage, x, values)
                 if isinstance(stage, Compressor) and f"{name}.makeup_db" not in held:
-                    factor, _ = best_gain(y, target)
+                    factor = best_gain(y, target)[0] if levels is None else loudness(y, target)
                     values["makeup_db"] = max(-24.0, min(24.0, decibels(factor)))
                     y = y * abs(factor)
-                left = best_gain(y, target)[1]
+                left = best_gain(y, target)[1] if levels is None else levels.distance(y)
                 grown.append((left, {**chosen, name: values}, y))
         grown.sort(key=lambda item: item[0])
         beam = grown[:width]
@@ -159,12 +176,15 @@ def _before(
     return wet
 
 
-def _propose(stage: Effect, x: Tensor, y: Tensor, seed: int) -> list[Values]:
+def _propose(stage: Effect, x: Tensor, y: Tensor, seed: int, *, phase: bool) -> list[Values]:
     if isinstance(stage, Gain):
-        factor, _ = best_gain(x, y)
+        factor = best_gain(x, y)[0] if phase else loudness(x, y)
         return [{"gain_db": max(-60.0, min(24.0, decibels(factor)))}]
     if isinstance(stage, ParametricEQ):
-        measured = band_response(x, y, sample_rate=stage.sample_rate)
+        if phase:
+            measured = band_response(x, y, sample_rate=stage.sample_rate)
+        else:
+            measured = _magnitudes(x, y, stage.sample_rate)
         fits = fit_bands(stage, measured, seed=seed)
         return [dict(fit.values) for fit in _distinct(fits, 3)]
     if isinstance(stage, Compressor):
@@ -193,6 +213,24 @@ def _propose(stage: Effect, x: Tensor, y: Tensor, seed: int) -> list[Values]:
             {"room_size": r, "damping": d, "wet": 0.33, "dry": 0.4, "width": 0.7} for r, d in rooms
         ]
     return _anywhere(stage, seed)
+
+
+def _magnitudes(x: Tensor, y: Tensor, sample_rate: float, bands: int = 80) -> BandResponse:
+    """Measure a transfer function whose phase is lost: by the power in bands, before and after."""
+    power_x, power_y, _, _ = cross_spectra(x, y, 8192)
+    bins = torch.linspace(0, sample_rate / 2, power_x.numel(), dtype=torch.float64)
+    top = min(18_000.0, 0.46 * sample_rate)
+    edges = torch.logspace(math.log10(30.0), math.log10(top), bands + 1, dtype=torch.float64)
+    band = torch.bucketize(bins, edges) - 1
+    inside = (band >= 0) & (band < bands)
+    sums = torch.zeros(3, bands, dtype=torch.float64)
+    rows = torch.stack([power_x, power_y, power_x * bins])[:, inside]
+    sums.index_add_(1, band[inside], rows)
+    heard = sums[0] > 1e-9 * sums[0].max()
+    before, after, center = sums[:, heard]
+    response = (after / before).sqrt().to(torch.complex128)
+    trust = torch.full_like(before, 0.9)
+    return BandResponse(center / before, response, trust, phase=False)
 
 
 def _anywhere(stage: Effect, seed: int) -> list[Values]:
