@@ -2,17 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from sonograd.effects import Chain, Gain
-from sonograd.matching.chains import build_chain, parse_fix
+from sonograd.matching.chains import build_chain, lingers, parse_fix
+from sonograd.matching.excerpts import near
 from sonograd.matching.fitting import Fit, Settings, quick_fit
 from sonograd.matching.solve import Problem
 
 __all__ = ["check_fix", "choose"]
 
 _PERFECT_DB = 70.0  # where longer chains are not tried
+_CLEAR_DB = 40.0  # where only the order of the members is still looked at
 _LACKING_DB = 35.0  # where three processors are tried
-_SINGLES = ("eq", "compressor", "drive", "limiter", "gate", "delay", "freeverb")
+_WORTH = 0.8  # of the energy that a gain leaves, above which a processor gets one start only
+_IDLE = 0.95  # of that energy, above which no echoes are looked for in pairs
+_SINGLES = ("drive", "eq", "compressor", "limiter", "gate", "delay", "freeverb")
+_ECHOES = ("delay", "freeverb")
 _PAIRS = {
     "eq": ("compressor", "drive", "limiter", "gate", "freeverb", "delay"),
     "compressor": ("eq", "drive", "limiter", "freeverb"),
@@ -24,6 +30,7 @@ _PAIRS = {
 }
 
 Values = Mapping[str, Mapping[str, float]]
+_Share: TypeAlias = Callable[[float], None]
 
 
 def check_fix(fix: Mapping[str, float] | None, sample_rate: int, bands: int) -> dict[str, float]:
@@ -58,7 +65,8 @@ def choose(
     fitted alone first, with everything else held: that tells cheaply what is worth a whole fit.
     """
     search = _Search(problem, settings, sample_rate, polarity, bands)
-    search.fit(())
+    gain = search.fit(())
+    search.settings = replace(settings, worth=_WORTH * gain.solution.cost)
     singles = list(_SINGLES)
     if problem.dry.shape[1] == 2:
         singles.insert(1, "width")
@@ -68,13 +76,21 @@ def choose(
             report(1 + 5 * place / len(singles), 20)
             if found.solution.null_db >= _PERFECT_DB:
                 break
-    if search.best().solution.null_db < _PERFECT_DB:
-        best = [names for names in search.ranked() if len(names) == 1][:2]
-        search.extend(best, 3, lambda share: report(6 + 5 * share, 20))
+    bases = [names for names in search.ranked() if len(names) == 1][:2]
+    for place, base in enumerate(bases):
+        if place and (search.best().solution.null_db >= _CLEAR_DB or search.idle(base)):
+            break
+        if search.best().solution.null_db < _PERFECT_DB:
+            search.extend([base], 3 - place, _between(report, 6 + 2.5 * place, 2.5))
     if search.best().solution.null_db < _LACKING_DB:
         pairs = [names for names in search.ranked() if len(names) == 2][:1]
-        search.extend(pairs, 2, lambda share: report(11 + 3 * share, 20))
+        search.extend(pairs, 2, _between(report, 11, 3))
     return [search.fits[names] for names in search.ranked()]
+
+
+def _between(report: Callable[[float, float], None], base: float, width: float) -> _Share:
+    """Return a callback that tells a share of some of the 20 steps of a match."""
+    return lambda share: report(base + width * share, 20)
 
 
 class _Search:
@@ -86,6 +102,7 @@ class _Search:
         self.problem, self.settings = problem, settings
         self.sample_rate, self.polarity, self.bands = sample_rate, polarity, bands
         self.fits: dict[tuple[str, ...], Fit] = {}
+        self.near = near(problem)
 
     def best(self) -> Fit:
         return self.fits[self.ranked()[0]]
@@ -97,17 +114,15 @@ class _Search:
         """Fit a chain, from a point or from several of its own."""
         chain = self._chain(names)
         settings = replace(self.settings, fix=self._fixed(chain), start=start)
-        found = quick_fit(chain, self.problem, settings)
+        found = quick_fit(chain, self._problem(chain), settings)
         if names not in self.fits or found.bic < self.fits[names].bic:
             self.fits[names] = found
         return self.fits[names]
 
-    def extend(
-        self, bases: Sequence[tuple[str, ...]], count: int, report: Callable[[float], None]
-    ) -> None:
+    def extend(self, bases: Sequence[tuple[str, ...]], count: int, report: _Share) -> None:
         """Join others to chains; the most promising are fitted as a whole."""
         joined: dict[tuple[str, ...], tuple[float, Values]] = {}
-        todo = [(base, other) for base in bases for other in _others(base)]
+        todo = [(base, other) for base in bases for other in self._others(base)]
         for step, (base, other) in enumerate(todo, start=1):
             for place in range(len(base) + 1):
                 names = (*base[:place], other, *base[place:])
@@ -116,11 +131,15 @@ class _Search:
                     joined[names] = cost, values
             report(0.6 * step / len(todo))
         chosen = sorted(joined, key=lambda names: joined[names][0])[:count]
-        for step, names in enumerate(chosen, start=1):
+        for step, names in enumerate(tuple(chosen), start=1):
+            if names not in chosen:
+                continue
             found = self.fit(names, joined[names][1])
-            report(0.6 + 0.4 * step / len(chosen))
+            report(0.6 + 0.4 * step / count)
             if found.solution.null_db >= _PERFECT_DB:
                 return
+            if found.solution.null_db >= _CLEAR_DB:
+                chosen = [other for other in chosen if sorted(other) == sorted(names)]
         # Where what joins hides what it joins to, no start is as good as those of the whole chain.
         if chosen and self.best().solution.null_db < _LACKING_DB:
             self.fit(min(chosen, key=lambda names: self.fits[names].bic))
@@ -138,8 +157,24 @@ class _Search:
         }
         fixed = {**fix, **self._fixed(chain)}
         settings = replace(self.settings, fix=fixed, start=None, starts=1)
-        found = quick_fit(chain, self.problem, settings, iterations=5, search_bands=False)
+        found = quick_fit(chain, self._problem(chain), settings, iterations=5, search_bands=False)
         return found.solution.cost, found.plan.values(found.solution.theta)
+
+    def _problem(self, chain: Chain) -> Problem:
+        return self.problem if lingers(chain) else self.near
+
+    def _others(self, base: tuple[str, ...]) -> list[str]:
+        """Return what may join a chain: no echoes where they explain nothing alone."""
+        found = [other for name in base for other in _PAIRS.get(name, ()) if other not in base]
+        return [
+            other
+            for other in dict.fromkeys(found)
+            if other not in _ECHOES or not self.idle((other,))
+        ]
+
+    def idle(self, names: tuple[str, ...]) -> bool:
+        """Tell whether a chain leaves what a gain leaves."""
+        return self.fits[names].solution.cost > _IDLE * self.fits[()].solution.cost
 
     def _chain(self, names: tuple[str, ...]) -> Chain:
         chain = build_chain([*names, "gain"], self.sample_rate, bands=self.bands)
@@ -147,12 +182,6 @@ class _Search:
 
     def _fixed(self, chain: Chain) -> dict[str, float]:
         return parse_fix(chain, {k: v for k, v in self.settings.fix.items() if _has(chain, k)})
-
-
-def _others(base: tuple[str, ...]) -> list[str]:
-    """Return what may join a chain."""
-    found = [other for name in base for other in _PAIRS.get(name, ()) if other not in base]
-    return list(dict.fromkeys(found))
 
 
 def _has(chain: Chain, name: str) -> bool:

@@ -19,7 +19,7 @@ from sonograd.effects import (
 from sonograd.effects.structure import Structure
 from sonograd.errors import ParameterError
 
-__all__ = ["ALIASES", "build_chain", "oscillates", "parse_fix", "usual_holds"]
+__all__ = ["ALIASES", "build_chain", "lingers", "oscillates", "parse_fix", "usual_holds"]
 
 #: Short names of types, beside the types themselves.
 ALIASES: Mapping[str, str] = {
@@ -121,6 +121,11 @@ def oscillates(chain: Chain) -> bool:
     """Tell whether a stage has an oscillator, which starts where the recording does."""
     stages = (chain.stage(name) for name in chain.stage_names)
     return any(p.name == "rate_hz" for stage in stages for p in stage.params)
+
+
+def lingers(chain: Chain) -> bool:
+    """Tell whether a stage goes on sounding for seconds, so that what was long before matters."""
+    return any(isinstance(chain.stage(name), (Delay, Freeverb)) for name in chain.stage_names)
 
 
 def parse_fix(chain: Chain, fix: Mapping[str, float] | None) -> dict[str, float]:

@@ -11,10 +11,11 @@ from sonograd.matching.result import Excerpt
 from sonograd.matching.solve import Problem
 from sonograd.matching.sources import Source
 
-__all__ = ["choose_excerpts", "read_problem", "survey"]
+__all__ = ["choose_excerpts", "near", "read_problem", "shorter", "survey"]
 
 _BLOCKS = 400  # that are listened to in a long recording
 _SILENT_DB = -90.0
+_SETTLE = 1 << 14  # samples after which filters and followers have settled
 
 
 def survey(source: Source, *, block_s: float = 0.5) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,7 +62,7 @@ def choose_excerpts(
             f"{dry.name} and {wet.name} overlap in {max(last - first, 0) / rate:.3f} s; "
             "expected at least 0.05 s."
         )
-    context = round(context_s * rate)
+    context = min(round(context_s * rate), max(0, last - first - round(total_s * rate)) // 2)
     if last - first <= 1.25 * total_s * rate:
         return (Excerpt(first, last - first, 0),)
     if from_start:
@@ -115,7 +116,10 @@ def read_problem(dry: Source, wet: Source, delay: int, excerpts: tuple[Excerpt, 
 
 
 def shorter(problem: Problem, samples: int, *, from_start: bool = False) -> Problem:
-    """Keep the loudest and most moving stretch of ``samples`` samples, for first fits."""
+    """Keep the loudest and most moving stretch of ``samples`` samples, for first fits.
+
+    All that there is before it becomes its context.
+    """
     if from_start:
         level = problem.dry[0].abs().amax(0)
         silent = int((level > 0.01 * float(level.max())).nonzero()[0, 0])
@@ -130,7 +134,7 @@ def shorter(problem: Problem, samples: int, *, from_start: bool = False) -> Prob
     best, score = (0, 0), -math.inf
     for segment in range(problem.dry.shape[0]):
         power = problem.dry[segment].square().mean(0)
-        for begin in range(0, power.numel() - samples + 1, hop):
+        for begin in range(problem.context, power.numel() - samples + 1, hop):
             parts = power[begin : begin + samples]
             levels = 10 * torch.log10(parts[: samples // 20 * 20].reshape(20, -1).mean(1) + 1e-9)
             spread = float(levels.quantile(0.9) - levels.quantile(0.1))
@@ -138,7 +142,7 @@ def shorter(problem: Problem, samples: int, *, from_start: bool = False) -> Prob
             if value > score:
                 best, score = (segment, begin), value
     segment, begin = best
-    context = min(begin, max(samples // 6, problem.context))
+    context = begin
     end = begin + samples
     part = slice(segment, segment + 1)
     mask = None
@@ -152,6 +156,11 @@ def shorter(problem: Problem, samples: int, *, from_start: bool = False) -> Prob
         context,
         mask,
     )
+
+
+def near(problem: Problem) -> Problem:
+    """Keep as much context as matters to chains that do not linger."""
+    return problem.after(max(_SETTLE, (problem.dry.shape[-1] - problem.context) // 6))
 
 
 def _first(mask: Tensor | None) -> Tensor | None:

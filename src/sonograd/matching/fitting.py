@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sonograd.effects import Chain, Delay, Freeverb, Gain, ParametricEQ
+from sonograd.effects import Chain, Gain, ParametricEQ
 from sonograd.matching.align import REACH
 from sonograd.matching.chains import usual_holds
-from sonograd.matching.guesses import best_gain, replaced_bands, starting_points
+from sonograd.matching.guesses import replaced_bands, starting_points
 from sonograd.matching.solve import Problem, Solution, cost_at, null_db, solve
 from sonograd.matching.stages import Plan, stages_of
 
@@ -21,6 +21,7 @@ _FAIR_DB = 40.0  # where a chain with an equalizer is worth no second start
 _LARGE = 1 << 20  # samples, from which on
 _FEW = 5  # steps end a fit: it comes from one that had converged
 _ROUNDS = 4
+_ALIKE = 16  # samples of a residual that are about one observation
 _PRIOR = 1e-9  # on gains of bands
 
 
@@ -35,6 +36,7 @@ class Settings:
         free_delay: Whether it is fitted from the beginning.
         starts: Largest number of starting points.
         seed: Of random starting points.
+        worth: Energy of the residual above which a first descent is not followed by others.
     """
 
     fix: Mapping[str, float]
@@ -43,6 +45,7 @@ class Settings:
     free_delay: bool
     starts: int = 4
     seed: int = 0
+    worth: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,13 @@ class Fit:
     def bic(self) -> float:
         """Bayesian information criterion on the energy of the residual.
 
-        Below -90 dB a residual is rounding, and no reason for a longer chain.
+        Below -90 dB a residual is rounding, and no reason for a longer chain. What a chain misses
+        is no white noise but music: neighboring samples count as one.
         """
         floor = 1e-9 * self.solution.energy
         energy = max(self.solution.cost, floor, 1e-300) / self.count
-        return self.count * math.log(energy) + len(self.plan) * math.log(self.count)
+        count = self.count / _ALIKE
+        return count * math.log(energy) + len(self.plan) * math.log(count)
 
 
 def make_plan(
@@ -155,8 +160,6 @@ def quick_fit(
             )
         )
     free = settings.free_delay
-    echoes = len(stages_of(chain)) <= 2 and isinstance(stages_of(chain)[0][1], (Delay, Freeverb))
-    alone = best_gain(dry, wet)[1]
 
     def descend(point: Mapping[str, Mapping[str, float]], delay: float) -> Solution:
         return solve(
@@ -176,16 +179,15 @@ def quick_fit(
     for point in points[: settings.starts]:
         used += 1
         found = descend(point, settings.delay)
-        if used == 1 and search_bands:
+        hopeless = used == 1 and found.cost > settings.worth
+        if used == 1 and search_bands and not hopeless:
             found = _with_bands_replaced(plan, problem, found, descend, settings)
         again = best is not None and abs(found.cost - best.cost) < 0.01 * best.cost
         if best is None or found.cost < best.cost:
             best = found
         if again:  # two ways to one place: what is left is not for this chain
             break
-        if best.null_db >= _GOOD_DB:
-            break
-        if echoes and best.cost > 0.99 * alone:  # there are none
+        if best.null_db >= _GOOD_DB or hopeless:
             break
         bands = any(isinstance(s, ParametricEQ) for _, s in stages_of(chain))
         if bands and (used >= 2 or best.null_db >= _FAIR_DB):

@@ -71,6 +71,18 @@ class Problem:
         x = fft_convolve(x, self.kernel.to(x.dtype), "same")
         return x if self.weight is None else x * self.weight.to(x.dtype)
 
+    def after(self, context: int) -> "Problem":
+        """Keep at most ``context`` samples before what counts."""
+        extra = max(0, self.context - context)
+        if not extra:
+            return self
+        return replace(
+            self,
+            dry=self.dry[..., extra:],
+            wet=self.wet[..., extra:],
+            context=self.context - extra,
+        )
+
     def without_top(self) -> "Problem":
         """Take away what lies above 0.9 of half the sample rate, and the ends that this blurs."""
         time = torch.arange(-REACH, REACH + 1, dtype=self.dry.dtype)
