@@ -14,16 +14,16 @@ from sonograd.matching.align import REACH, Overlay, overlay
 from sonograd.matching.analyze import clipped_samples
 from sonograd.matching.blackbox import black_box
 from sonograd.matching.candidates import check_fix, choose
-from sonograd.matching.chains import build_chain, oscillates, parse_fix
+from sonograd.matching.chains import build_chain, lingers, oscillates, parse_fix
 from sonograd.matching.conclude import conclude
-from sonograd.matching.excerpts import choose_excerpts, read_problem, shorter, survey
+from sonograd.matching.excerpts import choose_excerpts, near, read_problem, shorter, survey
 from sonograd.matching.fitting import Fit, Settings, polish, quick_fit
 from sonograd.matching.gradient import LOSSES, METHODS, Method, descend
 from sonograd.matching.identify import canonical, whole_delay
 from sonograd.matching.result import Excerpt, MatchResult
 from sonograd.matching.solve import Problem
 from sonograd.matching.sources import Audio, Pair, open_pair
-from sonograd.matching.variants import GOOD_DB, best_variant
+from sonograd.matching.variants import best_variant, unexplained
 from sonograd.matching.weighting import fit_under_noise, looks_like_noise
 from sonograd.matching.without_phase import fit_spectrum
 from sonograd.params import Param
@@ -36,6 +36,7 @@ _LISTEN_S = 20.0  # of a long recording, to find the delay
 _UNRELATED = 0.15  # coherence below which two recordings hold different material
 _LEAST_S = 0.05
 _QUICK_S = 3.0
+_LINGER_S, _SETTLE_S = 6.0, 1.5  # of context before excerpts, with echoes and without
 _PHASE = 0.5  # coherence below which a null is not looked for
 _PHASE_DB = 6.0  # where there is none
 _CLEAR_DB = 40.0  # null depth at which another delay is not tried
@@ -119,7 +120,12 @@ def match(
             continue
         swings = asked is not None and oscillates(asked)
         excerpts = choose_excerpts(
-            pair.dry, pair.wet, one.delay, total_s=excerpt_s, from_start=swings
+            pair.dry,
+            pair.wet,
+            one.delay,
+            total_s=excerpt_s,
+            context_s=_LINGER_S if asked is None or lingers(asked) else _SETTLE_S,
+            from_start=swings,
         )
         problem = _problem(pair, one, excerpts)
         between = abs(one.fraction) > 0.02
@@ -135,9 +141,12 @@ def match(
         if asked is None:
             fits = choose(quick, settings, rate, one.polarity, bands, report)
         else:
+            quick = quick if lingers(asked) else near(quick)
             turned = asked if process else _with_polarity(asked, one.polarity, pair.notes)
             iterations = 20 if method == "lm" else 0
             fits = [quick_fit(turned, quick, settings, iterations=iterations)]
+        if not lingers(fits[0].chain):
+            problem, quick = problem.after(round(_SETTLE_S * rate)), near(quick)
         tries.append(_Try(one, excerpts, problem, quick, settings, fits))
     chosen = max(tries, key=lambda t: t.fits[0].solution.null_db)
     lay, excerpts, problem = chosen.lay, chosen.excerpts, chosen.problem
@@ -247,7 +256,7 @@ def _finished(pair: Pair, chosen: _Try, report: _Progress, *, variants: bool) ->
             "the frequencies and moments where it is loud."
         )
         return whole_delay(canonical(fit_under_noise(best, chosen.problem)))
-    if variants and best.solution.null_db < GOOD_DB:
+    if variants and unexplained(best, chosen.problem):
         other, tried = best_variant(first, chosen.quick, chosen.settings)
         pair.variants = [(what, found.solution.null_db) for what, found in tried]
         report(17, 20)
