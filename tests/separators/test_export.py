@@ -32,6 +32,7 @@ MODELS = [
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a graph of a thousand nodes is simplified again and again
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
 )

@@ -23,7 +23,7 @@ from sonograd.errors import (
 from sonograd.jobs.download import download
 from sonograd.separators import SCNet, save_separator
 from sonograd.zoo import find_entry, load, model_entries, model_names, resolve
-from sonograd.zoo.cache import cached_models, models_folder
+from sonograd.zoo.cache import cached_models, models_folder, read_source
 from sonograd.zoo.install import install, license_notice
 from sonograd.zoo.registry import CLASSICAL, FAMILIES
 
@@ -119,7 +119,7 @@ def test_members_have_weights_per_stem(entry, net):
     with pytest.raises(ParameterError, match="made of several networks"):
         download("bag", folder.parent / "session")
     (folder / "1" / "weights.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(CheckpointError, match=r"1/weights\.safetensors: missing"):
         load("bag")
 
 
@@ -178,8 +178,19 @@ def test_weights_that_were_damaged_later(entry, capsys):
     captured = capsys.readouterr()
     assert captured.out.strip() == "tiny: damaged"
     assert "weights.safetensors: SHA-256 is" in captured.err
+    with pytest.raises(CheckpointError, match=r"SHA-256 is .*again with: sonograd download tiny"):
+        load("tiny")
     install("tiny")  # again
     assert main(["models", "verify", "tiny"]) == 0
+    load("tiny")
+
+
+def test_the_mirror_that_gave_a_file_is_written_down(entry, tmp_path):
+    url = entry["files"][0]["urls"][0]
+    entry["files"][0]["urls"] = ["http://127.0.0.1:1/tiny.ckpt", url]
+    (tmp_path / "models.json").write_text(json.dumps({"models": {"tiny": entry}}))
+    source = read_source(install("tiny"))
+    assert [file.url for file in source.files] == [url]
 
 
 def test_models_are_removed(entry, capsys):

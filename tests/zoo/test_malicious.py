@@ -183,6 +183,13 @@ def test_a_checkpoint_of_another_family_is_named(tmp_path):
         family="Demucs",
         settings={"sources": ["a"], "channels": 4, "depth": 2},
     )
+    refused(
+        r"no such argument.*looks like a SCNet, which has separation_net\S+, not like a HTDemucs",
+        convert_checkpoint,
+        [path],
+        family="HTDemucs",
+        settings=ARGUMENTS,
+    )
 
 
 def test_numbers_of_numpy_and_fractions_are_harmless(tmp_path):

@@ -16,18 +16,22 @@ ORIGINALS = runpy.run_path(str(Path(__file__).parents[1] / "separators" / "origi
 original, randomize = ORIGINALS["original"], ORIGINALS["randomize"]
 CHUNKING = runpy.run_path(str(Path(__file__).parents[1] / "separators" / "test_chunking.py"))
 msst_demix = CHUNKING["msst_demix"]
+read_golden = runpy.run_path(str(Path(__file__).parents[1] / "separators" / "test_scnet.py"))[
+    "read_golden"
+]
 
 
 @pytest.fixture
 def run(tmp_path, capsys):
     """Convert files by command and separate a song by command; return mix and stems."""
 
-    def run(files, *options, sample_rate=44100, samples=3000):
+    def run(files, *options, sample_rate=44100, samples=3000, mix=None):
         folder = tmp_path / "model"
         assert main(["convert", *map(str, files), "--save", str(folder), *options]) == 0
         assert json.loads((folder / "model.json").read_text())["sample_rate"] == sample_rate
         generator = torch.Generator().manual_seed(2)
-        mix = torch.randn(2, samples, generator=generator) / 5
+        if mix is None:
+            mix = torch.randn(2, samples, generator=generator) / 5
         write_audio(tmp_path / "song.wav", mix, sample_rate=sample_rate, bits="32f")
         command = ["separate", str(folder), str(tmp_path / "song.wav"), "--bits", "32f"]
         assert main([*command, "--save", str(tmp_path / "out"), "--device", "cpu", "-q"]) == 0
@@ -115,6 +119,23 @@ def test_conv_tasnet(run, tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(separator(mix).flatten(1, 2), net(mix), rtol=1e-5, atol=1e-6)
     assert separator.stems == ("one", "two")
+
+
+@pytest.mark.parametrize("name", ["scnet", "scnet_masked"])
+def test_scnet(run, tmp_path, name):
+    """Its original is no package, so that stored values stand for it."""
+    kwargs, state, mix, outputs = read_golden(f"{name}.safetensors")
+    samples = max(outputs)
+    stems = kwargs.pop("sources", ["drums", "bass", "other", "vocals"])
+    settings = {
+        "model": kwargs, "training": {"instruments": stems},
+        "audio": {"chunk_size": samples}, "inference": {"num_overlap": 1},
+    }  # fmt: skip
+    (tmp_path / "net.json").write_text(json.dumps(settings))
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "net.ckpt")
+    files = [tmp_path / "net.ckpt"]
+    _, found = run(files, "--config", str(tmp_path / "net.json"), mix=mix[0, :, :samples])
+    assert_equal(found, dict(zip(stems, outputs[samples][0], strict=True)))
 
 
 MSST = """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sonograd.errors import ConfigError
+from sonograd.errors import ParameterError
 from sonograd.separators import Separator
 from sonograd.zoo.lookup import ResolvedModel, resolve
 
@@ -114,13 +114,13 @@ def resolve_models(
 
     Raises:
         ModelNotFoundError: If one is not there.
-        ConfigError: If the weights do not fit the models.
+        ParameterError: If the weights do not fit the models.
     """
     found = resolve(model)
     if weights and len(weights) != len(ensemble) + 1:
-        raise ConfigError(
-            "separate",
-            [f"weights: got {len(weights)} for {len(ensemble) + 1} models; expected one for each"],
+        raise ParameterError(
+            f"{len(weights)} weights for {len(ensemble) + 1} models; expected one for each, the "
+            "first included."
         )
     if not ensemble and not shifts and not swap_channels and not invert:
         return found

@@ -5,7 +5,7 @@ must fit the model exactly. The family is chosen from a list: nothing that a fil
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -109,12 +109,14 @@ def convert_checkpoint(
     if stems is not None:
         name_of_stems = "targets" if family in {"ConvTasNet", "OpenUnmix"} else "sources"
         arguments[name_of_stems] = list(stems)
-    module = cast("_Family", import_module(f"sonograd.separators.{_MODULES[family]}"))
-    config = _config(module, arguments, family)
-    if config.model_type != family:
-        raise ConfigError(name, [f"settings: of a {config.model_type}, expected a {family}."])
-    state = module.convert_state(checkpoint.state, config)
-    return _filled(config, state, name)
+    names = next(iter(read.values())).state
+    try:
+        return _built(checkpoint, family, arguments, name)
+    except (CheckpointError, ConfigError) as error:
+        if not (sign := _sign_of_another(names, family)):
+            raise
+        reason = str(error).splitlines()[0].removeprefix(f"{name}: ")
+        raise CheckpointError(f"{name}: {reason} {sign}") from None
 
 
 def detect_family(names: Sequence[str]) -> str | None:
@@ -127,6 +129,26 @@ def detect_family(names: Sequence[str]) -> str | None:
         if any(name.startswith(sign) for name in names):
             return family
     return None
+
+
+def _built(
+    checkpoint: PublishedCheckpoint, family: str, arguments: Mapping[str, Any], name: str
+) -> Separator:
+    module = cast("_Family", import_module(f"sonograd.separators.{_MODULES[family]}"))
+    config = _config(module, arguments, family)
+    if config.model_type != family:
+        raise ConfigError(name, [f"settings: of a {config.model_type}, expected a {family}."])
+    return _filled(config, module.convert_state(checkpoint.state, config), name)
+
+
+def _sign_of_another(names: Iterable[str], family: str) -> str:
+    """Return a sentence about a tensor that only another family has; empty if there is none."""
+    other = detect_family(list(names))
+    if other in {None, family}:
+        return ""
+    signs = tuple(sign for sign, of in _SIGNS if of == other)
+    found = next(name for name in names if name.startswith(signs))
+    return f"The file looks like a {other}, which has {found}, not like a {family}."
 
 
 def _family_of(read: Mapping[str, PublishedCheckpoint], name: str) -> str:

@@ -57,6 +57,7 @@ def fetch(
     size: int | None = None,
     offline: bool | None = None,
     on_progress: OnBytes | None = None,
+    on_source: Callable[[str], None] | None = None,
 ) -> str:
     """Fetch a file from the first address that gives it, and check it.
 
@@ -69,6 +70,7 @@ def fetch(
         size: Its bytes, if they are known.
         offline: Use no network; ``$SONOGRAD_OFFLINE`` if None.
         on_progress: Called with ``(done, total)`` in bytes.
+        on_source: Told which address gave the file, unless it was there.
 
     Returns:
         All 64 digits of its hash.
@@ -90,12 +92,14 @@ def fetch(
             if target.is_file() and _fits(target, sha256, size):
                 return file_sha256(target)  # another process was faster
             resumed = part.exists() and part.stat().st_size > 0
-            _from_any(urls, part, size, on_progress)
+            url = _from_any(urls, part, size, on_progress)
             if resumed and not _fits(part, sha256, size):
                 part.unlink()  # its beginning was that of another file
-                _from_any(urls, part, size, on_progress)
+                url = _from_any(urls, part, size, on_progress)
             actual = _check(part, target, sha256, size)
             part.replace(target)
+            if on_source is not None:
+                on_source(url)
             return actual
     except OSError as error:
         raise OutputError(
@@ -158,8 +162,8 @@ def _check(part: Path, target: Path, sha256: str | None, size: int | None) -> st
     )
 
 
-def _from_any(urls: Sequence[str], part: Path, size: int | None, on: OnBytes | None) -> None:
-    """Complete ``part`` from the first mirror that can."""
+def _from_any(urls: Sequence[str], part: Path, size: int | None, on: OnBytes | None) -> str:
+    """Complete ``part`` from the first mirror that can, and return its address."""
     problems = []
     calls = {url: _Call(url) for url in urls}  # all at once: no network is said soon
     for url, call in calls.items():
@@ -168,7 +172,7 @@ def _from_any(urls: Sequence[str], part: Path, size: int | None, on: OnBytes | N
             try:
                 call.wait()
                 _receive(url, part, size, on)
-                return
+                return url
             except _BrokenError as error:
                 after = part.stat().st_size if part.exists() else 0
                 if attempt == _RETRIES - 1 or after <= before:

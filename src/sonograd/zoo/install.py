@@ -82,12 +82,13 @@ def install(
     paths, files = [], []
     for file in entry.files:
         path = raw / file_name(file.urls[0])
+        sources = [file.urls[0]]
         sha256 = fetch(
-            file.urls, path,
-            sha256=file.sha256, size=file.size, offline=offline, on_progress=on_progress,
+            file.urls, path, sha256=file.sha256, size=file.size, offline=offline,
+            on_progress=on_progress, on_source=sources.append,
         )  # fmt: skip
         paths.append(path)
-        files.append(FileRecord(url=file.urls[0], sha256=sha256, size=path.stat().st_size))
+        files.append(FileRecord(url=sources[-1], sha256=sha256, size=path.stat().st_size))
     settings = _settings(entry, raw, offline)
     if on_message is None and (entry.license is None or entry.commercial is False):
         warnings.warn(license_notice(name, entry), stacklevel=2)

@@ -16,6 +16,7 @@ from sonograd.errors import CheckpointError, ModelNotFoundError, ParameterError
 from sonograd.zoo.cache import (
     SOURCE_NAME,
     cached_models,
+    damaged_files,
     file_sha256,
     models_folder,
     read_source,
@@ -89,6 +90,8 @@ class ResolvedModel:
             from sonograd.zoo.install import install
 
             install(self.name)
+        if self.is_published:
+            self._check_published(self.path.parent)
         if self.path.name == SOURCE_NAME:
             return _load_members(self.path.parent)
         if self.expected_sha256 is not None and self.sha256 != self.expected_sha256:
@@ -106,6 +109,14 @@ class ResolvedModel:
         if self.config_path is not None:
             config = read_config(self.config_path, cast("type[SeparatorConfig]", SeparatorConfig))
         return load_separator(self.path, config=config)
+
+    def _check_published(self, folder: Path) -> None:
+        """Refuse weights that have changed since they were written."""
+        if problems := damaged_files(folder):
+            raise CheckpointError(
+                f"{folder}: damaged ({'; '.join(problems)}); download it again with: "
+                f"sonograd download {self.name}"
+            )
 
 
 def _classical(name: str) -> Callable[..., "Separator"]:
