@@ -92,3 +92,18 @@ def test_slopes_of_levels():
         step[place] = 1e-4
         up, down = (levels.of(plan.run(x, plan.values(theta + s))) for s in (step, -step))
         torch.testing.assert_close(slopes[:, place], (up - down) / 2e-4, rtol=1e-3, atol=2e-3)
+
+
+def test_threshold_under_everything_is_known_with_the_gain_only():
+    x = 0.3 * torch.randn(1, 2 * RATE, generator=torch.Generator().manual_seed(0))
+    x = x * (0.8 + 0.2 * (2 * math.pi * 3 * torch.arange(2 * RATE) / RATE).sin())
+    y = Compressor(RATE)(x, threshold_db=-55.0, ratio=3.0, attack_ms=20.0, release_ms=200.0)
+    y = y + 1e-3 * y.std() * torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    result = match(x, y, "compressor,gain", sample_rate=RATE)
+    shown = result.identifiable
+    assert shown["compressor"]["ratio"]
+    assert shown["compressor"]["attack_ms"]
+    assert not shown["compressor"]["threshold_db"]
+    assert not shown["gain"]["gain_db"]
+    assert result.values["compressor"]["ratio"] == pytest.approx(3.0, rel=1e-3)
+    assert any("only threshold and gain together" in warning for warning in result.warnings)

@@ -37,7 +37,7 @@ def conclude(
     plan, solution = best.plan, best.solution
     rate = pair.dry.sample_rate
     values = plan.values(solution.theta)
-    sure = certainty(plan, solution, problem.count)
+    sure = certainty(plan, solution, problem.count, problem.dry)
     processed = problem.counted(plan.run(problem.dry, values))
     wet = problem.target(solution.delay)[0]
     dry = problem.counted(problem.dry)

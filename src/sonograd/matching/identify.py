@@ -1,13 +1,14 @@
 """How sure a match is: standard errors, correlations, and what cannot be known."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from sonograd.effects import ParametricEQ
+from sonograd.effects import Compressor, Gain, ParametricEQ
 from sonograd.errors import ParameterError
 from sonograd.matching.fitting import Fit
 from sonograd.matching.result import Landscape
@@ -17,10 +18,20 @@ from sonograd.matching.stages import Plan, run_stage, stages_of
 if TYPE_CHECKING:
     from sonograd.matching.result import MatchResult
 
-__all__ = ["IDLE_RATIO", "Certainty", "canonical", "certainty", "landscape", "whole_delay"]
+__all__ = [
+    "IDLE_RATIO",
+    "Certainty",
+    "always_working",
+    "canonical",
+    "certainty",
+    "landscape",
+    "whole_delay",
+]
 
 _BELL = ("frequency_hz", "gain_db", "q")
 IDLE_RATIO = 1.02  # below it, dynamics do not work
+_SOUNDING = 1e-4  # of the peak, above which a sample is heard
+_FEW = 1e-3  # share of samples under a threshold that do not tell where it is
 _STRONG = 0.95  # a correlation worth telling
 #: Standard errors beyond these say nothing about a parameter, by scale.
 _WIDE = {"linear": 6.0, "log": 0.7, "slope": 0.15}
@@ -37,7 +48,9 @@ class Certainty:
         delay_error: Standard error of the delay in samples; 0 where it was held.
     """
 
-    def __init__(self, plan: Plan, solution: Solution, count: int) -> None:
+    def __init__(
+        self, plan: Plan, solution: Solution, count: int, dry: Tensor | None = None
+    ) -> None:
         """Invert the normal equations at the solution."""
         self.names = tuple(c.name for c in plan.coordinates)
         size = len(plan)
@@ -62,8 +75,23 @@ class Certainty:
             idle = spot.param.name == "ratio" and values[spot.stage]["ratio"] < IDLE_RATIO
             if idle and not self.shown.get(f"{spot.stage}.threshold_db", True):
                 self.shown[spot.name], self.errors[spot.name] = False, math.nan
+        self._hide_offsets(plan, values, dry)
         scale = spread[:size].clamp_min(1e-300)
         self.correlation = (self.covariance[:size, :size] / scale[:, None] / scale).clamp(-1, 1)
+
+    def _hide_offsets(
+        self, plan: Plan, values: dict[str, dict[str, float]], dry: Tensor | None
+    ) -> None:
+        """Hide what a threshold and a gain can make up for where nothing stays under it."""
+        names = [name for name, _ in stages_of(plan.effect)]
+        for name in always_working(plan, values, dry) if dry is not None else ():
+            later = names[names.index(name) + 1 :]
+            gains = [n for n in later if isinstance(plan.effect.stage(n), Gain)]
+            levels = [f"{name}.makeup_db", *(f"{n}.gain_db" for n in gains)]
+            free = [n for n in levels if n in self.shown]
+            if free and f"{name}.threshold_db" in self.shown:
+                for hidden in (f"{name}.threshold_db", free[-1]):
+                    self.shown[hidden], self.errors[hidden] = False, math.nan
 
     def strong(self) -> tuple[tuple[str, str, float], ...]:
         """Return pairs of estimates that move together, strongest first."""
@@ -116,9 +144,31 @@ def whole_delay(fit: Fit) -> Fit:
     return replace(fit, solution=replace(solution, delay=0.0))
 
 
-def certainty(plan: Plan, solution: Solution, count: int) -> Certainty:
-    """Return the certainty of a solution over ``count`` samples."""
-    return Certainty(plan, solution, count)
+def certainty(plan: Plan, solution: Solution, count: int, dry: Tensor | None = None) -> Certainty:
+    """Return the certainty of a solution over ``count`` samples of ``dry``."""
+    return Certainty(plan, solution, count, dry)
+
+
+def always_working(
+    plan: Plan, values: Mapping[str, Mapping[str, float]], dry: Tensor
+) -> tuple[str, ...]:
+    """Name the compressors under whose threshold there is next to nothing.
+
+    There a threshold is known only together with the gain that follows. The few samples before
+    the first attack seem to tell it, but noise in them does as much.
+    """
+    found = []
+    x = dry
+    for name, stage in stages_of(plan.effect):
+        given = dict(values[name])
+        if isinstance(stage, Compressor) and given["ratio"] >= IDLE_RATIO:
+            reduced = run_stage(stage, x, {**given, "makeup_db": 0.0}).abs()
+            heard = x.abs() > _SOUNDING * x.abs().max()
+            under = heard & (reduced > 0.999 * x.abs())
+            if int(under.sum()) < _FEW * int(heard.sum()):
+                found.append(name)
+        x = run_stage(stage, x, given)
+    return tuple(found)
 
 
 def _inverse(normal: Tensor, noise: float) -> tuple[Tensor, Tensor]:

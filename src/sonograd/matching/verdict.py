@@ -45,6 +45,13 @@ def verdict(
     if hidden:
         doubts.append(f"Not identifiable from this material: {', '.join(hidden)}.")
     doubts.extend(_idle(plan, values, processed))
+    for name, stage in stages_of(plan.effect):
+        offset = isinstance(stage, Compressor) and not sure.shown.get(f"{name}.threshold_db", True)
+        if offset and values[name]["ratio"] >= IDLE_RATIO and sure.shown.get(f"{name}.ratio"):
+            doubts.append(
+                f"Nothing in this excerpt stays under the threshold of {name}: only threshold and "
+                "gain together are known, as settings that sound the same."
+            )
     if score.null_db < 25 and score.explained < 0.99:
         doubts.append(
             "The chain is a rough model of this processor: read its settings as a direction, "

@@ -2,8 +2,8 @@
 
 A codec leaves noise that follows the spectrum and the level of the music. Plain least squares then
 listen to the loudest noise. Here each frequency and each moment counts as much as the noise in it
-is small, which is what maximum likelihood asks for, and what remains is measured anew after a
-first fit.
+is small, which is what maximum likelihood asks for. Where a codec drops sound, what remains is no
+noise but the sound itself, and it would be taken for slow attacks: such frequencies hardly count.
 """
 
 from dataclasses import replace
@@ -23,6 +23,8 @@ _SIZE = 512
 _SMOOTH = 1025  # samples over which the level of noise is taken
 _FLOOR = 1e-4  # of the largest power, below which noise is not followed
 _QUIET_DB, _LOUD_DB = 50.0, 8.0  # null depths between which noise matters and a match is one
+_FAITHFUL = 8  # power of the share of a frequency that is kept, by which it counts
+_BLOCK = 4096  # samples beyond which noise of a codec is independent
 _LOST = 0.9  # coherence of a match with wet below which a band is hidden
 _SHARE = 0.01  # of all bands, that have to be hidden
 
@@ -49,37 +51,69 @@ def fit_under_noise(fit: Fit, problem: Problem, *, iterations: int = 10) -> Fit:
     The null depth of the result is that of the plain residual; its standard errors are those of
     the weighted one.
     """
-    weighted = _weighted(problem, _residual(fit, problem))
+    delay = fit.solution.delay
+    match = problem.counted(fit.plan.run(problem.dry, fit.plan.values(fit.solution.theta)))
+    weighted = _weighted(problem, match, problem.target(delay)[0])
     found = solve(
         fit.plan,
         weighted,
         fit.solution.theta,
-        fit.solution.delay,
+        delay,
         free_delay=fit.solution.normal.shape[0] > len(fit.plan),
         iterations=iterations,
         tolerance=1e-6,
         prior=prior_of(fit.plan),
         damping=1e-4,
     )
+    found = replace(found, normal=_of_blocks(fit, weighted, found))
     return replace(fit, solution=_plain(fit, problem, found))
 
 
-def _residual(fit: Fit, problem: Problem) -> Tensor:
-    match = fit.plan.run(problem.dry, fit.plan.values(fit.solution.theta))
-    return problem.target(fit.solution.delay)[0] - problem.counted(match)
-
-
-def _weighted(problem: Problem, rest: Tensor) -> Problem:
+def _weighted(problem: Problem, match: Tensor, wet: Tensor) -> Problem:
     """Measure the noise: its spectrum, then its level over time."""
+    rest = wet - match
     window = torch.hann_window(_SIZE, dtype=rest.dtype)
-    frames = rest.reshape(-1, rest.shape[-1]).unfold(-1, _SIZE, _SIZE // 2)
-    power = torch.fft.rfft(frames * window).abs().square().mean((0, 1))
-    answer = (power + _FLOOR * power.max()).rsqrt()
+    spectra = [
+        torch.fft.rfft(x.reshape(-1, x.shape[-1]).unfold(-1, _SIZE, _SIZE // 2) * window)
+        for x in (match, wet, rest)
+    ]
+    sound, power = (spectra[k].abs().square().mean((0, 1)) for k in (0, 2))
+    kept = (spectra[0].conj() * spectra[1]).real.mean((0, 1)) / sound.clamp_min(1e-300)
+    answer = (power + _FLOOR * power.max()).rsqrt() * kept.clamp(0, 1) ** _FAITHFUL
     kernel = torch.fft.irfft(answer.to(torch.complex128), _SIZE).roll(_SIZE // 2) * window
     white = fft_convolve(rest, kernel, "same").square()
     level = avg_pool1d(white.flatten(0, 1), _SMOOTH, 1, _SMOOTH // 2).view_as(white)
     weight = (level + 1e-3 * level.mean()).rsqrt()
     return replace(problem, kernel=kernel, weight=weight)
+
+
+def _of_blocks(fit: Fit, problem: Problem, found: Solution) -> Tensor:
+    """Normal equations whose inverse is the covariance, from how much blocks disagree.
+
+    Noise of a codec is not independent from sample to sample, only from block to block.
+    """
+    free = found.normal.shape[0] > len(fit.plan)
+    dual = fit.plan.linearize(problem.dry, found.theta)
+    target, slope = problem.target(found.delay, slope=free)
+    rest = problem.counted(dual.value) - target
+    rows = [problem.counted(t).double() for t in dual.tangent]
+    if slope is not None:
+        rows.append(-slope)
+    length = rest.shape[-1] // _BLOCK * _BLOCK
+    pulls = torch.stack(
+        [(row * rest)[..., :length].unflatten(-1, (-1, _BLOCK)).sum((0, 1, 3)) for row in rows]
+    )
+    size = found.normal.shape[0]
+    if pulls.shape[1] < 4 * size:
+        return found.normal
+    scale = found.normal.diagonal().clamp_min(1e-300).rsqrt()
+    normal = found.normal * scale[:, None] * scale
+    spread = (pulls @ pulls.mT) * scale[:, None] * scale
+    noise = found.cost / max(problem.count - size, 1)
+    # The covariance is H^-1 S H^-1, so what has to be inverted to get it is H S^-1 H.
+    spread = spread + 1e-9 * torch.eye(size, dtype=spread.dtype) * spread.diagonal().mean()
+    inside: Tensor = normal @ torch.linalg.solve(spread, normal)
+    return noise * inside / scale[:, None] / scale
 
 
 def _plain(fit: Fit, problem: Problem, found: Solution) -> Solution:
