@@ -21,6 +21,7 @@ __all__ = [
     "ballistics_adjoint",
     "bend",
     "bend_adjoint",
+    "cascade",
     "freeverb",
     "has_fast_kernels",
     "latch",
@@ -96,6 +97,15 @@ def bend_adjoint(
     of silence; ``sums (rows, 4)`` are those of ``values``.
     """
     _compiled(_bend_adjoint, reorder=True)(total, level, log_level, values, sums)
+
+
+def cascade(x: np.ndarray, sections: np.ndarray, out: np.ndarray) -> None:
+    """Filter ``x (rows, samples)`` from rest with ``sections (sections, 6)``, their ``a0`` 1.
+
+    Twin of :func:`~sonograd.functional.sosfilt` where no gradient is asked for: for short signals,
+    of which there must be many before compiling pays.
+    """
+    _compiled(_cascade)(x, sections, out)
 
 
 def freeverb(
@@ -249,6 +259,21 @@ def _bend_adjoint(total, level, log_level, values, sums):  # type: ignore[no-unt
             total[row, n] = moved / level[row, n] if level[row, n] > 1e-12 else 0.0
         sums[row, 0], sums[row, 1] = of_threshold, of_slope
         sums[row, 2], sums[row, 3] = of_knee, of_makeup
+
+
+def _cascade(x, sections, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    count = sections.shape[0]
+    state = np.empty((count, 2))
+    for row in range(x.shape[0]):
+        state[:] = 0.0
+        for n in range(x.shape[1]):
+            value = np.float64(x[row, n])
+            for k in range(count):
+                passed = sections[k, 0] * value + state[k, 0]
+                state[k, 0] = sections[k, 1] * value - sections[k, 4] * passed + state[k, 1]
+                state[k, 1] = sections[k, 2] * value - sections[k, 5] * passed
+                value = passed
+            out[row, n] = value
 
 
 def _freeverb(x, delays, values, last, lines, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sonograd.data.songs.sound import high_pass, log_uniform, low_pass, normalize
-from sonograd.functional import peak_biquad, sosfilt
+from sonograd.data.songs.sound import filtered, high_pass, log_uniform, low_pass, normalize
+from sonograd.functional import peak_biquad
 
 __all__ = ["guitar_amp"]
 
@@ -40,6 +40,6 @@ def guitar_amp(name: str, rng: np.random.Generator, rate: int) -> Callable[[Tens
         x = normalize(high_pass(x, tight, rate)) * drive
         if drive > 1.0:
             x = x.clamp(-1.0, 1.0) if hard else torch.tanh(x + bias) - float(np.tanh(bias))
-        return sosfilt(low_pass(high_pass(x, 70, rate), cut, rate, order), sections)
+        return filtered(low_pass(high_pass(x, 70, rate), cut, rate, order), sections)
 
     return amplify

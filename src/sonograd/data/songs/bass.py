@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sonograd.data.songs.patches import NotePatch, Patch
 from sonograd.data.songs.sound import (
+    filtered,
     high_pass,
     log_uniform,
     low_pass,
@@ -24,7 +25,7 @@ from sonograd.data.songs.waves import (
     table_tone,
     wave_table,
 )
-from sonograd.functional import adsr, low_pass_biquad, sosfilt, state_variable_filter
+from sonograd.functional import adsr, low_pass_biquad, state_variable_filter
 
 __all__ = ["BASSES", "bass_patch"]
 
@@ -117,7 +118,7 @@ def _synth_bass(name: str, rng: np.random.Generator, rate: int) -> Patch:
             y = state_variable_filter(y, moving.clamp(max=0.45 * rate), q, sample_rate=rate)
         else:
             hz_cut = min(cutoff + hz, 0.45 * rate)
-            y = sosfilt(y, low_pass_biquad(hz_cut, q, sample_rate=rate)[None])
+            y = filtered(y, low_pass_biquad(hz_cut, q, sample_rate=rate)[None])
         if sub:
             y += sub * torch.sin(2 * torch.pi * hz * (0.5 if hz > 80 else 1.0) * time)
         return y * adsr(

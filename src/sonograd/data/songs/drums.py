@@ -12,6 +12,7 @@ from sonograd.data.songs.sound import (
     add,
     band_pass,
     fade,
+    filtered,
     generator,
     high_pass,
     log_uniform,
@@ -23,7 +24,7 @@ from sonograd.data.songs.sound import (
     resonance,
     time_axis,
 )
-from sonograd.functional import fft_convolve, noise_reverb_impulse, sosfilt
+from sonograd.functional import fft_convolve, noise_reverb_impulse
 
 __all__ = ["render_drums"]
 
@@ -106,7 +107,7 @@ def _voices(
     """Return three takes of a drum struck hard, then three of it struck softly."""
     maker = _MAKERS[drum]
     base = normalize(maker(rng, electronic, sample_rate))
-    base = normalize(sosfilt(base, random_eq(rng, sample_rate, peaks=2, amount_db=3.5)))
+    base = normalize(filtered(base, random_eq(rng, sample_rate, peaks=2, amount_db=3.5)))
     if rng.random() < 0.3:  # as from a sampler with few bits or a low rate
         base = low_pass(base, log_uniform(rng, 3000, 12000), sample_rate, 4)
     fade(base, sample_rate // 200)
@@ -116,7 +117,7 @@ def _voices(
             takes.append(base)
         else:
             tilt = random_eq(rng, sample_rate, peaks=2, amount_db=1.2)
-            takes.append(sosfilt(base, tilt) * float(rng.uniform(0.9, 1.0)))
+            takes.append(filtered(base, tilt) * float(rng.uniform(0.9, 1.0)))
     darker = log_uniform(rng, 1500, 7000)
     return takes + [low_pass(take, darker, sample_rate, 1) for take in takes]
 

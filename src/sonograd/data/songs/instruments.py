@@ -10,6 +10,7 @@ from sonograd.data.songs.amps import guitar_amp
 from sonograd.data.songs.patches import NotePatch, Patch
 from sonograd.data.songs.sound import (
     band_pass,
+    filtered,
     log_uniform,
     low_pass,
     noise,
@@ -26,7 +27,7 @@ from sonograd.data.songs.waves import (
     table_tone,
     wave_table,
 )
-from sonograd.functional import adsr, low_pass_biquad, sosfilt, state_variable_filter
+from sonograd.functional import adsr, low_pass_biquad, state_variable_filter
 
 __all__ = ["INSTRUMENTS", "instrument_patch"]
 
@@ -286,7 +287,7 @@ def _synth(name: str, rng: np.random.Generator, rate: int) -> Patch:
             y = state_variable_filter(y, moving.clamp(max=0.45 * rate), q, sample_rate=rate)
         else:
             fixed = min(cutoff + hz, 0.45 * rate)
-            y = sosfilt(y, low_pass_biquad(fixed, min(q, 2.0), sample_rate=rate)[None])
+            y = filtered(y, low_pass_biquad(fixed, min(q, 2.0), sample_rate=rate)[None])
         return y * adsr(
             samples,
             sample_rate=rate,

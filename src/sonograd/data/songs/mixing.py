@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d
 
 from sonograd.data.songs.sound import (
+    filtered,
     generator,
     high_pass,
     log_uniform,
@@ -21,7 +22,6 @@ from sonograd.functional import (
     fft_convolve,
     fractional_delay,
     noise_reverb_impulse,
-    sosfilt,
 )
 
 __all__ = ["active_level", "compress", "master", "strip"]
@@ -84,7 +84,7 @@ def strip(x: Tensor, rng: np.random.Generator, stem: str, sample_rate: int, driv
         return x
     x = x * (0.1 / level)
     x = high_pass(x, log_uniform(rng, *_FLOORS[stem]), sample_rate)
-    x = sosfilt(x, random_eq(rng, sample_rate, peaks=3, amount_db=_TONE[stem]))
+    x = filtered(x, random_eq(rng, sample_rate, peaks=3, amount_db=_TONE[stem]))
     if stem == "bass":
         x = _darken(x, rng, sample_rate)
     if rng.random() < (0.9 if stem == "vocals" else 0.65):
@@ -130,7 +130,9 @@ def _modulate(x: Tensor, rng: np.random.Generator, stem: str, sample_rate: int) 
         return x
     if rng.random() < 0.3 and stem == "other":  # doubled: one side late, with another tone
         late = fractional_delay(x[1], float(rng.uniform(0.008, 0.03)), sample_rate=sample_rate)
-        return torch.stack((x[0], sosfilt(late, random_eq(rng, sample_rate, peaks=2, amount_db=3))))
+        return torch.stack(
+            (x[0], filtered(late, random_eq(rng, sample_rate, peaks=2, amount_db=3)))
+        )
     time = time_axis(x.shape[-1], sample_rate)
     depth, speed = float(rng.uniform(0.0004, 0.004)), log_uniform(rng, 0.15, 5.0)
     turns = torch.tensor([[0.0], [float(rng.uniform(0.1, 0.5))]])
@@ -186,7 +188,7 @@ def master(stems: Tensor, rng: np.random.Generator, sample_rate: int) -> Tensor:
         ``(4, 2, samples)``; neither a stem nor their sum exceeds 0.985.
     """
     if rng.random() < 0.8:
-        stems = sosfilt(stems, random_eq(rng, sample_rate, peaks=1, amount_db=1.5))
+        stems = filtered(stems, random_eq(rng, sample_rate, peaks=1, amount_db=1.5))
     mix = stems.sum(0)
     if rng.random() < 0.7:
         stems = stems * compress(

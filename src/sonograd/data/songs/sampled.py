@@ -1,7 +1,7 @@
 """The second source of songs: instruments of a General MIDI SoundFont, voices from speech.
 
 It needs FluidSynth, a SoundFont, eSpeak NG and pyworld when songs are made; nothing of them is
-part of this package. A share of the parts still comes from synthesis, so that the two sources overlap.
+part of this package. A share of the parts still comes from synthesis, so that the two overlap.
 """
 
 import numpy as np
@@ -13,10 +13,10 @@ from sonograd.data.songs.midi import MidiFile
 from sonograd.data.songs.programs import check_programs, play_midi
 from sonograd.data.songs.render import dry_parts, position
 from sonograd.data.songs.score import Note, Part, Score, stream
-from sonograd.data.songs.sound import generator, log_uniform, normalize, pan, random_eq
+from sonograd.data.songs.sound import filtered, generator, log_uniform, normalize, pan, random_eq
 from sonograd.data.songs.speech import draw_utterance, sing_speech
 from sonograd.data.songs.vocals import place_voice, treatment
-from sonograd.functional import fft_convolve, noise_reverb_impulse, sosfilt
+from sonograd.functional import fft_convolve, noise_reverb_impulse
 
 __all__ = ["check_programs", "sampled_parts"]
 
@@ -117,7 +117,7 @@ def _drums(score: Score, rate: int, samples: int) -> Tensor:
     out = torch.zeros(2, samples)
     for piece, (tuning, level) in zip(pieces, played, strict=True):
         sound = _retuned(piece, tuning, samples)
-        sound = sosfilt(sound, random_eq(rng, rate, peaks=2, amount_db=4.0))
+        sound = filtered(sound, random_eq(rng, rate, peaks=2, amount_db=4.0))
         out += sound * 10 ** ((level + float(rng.normal(0.0, 3.0))) / 20)
     middle = out.mean(0, keepdim=True)
     out = middle + float(rng.uniform(0.2, 1.3)) * (out - middle)

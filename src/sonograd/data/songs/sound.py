@@ -9,18 +9,21 @@ from torch import Tensor
 from sonograd.functional import (
     band_pass_biquad,
     butterworth,
+    has_fast_kernels,
     high_shelf_biquad,
     low_shelf_biquad,
     peak_biquad,
     pulse_train,
     sosfilt,
 )
+from sonograd.functional._kernels import cascade
 
 __all__ = [
     "add",
     "aired_pulses",
     "band_pass",
     "fade",
+    "filtered",
     "generator",
     "high_pass",
     "log_uniform",
@@ -77,11 +80,26 @@ def _below(frequency_hz: float, sample_rate: float) -> float:
     return min(max(frequency_hz, 5.0), 0.45 * sample_rate)
 
 
+def filtered(x: Tensor, sections: Tensor) -> Tensor:
+    """Filter ``(..., samples)`` with ``sections (sections, 6)``, as :func:`~.sosfilt` does.
+
+    Songs are made of thousands of short sounds, for which a compiled loop is up to forty times as
+    fast as blocks are.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    if not has_fast_kernels() or rows.numel() * (len(sections) - 4) > 500_000:
+        return sosfilt(x, sections)
+    y = torch.empty_like(rows, memory_format=torch.contiguous_format)
+    wide = sections.double()
+    cascade(rows.contiguous().numpy(), (wide / wide[:, 3:4]).numpy(), y.numpy())
+    return y.reshape(x.shape)
+
+
 def low_pass(x: Tensor, frequency_hz: float, sample_rate: float, order: int = 2) -> Tensor:
     """Filter with a Butterworth low-pass; one beyond the sample rate does nothing."""
     if frequency_hz >= 0.45 * sample_rate:
         return x
-    return sosfilt(
+    return filtered(
         x, butterworth(order, _below(frequency_hz, sample_rate), sample_rate=sample_rate)
     )
 
@@ -89,7 +107,7 @@ def low_pass(x: Tensor, frequency_hz: float, sample_rate: float, order: int = 2)
 def high_pass(x: Tensor, frequency_hz: float, sample_rate: float, order: int = 2) -> Tensor:
     """Filter with a Butterworth high-pass."""
     hz = _below(frequency_hz, sample_rate)
-    return sosfilt(x, butterworth(order, hz, sample_rate=sample_rate, kind="high_pass"))
+    return filtered(x, butterworth(order, hz, sample_rate=sample_rate, kind="high_pass"))
 
 
 def aired_pulses(hz: Tensor, air: Tensor, air_hz: float, sample_rate: float) -> Tensor:
@@ -115,7 +133,7 @@ def band_pass(x: Tensor, low_hz: float, high_hz: float, sample_rate: float) -> T
 
 def resonance(x: Tensor, frequency_hz: float, q: float, sample_rate: float) -> Tensor:
     """Filter with one band-pass of peak gain 1."""
-    return sosfilt(
+    return filtered(
         x, band_pass_biquad(_below(frequency_hz, sample_rate), q, sample_rate=sample_rate)[None]
     )
 
