@@ -33,6 +33,15 @@ def test_a_loud_sample_alone_is_not_clipped():
     assert not bool(clipped_samples(wet[None]).any())
 
 
+def test_a_few_samples_in_a_row_at_full_scale_are_clipped():
+    wet = tone() * torch.linspace(0.1, 0.3, RATE)
+    wet[:, 500:504] = 1.0
+    found = clipped_samples(wet[None])[0, 0]
+    assert found.nonzero()[:, 0].tolist() == [500, 501, 502, 503]
+    wet[:, 500:504] = 0.6
+    assert not bool(clipped_samples(wet[None]).any())
+
+
 def bursts(seconds: float = 4.0) -> torch.Tensor:
     samples = round(seconds * RATE)
     noise = torch.randn(1, samples, generator=torch.Generator().manual_seed(0))

@@ -18,6 +18,8 @@ __all__ = ["clipped_samples", "gain_trace", "static_curve", "transfer_function"]
 _WINDOW_S = 0.02
 _FLOOR_DB = -100.0
 _CLIPPED = 10  # samples at the peak that no sound has by chance
+_STEP = 1e-4  # by which ceilings differ in integers, and more
+_FULL = 0.99  # of full scale, where three in a row are none either
 Nested = Mapping[str, Mapping[str, float]]
 
 
@@ -145,7 +147,9 @@ def gain_trace(
 
 
 def clipped_samples(wet: Tensor) -> Tensor:
-    """Find samples at the highest or the lowest value of their channel, where there are many.
+    """Find samples at the highest or the lowest value of their channel, where that is no chance.
+
+    There are many of them then, or several in a row at full scale.
 
     Both ceilings are looked at apart: integers reach one step further down than up.
 
@@ -155,9 +159,16 @@ def clipped_samples(wet: Tensor) -> Tensor:
     Returns:
         A mask of the same shape, True where it is clipped.
     """
+    sides = (wet, -wet)
+    peaks = [side.amax((0, 2), keepdim=True) for side in sides]
+    flat = [
+        (side >= peak * (1 - 1e-6)) & (peak > 1e-3) for side, peak in zip(sides, peaks, strict=True)
+    ]
+    counts = [at_peak.sum((0, 2), keepdim=True) for at_peak in flat]
+    alike = (peaks[0] - peaks[1]).abs() <= _STEP  # then it is one ceiling
     clipped = torch.zeros_like(wet, dtype=torch.bool)
-    for side in (wet, -wet):
-        peak = side.amax((0, 2), keepdim=True)
-        at_peak = (side >= peak * (1 - 1e-6)) & (peak > 1e-3)
-        clipped |= at_peak & (at_peak.sum((0, 2), keepdim=True) >= _CLIPPED)
+    for k, (at_peak, peak) in enumerate(zip(flat, peaks, strict=True)):
+        rows = at_peak[..., :-2] & at_peak[..., 1:-1] & at_peak[..., 2:] & (peak > _FULL)
+        many = counts[k] + counts[1 - k] * alike >= _CLIPPED
+        clipped |= at_peak & (many | rows.any(2, keepdim=True).any(0, keepdim=True))
     return clipped
