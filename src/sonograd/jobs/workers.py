@@ -4,6 +4,9 @@ On a CPU several threads each run whole chunks with one intra-op thread: this sc
 cores and, unlike intra-op parallelism, does not stall when another program takes a core. On other
 devices one thread runs batches, which become smaller when the device runs out of memory.
 
+A song of one chunk has one thread, too: several would change the last digits of its stems, and
+where another program takes a core, they take many times as long.
+
 Threads are process state; this module alone sets them, and gives them back.
 """
 

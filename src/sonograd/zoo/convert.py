@@ -115,7 +115,9 @@ def convert_checkpoint(
     except (CheckpointError, ConfigError) as error:
         if not (sign := _sign_of_another(names, family)):
             raise
-        reason = str(error).splitlines()[0].removeprefix(f"{name}: ")
+        reason = str(error).removeprefix(f"{name}: ")
+        if isinstance(error, ConfigError):
+            reason = f"settings that a {family} does not have; {error.problems[0]}"
         raise CheckpointError(f"{name}: {reason} {sign}") from None
 
 
