@@ -3,8 +3,9 @@
 The originals are found as ``tests/separators/originals.py`` says: installed, or in the folder that
 ``SONOGRAD_ORIGINALS`` names. Each program runs in a process of its own, which loads the weights,
 separates a song in memory, and reports the time that this took, its peak of memory, and a few of
-the samples it gave. ``busy`` means that another program keeps one core busy. Times on several
-cores count if nothing else was in the way, and are tried again otherwise.
+the samples it gave. ``busy`` means that another program keeps one core busy: one that does so
+already, or a loop that is started for it. Times on several cores are taken when nothing else is in
+the way, and tried again where something came.
 
 Every run is kept in a file, and none takes more than two minutes, so that ``python -m benchmarks
 separators`` goes on where it was stopped. ``python -m benchmarks.separators --rows htdemucs
@@ -31,6 +32,8 @@ ALONE, QUIET, BUSY = "one thread", "two cores", "two cores, one busy"
 MOST_MORE = 2
 #: Cores that other programs may keep busy meanwhile.
 MOST_FOREIGN = 0.15
+#: Cores that a program keeps busy, at least, that is taken for the one beside which to measure.
+LEAST_BUSY = 0.7
 REPEATS = int(os.environ.get("BENCHMARK_REPEATS", "2"))
 #: Samples that are compared, at both ends and in between.
 KEPT_SAMPLES = 20_000
@@ -305,7 +308,7 @@ class Run:
             environment["OMP_NUM_THREADS"] = "1"
         other = None
         begin = time.perf_counter(), _processor_seconds()
-        if self.where == BUSY:
+        if self.where == BUSY and _foreign_cores() < LEAST_BUSY:
             other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
         try:
             done = subprocess.run(
@@ -319,13 +322,19 @@ class Run:
         if done.returncode:
             raise RuntimeError((done.stderr.strip() or "it was killed").splitlines()[-1])
         foreign = (_processor_seconds() - begin[1]) / (time.perf_counter() - begin[0])
-        return [*json.loads(done.stdout.splitlines()[-1]), foreign]
+        return [*json.loads(done.stdout.splitlines()[-1]), foreign + (other is not None)]
 
     def counts(self, result: list | str) -> bool:
         """Tell whether a time was measured without other programs in the way."""
-        if isinstance(result, str) or self.where == ALONE or self.minutes:
+        return isinstance(result, str) or self.fits(result[4])
+
+    def fits(self, foreign: float) -> bool:
+        """Tell whether it can be measured while other programs keep so many cores busy."""
+        if self.where == ALONE or self.minutes:
             return True
-        return result[4] < MOST_FOREIGN
+        if self.where == BUSY:
+            return LEAST_BUSY < foreign < 1 + MOST_FOREIGN
+        return foreign < MOST_FOREIGN
 
 
 def _processor_seconds() -> float:
@@ -339,6 +348,13 @@ def _processor_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     working = sum(ticks) - ticks[3] - ticks[4]
     return working / os.sysconf("SC_CLK_TCK") - used.ru_utime - used.ru_stime
+
+
+def _foreign_cores(seconds: float = 0.5) -> float:
+    """Return how many cores other programs keep busy now."""
+    begin = time.perf_counter(), _processor_seconds()
+    time.sleep(seconds)
+    return (_processor_seconds() - begin[1]) / (time.perf_counter() - begin[0])
 
 
 def runs() -> list[tuple[Run, int]]:
@@ -355,7 +371,7 @@ def runs() -> list[tuple[Run, int]]:
         for family in CASES
         for program, minutes in (("theirs", 3), ("ours", 3), ("ours", 10), ("ours", 60))
     ]
-    return speed + memory
+    return sorted(speed + memory, key=lambda item: item[0].where != ALONE and not item[0].minutes)
 
 
 def version() -> str:
@@ -380,6 +396,9 @@ def collect(rows, minutes: float) -> Kept:
                 continue
             if time.monotonic() - begin > 60 * minutes:
                 return kept
+            foreign = _foreign_cores()
+            if not run.fits(foreign) and not (run.where == BUSY and foreign < MOST_FOREIGN):
+                continue
             try:
                 result = run.start()
             except RuntimeError as error:
