@@ -368,3 +368,18 @@ def test_a_reference_brings_closer_and_claims_nothing(tmp_path):
     assert matched.shape == (2, 16_000)
     with pytest.raises(ConfigError, match="leave out chain"):
         match_files(tmp_path / "dull.wav", reference=[tmp_path / "bright.wav"], chain="eq")
+
+
+def test_a_single_pair_that_fails_is_not_shown_as_done(dry, tmp_path, fake, monkeypatch):
+    def fail(*_, on_progress, **__):
+        on_progress(1, 2)
+        raise AudioError("dry is silent; expected sound.")
+
+    monkeypatch.setattr("sonograd.jobs.match.match", fail)
+    first, second = write_pair(tmp_path, dry)
+    seen = []
+    report = match_files(
+        first, second, save=tmp_path / "out", on_progress=lambda *done: seen.append(done)
+    )
+    assert report.status == 2
+    assert max(done for done, _ in seen) < 1

@@ -364,3 +364,27 @@ def test_short_recordings():
     result = match(X[:, :4000], 0.5 * X[:, :4000], "gain", sample_rate=RATE)
     assert "shorter than 1 s" in " ".join(result.notes)
     assert result.gain == pytest.approx(0.5, rel=1e-4)
+
+
+def test_echoes_from_before_an_excerpt_are_no_equalizer():
+    x = torch.cat([X, X.flip(-1), X], dim=-1)
+    wet = Delay(RATE)(x, delay_ms=210.0, feedback=0.6, mix=0.4)
+    result = match(x, wet, sample_rate=RATE)
+    assert [name for name in result.chain if name != "gain"] == ["delay"]
+    assert result.score.null_db > 80
+
+
+def test_a_soft_knee_behind_smoothed_gain_is_found():
+    truth = {"threshold_db": -22.0, "ratio": 4.0, "attack_ms": 8.0, "release_ms": 120.0}
+    wet = Compressor(RATE, smoothing="gain")(X, **truth, knee_db=6.0)
+    result = match(X, wet, "compressor", sample_rate=RATE)
+    stage = result.effect.stage("compressor")
+    assert stage.smoothing == "gain"
+    assert result.values["compressor"]["knee_db"] == pytest.approx(6.0, rel=1e-3)
+
+
+def test_noise_is_no_reason_for_another_compressor():
+    noise = torch.randn(X.shape, generator=torch.Generator().manual_seed(3))
+    wet = Compressor(RATE)(X, threshold_db=-22.0, ratio=4.0, attack_ms=8.0, release_ms=120.0)
+    wet = wet + 1e-3 * wet.square().mean().sqrt() * noise
+    assert match(X, wet, "compressor", sample_rate=RATE).variants == ()

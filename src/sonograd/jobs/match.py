@@ -245,7 +245,8 @@ class _Job:
         else:
             self.done.append(outcome)
             self._tell("done", outcome.pair.wet, outcome.message)
-        self._progress(0.0)
+        if outcome.files or self._total > 1:  # what failed was not brought to its end
+            self._progress(0.0)
 
     def _progress(self, share: float) -> None:
         if self._on_progress is not None:

@@ -83,6 +83,7 @@ def _report(
         notes = [*notes, f"Without pictures: {error}"]
     for chart in drawn:
         chart.figure.savefig(folder / f"{chart.name}.png")
+        chart.figure.set_layout_engine("none")  # the report's picture has the same layout
     page = match_report(
         result,
         dry=pair.dry.name,

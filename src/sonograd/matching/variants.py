@@ -33,7 +33,7 @@ def unexplained(fit: Fit, problem: Problem) -> bool:
         return depth < _GOOD_DB
     match = problem.counted(fit.plan.run(problem.dry, fit.plan.values(fit.solution.theta)))
     rest = match - problem.target(fit.solution.delay)[0]
-    if rest.shape[-1] < 16 * _FRAME:
+    if rest.shape[-1] < 8 * _FRAME:
         return True
     power = rest.unfold(-1, _FRAME, _FRAME).square().mean((0, 1, 3))
     return bool(power.quantile(0.9) > _STEADY * power.quantile(0.1))
