@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from sonograd.effects import Compressor, ParametricEQ
+from sonograd.effects import Compressor, Delay, ParametricEQ
 from sonograd.matching import match
 from sonograd.matching.analyze import clipped_samples
 from sonograd.matching.chains import build_chain
@@ -116,3 +116,12 @@ def test_threshold_under_everything_is_known_with_the_gain_only():
     assert not shown["gain"]["gain_db"]
     assert result.values["compressor"]["ratio"] == pytest.approx(3.0, rel=1e-3)
     assert any("only threshold and gain together" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("delay_ms", [3.7, 80.0])
+def test_short_and_long_delays(delay_ms):
+    x = bursts(2.0)
+    truth = {"delay_ms": delay_ms, "feedback": 0.3, "mix": 0.4}
+    result = match(x, Delay(RATE)(x, **truth), "delay", sample_rate=RATE)
+    assert result.score.null_db > 60
+    assert result.values["delay"]["delay_ms"] == pytest.approx(delay_ms, rel=1e-4)

@@ -250,7 +250,7 @@ def _finished(pair: Pair, chosen: _Try, report: _Progress, *, variants: bool) ->
             f"{heard.before_db:.1f} dB in the mean beside a gain; {heard.after_db:.1f} dB are left."
         )
         return canonical(heard.fit)
-    if looks_like_noise(best, chosen.problem, pair.dry.sample_rate):
+    if looks_like_noise(best, chosen.problem, pair.dry.sample_rate, pair.wet.codec):
         pair.notes.append(
             "What remains is noise, as of a codec: the values were fitted with less weight on "
             "the frequencies and moments where it is loud."

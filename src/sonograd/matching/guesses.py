@@ -292,27 +292,29 @@ def _width(x: Tensor, y: Tensor) -> Values:
 
 
 def _delays(stage: Delay, x: Tensor, y: Tensor) -> list[Values]:
-    """Peaks of the impulse response between both, beyond its first 10 ms."""
+    """Peaks of the impulse response between both, three beyond its first 10 ms and one before.
+
+    What is as near as that may as well come from a filter.
+    """
     size = 1 << (2 * x.shape[-1] - 1).bit_length()
     a, b = torch.fft.rfft(x, size), torch.fft.rfft(y, size)
     power = a.abs().square().sum((0, 1))
     response = torch.fft.irfft((a.conj() * b).sum((0, 1)) / (power + 1e-3 * power.mean()), size)
     rate = stage.sample_rate
-    first, last = round(0.01 * rate), min(round(2.0 * rate), x.shape[-1] - 1)
-    if last <= first:
-        return [{}]
-    line = response[first:last].abs()
+    near, far = round(0.001 * rate), round(0.01 * rate)
     found = []
-    for _ in range(3):
-        place = int(line.argmax())
-        direct, echo = float(response[0]), float(response[place + first])
-        mix = abs(echo) / max(abs(echo) + abs(direct), 1e-9)
-        for feedback in (0.2, 0.5):
-            found.append(
-                {"delay_ms": 1000 * (place + first) / rate, "mix": mix, "feedback": feedback}
-            )
-        line[max(place - 50, 0) : place + 50] = 0
-    return found
+    for first, last, count in ((far, round(2.0 * rate), 3), (near, far, 1)):
+        line = response[first : min(last, x.shape[-1] - 1)].abs()
+        for _ in range(count if line.numel() else 0):
+            place = int(line.argmax())
+            direct, echo = float(response[0]), float(response[place + first])
+            mix = abs(echo) / max(abs(echo) + abs(direct), 1e-9)
+            for feedback in (0.2, 0.5):
+                found.append(
+                    {"delay_ms": 1000 * (place + first) / rate, "mix": mix, "feedback": feedback}
+                )
+            line[max(place - 50, 0) : place + 50] = 0
+    return found or [{}]
 
 
 def _choruses(stage: Chorus, x: Tensor, y: Tensor) -> list[Values]:

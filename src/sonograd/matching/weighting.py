@@ -23,17 +23,20 @@ _SIZE = 512
 _SMOOTH = 1025  # samples over which the level of noise is taken
 _FLOOR = 1e-4  # of the largest power, below which noise is not followed
 _QUIET_DB, _LOUD_DB = 50.0, 8.0  # null depths between which noise matters and a match is one
-_FAITHFUL = 8  # power of the share of a frequency that is kept, by which it counts
+_FAITHFUL = 16  # power of the share of a frequency that is kept, by which it counts
 _BLOCK = 4096  # samples beyond which noise of a codec is independent
+_LOSSY = frozenset({"aac", "mp3", "mp3float", "opus", "vorbis"})
+_MATCH_DB = 30.0  # null depth from which on what remains is the codec's
 _LOST = 0.9  # coherence of a match with wet below which a band is hidden
 _SHARE = 0.01  # of all bands, that have to be hidden
 
 
-def looks_like_noise(fit: Fit, problem: Problem, sample_rate: float) -> bool:
+def looks_like_noise(fit: Fit, problem: Problem, sample_rate: float, codec: str = "") -> bool:
     """Tell whether a chain leaves noise that hides some frequencies of its own output.
 
     A chain of the wrong kind leaves what is as far below wet at all frequencies; a codec spends no
-    bits where nobody listens.
+    bits where nobody listens. One of many bits does not show that; where wet was read from a file
+    and there is a match, its name tells.
     """
     if not _LOUD_DB < fit.solution.null_db < _QUIET_DB:
         return False
@@ -41,6 +44,8 @@ def looks_like_noise(fit: Fit, problem: Problem, sample_rate: float) -> bool:
     wet = problem.target(fit.solution.delay)[0]
     if wet.shape[-1] < 16 * 2048:
         return False
+    if codec in _LOSSY and fit.solution.null_db > _MATCH_DB:
+        return True
     found = band_response(match, wet, sample_rate=sample_rate, bands=100, size=4096)
     return float((found.coherence < _LOST).double().mean()) > _SHARE
 
