@@ -253,6 +253,16 @@ def test_one_model_is_shown(entry, capsys):
     assert json.loads(capsys.readouterr().out)["htdemucs"]["here"] is False
 
 
+def test_a_model_of_a_hub_is_shown_by_what_is_here(entry, capsys):
+    install("tiny").rename(models_folder() / "hf--a--b")
+    path = models_folder() / "hf--a--b" / "source.json"
+    path.write_text(path.read_text().replace('"tiny"', '"hf://a/b"'))
+    assert main(["models", "show", "hf://a/b"]) == 0
+    shown = capsys.readouterr().out
+    assert "family: SCNet" in shown
+    assert "license: CC BY-NC 4.0" in shown
+
+
 def test_unknown_names_get_the_nearest():
     with pytest.raises(ModelNotFoundError, match=r"Did you mean 'htdemucs'\?"):
         resolve("htdemuks")

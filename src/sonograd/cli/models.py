@@ -134,6 +134,8 @@ def _plain(status: "ModelStatus") -> dict[str, Any]:
     """Return what is known about a model as JSON."""
     entry = asdict(status.entry) if status.entry else {}
     source = asdict(status.source) if status.source else None
+    if source is not None and status.entry is None:
+        entry = {"family": source["family"], "license": source["license"]}
     known = {key: value for key, value in entry.items() if value not in (None, (), [])}
     return {
         "name": status.name,
