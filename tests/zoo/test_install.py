@@ -300,7 +300,12 @@ def test_the_page_shows_the_table():
 
 
 @pytest.mark.parametrize(
-    ("command", "status"), [(["models", "show", "tiny"], 0), (["download", "tiny"], 2)]
+    ("command", "status"),
+    [
+        (["models", "show", "tiny"], 0),
+        (["download", "tiny"], 2),
+        (["separate", "tiny", "song.wav"], 2),
+    ],
 )
 def test_listing_and_a_missing_network_need_no_torch(entry, server, command, status):
     server.files.clear()

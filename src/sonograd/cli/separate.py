@@ -79,10 +79,10 @@ def separate(
         offline: Download nothing.
         quiet: Show neither progress nor messages.
     """
-    from sonograd.jobs.separate import separate_files
-
     others = _names(ensemble)
     _download((model, *others), offline=offline, quiet=quiet)
+    from sonograd.jobs.separate import separate_files  # loads torch
+
     with Console(quiet=quiet) as console:
         report = separate_files(
             model,
