@@ -10,6 +10,7 @@ export OMP_WAIT_POLICY ?= passive
 
 # Where the default model is trained, and what its songs are made with.
 RUN ?= runs/default
+SONGS ?= 1400
 SOURCE ?= $(if $(and $(shell command -v fluidsynth),$(shell command -v espeak-ng)),both,synthesis)
 SAMPLED := $(if $(filter synthesis,$(SOURCE)),,$(VENV)/.songs)
 
@@ -45,7 +46,7 @@ docs: $(VENV)/.docs
 # Both may be interrupted: the next call goes on where the last one stopped.
 train-default: $(VENV)/.test $(SAMPLED)
 	mkdir -p $(RUN) && cp -n recipes/default/*.json $(RUN)/
-	$(BIN)/sonograd songs $(RUN)/songs --count 1400 --seconds 12 --seed 21 --source $(SOURCE) --workers $(WORKERS)
+	$(BIN)/sonograd songs $(RUN)/songs --count $(SONGS) --seconds 12 --seed 21 --source $(SOURCE) --workers $(WORKERS)
 	$(BIN)/sonograd train $(RUN) $(RUN)/songs --devices $(WORKERS) --resume
 
 train-default-gpu: $(VENV)/.test $(SAMPLED)
