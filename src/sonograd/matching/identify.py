@@ -157,9 +157,12 @@ def always_working(
     There a threshold is known only together with the gain that follows. The few samples before
     the first attack seem to tell it, but noise in them does as much.
     """
-    found = []
+    found: list[str] = []
+    stages = stages_of(plan.effect)
+    if not any(isinstance(stage, Compressor) for _, stage in stages):
+        return ()
     x = dry
-    for name, stage in stages_of(plan.effect):
+    for name, stage in stages:
         given = dict(values[name])
         if isinstance(stage, Compressor) and given["ratio"] >= IDLE_RATIO:
             reduced = run_stage(stage, x, {**given, "makeup_db": 0.0}).abs()
