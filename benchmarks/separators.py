@@ -30,6 +30,7 @@ SOURCES = Path(__file__).parents[1] / "src" / "sonograd"
 ALONE, QUIET, BUSY = "one thread", "two cores", "two cores, one busy"
 #: Runs that are tried again because other programs were in the way.
 MOST_MORE = 2
+NOT_MEASURED = "not measured"
 #: Cores that other programs may keep busy meanwhile.
 MOST_FOREIGN = 0.15
 #: Cores that a program keeps busy, at least, that is taken for the one beside which to measure.
@@ -371,7 +372,7 @@ def runs() -> list[tuple[Run, int]]:
         for family in CASES
         for program, minutes in (("theirs", 3), ("ours", 3), ("ours", 10), ("ours", 60))
     ]
-    return sorted(speed + memory, key=lambda item: item[0].where != ALONE and not item[0].minutes)
+    return sorted(memory + speed, key=lambda item: item[0].where != ALONE and not item[0].minutes)
 
 
 def version() -> str:
@@ -446,7 +447,7 @@ def _best(kept: Kept, run: Run) -> list | str:
     if good:
         return min(good)
     busy = any(isinstance(result, list) for result in found)
-    return "the machine was not idle" if busy else found[0] if found else "not measured"
+    return "the machine was not idle" if busy else found[0] if found else NOT_MEASURED
 
 
 def speed_rows(kept: Kept, family: str) -> list[str]:
@@ -455,6 +456,8 @@ def speed_rows(kept: Kept, family: str) -> list[str]:
         theirs = _best(kept, Run(family, "theirs", where=where))
         ours = _best(kept, Run(family, "ours", precision, where=where))
         begin = f"| {case.label}, {case.seconds} s | {where} | {precision} "
+        if NOT_MEASURED in (theirs, ours):
+            continue
         if isinstance(theirs, str) or isinstance(ours, str):
             reason = theirs if isinstance(theirs, str) else ours
             rows.append(f"{begin}| {reason} | | | |")
@@ -467,12 +470,14 @@ def speed_rows(kept: Kept, family: str) -> list[str]:
     return rows
 
 
-def memory_row(kept: Kept, family: str) -> str:
+def memory_rows(kept: Kept, family: str) -> list[str]:
     cells = []
     for program, minutes in (("theirs", 3), ("ours", 3), ("ours", 10), ("ours", 60)):
         found = _best(kept, Run(family, program, minutes=minutes, small=True))
         cells.append(found if isinstance(found, str) else f"{found[2] - found[1]:.0f} MB")
-    return f"| {CASES[family].label.split(',')[0]} | {' | '.join(cells)} |"
+    if set(cells) == {NOT_MEASURED}:
+        return []
+    return [f"| {CASES[family].label.split(',')[0]} | {' | '.join(cells)} |"]
 
 
 def table(kept: Kept) -> str:
@@ -500,7 +505,7 @@ def table(kept: Kept) -> str:
             "",
             "| family | original, 3 min | sonograd, 3 min | sonograd, 10 min | sonograd, 60 min |",
             "|---|---|---|---|---|",
-            *[memory_row(kept, family) for family in CASES],
+            *[row for family in CASES for row in memory_rows(kept, family)],
             "",
             "Parts, on one thread:",
             "",
