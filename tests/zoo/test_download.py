@@ -190,6 +190,9 @@ def test_proxies_of_the_environment_are_used(server, tmp_path, monkeypatch):
     monkeypatch.delenv("no_proxy", raising=False)
     fetch(["http://weights.example/a.pth"], tmp_path / "a.pth")
     assert server.requests == [("http://weights.example/a.pth", None)]
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with pytest.raises(DownloadError, match=r"the proxy 127\.0\.0\.1: Connection refused"):
+        fetch(["http://weights.example/b.pth"], tmp_path / "b.pth")
 
 
 def test_places_that_cannot_be_written_to(server, tmp_path):

@@ -262,7 +262,7 @@ class _Call:
         self._done = threading.Event()
         self._problem: Exception | None = None
         self._until = time.monotonic() + _CONNECT_TIMEOUT
-        self.server, port = url, 0
+        self.server, port, self._role = url, 0, ""
         try:
             parts = urllib.parse.urlsplit(url)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -272,6 +272,7 @@ class _Call:
             if proxy and not urllib.request.proxy_bypass(parts.hostname):
                 parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
                 self.server, port = parts.hostname or "", parts.port or _PORTS["http"]
+                self._role = "the proxy "
         except ValueError:
             self._problem = _BrokenError(
                 f"{self.server} is no address on the web; expected http:// or https://"
@@ -308,9 +309,12 @@ class _Call:
             URLError: If it does not, or not in time.
         """
         if not self._done.wait(max(self._until - time.monotonic(), 0)):
-            raise urllib.error.URLError(f"{self.server} gives no answer")
+            raise urllib.error.URLError(f"{self._role}{self.server} gives no answer")
         if isinstance(self._problem, _BrokenError):
             raise self._problem
+        if self._problem is not None and self._role:
+            reason = _reason(urllib.error.URLError(self._problem))
+            raise urllib.error.URLError(f"{self._role}{self.server}: {reason}")
         if self._problem is not None:
             raise urllib.error.URLError(self._problem)
 
