@@ -36,6 +36,7 @@ _LISTEN_S = 20.0  # of a long recording, to find the delay
 _UNRELATED = 0.15  # coherence below which two recordings hold different material
 _LEAST_S = 0.05
 _QUICK_S = 3.0
+_POLARITY = "polarity"  # the stage that is added where wet is turned over
 _LINGER_S, _SETTLE_S = 6.0, 1.5  # of context before excerpts, with echoes and without
 _PHASE = 0.5  # coherence below which a null is not looked for
 _PHASE_DB = 6.0  # where there is none
@@ -142,7 +143,7 @@ def match(
             fits = choose(quick, settings, rate, one.polarity, bands, report)
         else:
             quick = quick if lingers(asked) else near(quick)
-            turned = asked if process else _with_polarity(asked, one.polarity, pair.notes)
+            turned = asked if process else _with_polarity(asked, one.polarity)
             iterations = 20 if method == "lm" else 0
             fits = [quick_fit(turned, quick, settings, iterations=iterations)]
         if not lingers(fits[0].chain):
@@ -151,6 +152,7 @@ def match(
     chosen = max(tries, key=lambda t: t.fits[0].solution.null_db)
     lay, excerpts, problem = chosen.lay, chosen.excerpts, chosen.problem
     quick, settings, fits = chosen.quick, chosen.settings, chosen.fits
+    _tell_polarity(pair, asked, fits[0].chain)
     report(14, 20)
     extra: dict[str, tuple[float, ...]] = {}
     if method != "lm":
@@ -302,7 +304,7 @@ def _asked(
     return build_chain(chain, sample_rate, bands=bands), None
 
 
-def _with_polarity(chain: Chain, polarity: int, notes: list[str]) -> Chain:
+def _with_polarity(chain: Chain, polarity: int) -> Chain:
     """Give a chain a gain that turns the signal over, where wet is."""
     names = list(chain.stage_names)
     gains = [name for name in names if isinstance(chain.stage(name), Gain)]
@@ -315,9 +317,13 @@ def _with_polarity(chain: Chain, polarity: int, notes: list[str]) -> Chain:
         assert isinstance(last, Gain)  # it is one of the gains
         stages[gains[-1]] = Gain(chain.sample_rate, invert=not last.invert)
     else:
-        stages["polarity"] = Gain(chain.sample_rate, invert=True)
-        notes.append("The polarity is turned over: a gain that inverts was added.")
+        stages[_POLARITY] = Gain(chain.sample_rate, invert=True)
     return Chain(**stages)
+
+
+def _tell_polarity(pair: Pair, asked: Chain | None, used: Chain) -> None:
+    if asked is not None and _POLARITY in set(used.stage_names) - set(asked.stage_names):
+        pair.notes.append("The polarity is turned over: a gain that inverts was added.")
 
 
 def check_options(**given: Any) -> None:
