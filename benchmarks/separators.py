@@ -238,7 +238,10 @@ def child(family, program, precision, seconds, reference, small):
         else:
             separator = _ours(family, network, small)
             del network, separate
-            elapsed, found = _separate(case, separator, precision, samples, keep=bool(reference))
+            workers = 1 if os.environ.get("OMP_NUM_THREADS") == "1" else 2 if small else None
+            elapsed, found = _separate(
+                case, separator, precision, samples, workers, keep=bool(reference)
+            )
         most = peak()
     deviation = None
     if reference and program == "theirs":
@@ -255,7 +258,7 @@ def _now() -> float:
     return time.process_time() if os.environ.get("OMP_NUM_THREADS") == "1" else time.perf_counter()
 
 
-def _separate(case, separator, precision, samples, *, keep):
+def _separate(case, separator, precision, samples, workers, *, keep):
     """Separate block by block, as ``sonograd separate`` does; forget what is not asked for."""
     import torch
 
@@ -264,7 +267,6 @@ def _separate(case, separator, precision, samples, *, keep):
 
     begin = _now()
     stems, rate = [], separator.sample_rate
-    workers = 1 if os.environ.get("OMP_NUM_THREADS") == "1" else None
     with ChunkRunner(torch.device("cpu"), workers=workers, precision=precision) as runner:
         for _, part in separate_blocks(
             runner, separator, lambda: _blocks(case, samples), plan=separator.plan,
@@ -305,8 +307,8 @@ class Run:
         given = [self.family, self.program, self.precision, str(seconds), str(reference),
                  "small" if self.small else "full"]  # fmt: skip
         environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
-        if self.where == ALONE:
-            environment["OMP_NUM_THREADS"] = "1"
+        if self.where == ALONE or (self.minutes and self.program == "theirs"):
+            environment["OMP_NUM_THREADS"] = "1"  # which takes no more memory
         other = None
         begin = time.perf_counter(), _processor_seconds()
         if self.where == BUSY and _foreign_cores() < LEAST_BUSY:
@@ -369,8 +371,9 @@ def runs() -> list[tuple[Run, int]]:
     speed += [(Run(family, "ours", "bf16", where=ALONE), 1) for family in CASES]
     memory = [
         (Run(family, program, minutes=minutes, small=True), 1)
+        for minutes, programs in ((3, ("theirs", "ours")), (10, ("ours",)), (60, ("ours",)))
         for family in CASES
-        for program, minutes in (("theirs", 3), ("ours", 3), ("ours", 10), ("ours", 60))
+        for program in programs
     ]
     return sorted(memory + speed, key=lambda item: item[0].where != ALONE and not item[0].minutes)
 
