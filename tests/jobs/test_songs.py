@@ -1,5 +1,6 @@
 import collections
 import json
+import os
 import shutil
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import soundfile
 
 from sonograd.cli.app import main
-from sonograd.errors import OutputError, ParameterError
+from sonograd.errors import OutputError, ParameterError, SonogradError
 from sonograd.jobs.songs import describe_songs, write_songs
 
 NAMES = ["bass", "drums", "mixture", "other", "vocals"]
@@ -54,6 +55,29 @@ def test_a_fifth_is_for_testing_whatever_the_number():
         assert shares["test"] == max(1, (count + 3) // 5)
         assert shares["train"] >= 1
         assert len(set(songs)) == count
+
+
+def test_too_many_songs_are_refused_before_they_are_planned(tmp_path):
+    with pytest.raises(OutputError, match="not enough space"):
+        write_songs(tmp_path / "x", count=10**15, seconds=100.0)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_song(tmp_path, monkeypatch):
+    def refuse(*_args, **_options):
+        raise soundfile.LibsndfileError(2)
+
+    monkeypatch.setattr(soundfile, "write", refuse)
+    with pytest.raises(OutputError, match=r"mixture\.wav: cannot be written, is the disk full"):
+        write_songs(tmp_path, count=2, seconds=0.2, sample_rate=8000)
+    assert not list(tmp_path.glob("**/*song-*"))
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("sonograd.jobs.songs._start_worker", os.abort)
+    with pytest.raises(SonogradError, match="run this again, with fewer workers"):
+        write_songs(tmp_path, count=2, seconds=0.2, sample_rate=8000, workers=2)
 
 
 @pytest.mark.slow

@@ -47,7 +47,12 @@ def songs(
 
     if describe:
         for song in describe_songs(
-            count=count, seconds=seconds, seed=seed, genre=genre, source=source
+            count=count,
+            seconds=seconds,
+            seed=seed,
+            sample_rate=sample_rate,
+            genre=genre,
+            source=source,
         ):
             print(json.dumps(song))
         return 0

@@ -2,17 +2,21 @@
 
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait as wait_for
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 
 from sonograd.config import suggest
-from sonograd.errors import OutputError, ParameterError
+from sonograd.errors import OutputError, ParameterError, SonogradError
 from sonograd.jobs.outputs import StagedFolder, remove_abandoned
 from sonograd.jobs.resources import check_space, check_writable
 
@@ -77,7 +81,8 @@ def _plan(
     sample_rate: int,
     genre: str | None,
     source: Source,
-) -> list[_Job]:
+) -> Iterator[_Job]:
+    """Check everything, then return an iterator over the songs of a folder."""
     from sonograd.data.songs import GENRES, check_genre, check_request
 
     if count < 2:
@@ -91,10 +96,10 @@ def _plan(
         check_genre(genre)
     check_request(seed=seed, seconds=seconds, sample_rate=sample_rate)
     request = _Request(seconds, seed, sample_rate, genre, source)
-    return [
+    return (
         _Job(out / _split(index) / f"song-{seed}-{index:05d}", index, request)
         for index in range(count)
-    ]
+    )
 
 
 def write_songs(
@@ -133,20 +138,25 @@ def write_songs(
         OutputError: If the folder cannot be written to, lacks the space, or holds songs made with
             other settings; known before anything is made.
         ConfigError: If programs that ``source`` needs are not installed.
+        SonogradError: If one of these programs fails, or a process that makes songs was killed.
     """
     out = Path(out)
     if workers < 1:
         raise ParameterError(f"workers is {workers}; expected at least 1.")
-    jobs = _plan(out, count, seconds, seed, sample_rate, genre, source)
+    plan = _plan(out, count, seconds, seed, sample_rate, genre, source)
     if source != "synthesis":
         from sonograd.data.songs.sampled import check_programs
 
         check_programs()
     check_writable(out)
+    song_bytes = 5 * (round(seconds * sample_rate) * 4 + 4096)
+    there = sum(1 for _ in out.glob("t*/song-*"))
+    check_space(out, max(count - there, 0) * song_bytes)  # before any number of jobs is planned
+    jobs = list(plan)
     remove_abandoned([out.parent, *(job.folder.parent for job in jobs)])
     skipped = [job for job in jobs if job.folder.is_dir()]
     todo = [job for job in jobs if not job.folder.is_dir()]
-    check_space(out, len(todo) * 5 * (round(seconds * sample_rate) * 4 + 4096))
+    check_space(out, len(todo) * song_bytes)
     _check_request(out, jobs[0].request)
     for position, _ in enumerate(_run(todo, workers)):
         if on_progress is not None:
@@ -159,6 +169,7 @@ def describe_songs(
     count: int,
     seconds: float = 180.0,
     seed: int = 0,
+    sample_rate: int = 44100,
     genre: str | None = None,
     source: Source = "synthesis",
 ) -> Iterator[dict[str, Any]]:
@@ -169,7 +180,7 @@ def describe_songs(
     """
     from sonograd.data.songs import compose, describe
 
-    for job in _plan(Path(), count, seconds, seed, 44100, genre, source):
+    for job in _plan(Path(), count, seconds, seed, sample_rate, genre, source):
         score = compose(job.seed, seconds=seconds, genre=genre)
         yield {"song": job.folder.as_posix(), **describe(score), "source": _source_of(job)}
 
@@ -210,7 +221,7 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[None]:
     pool = ProcessPoolExecutor(
         min(workers, len(jobs)),
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_one_thread,
+        initializer=_start_worker,
     )
     try:
         waiting = {pool.submit(_make, job) for job in jobs}
@@ -219,6 +230,11 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[None]:
             for future in done:
                 future.result()
                 yield
+    except BrokenProcessPool:
+        raise SonogradError(
+            "a process that made songs was killed, perhaps for want of memory; what is done stays: "
+            "run this again, with fewer workers."
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -226,6 +242,20 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[None]:
 def _one_thread() -> None:
     """Use one thread: songs are made side by side, and sums round in one way only."""
     torch.set_num_threads(1)
+
+
+def _start_worker() -> None:
+    """Prepare a process that makes songs: it ends with the one that started it."""
+    _one_thread()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _follow(sentinel: int) -> None:
+    """Wait for the end of the parent, then end this process: nobody takes its songs any more."""
+    wait_for([sentinel])
+    os._exit(1)
 
 
 def _source_of(job: _Job) -> str:
@@ -256,12 +286,17 @@ def _make(job: _Job) -> None:
     tracks = dict(zip(("mixture", *song.names), (mixture, *stems), strict=True))
     with StagedFolder(job.folder) as staged:
         for name, track in tracks.items():
-            soundfile.write(
-                staged.path / f"{name}.wav",
-                track.to(torch.int16).T.contiguous().numpy(),
-                request.sample_rate,
-                subtype="PCM_16",
-            )
+            try:
+                soundfile.write(
+                    staged.path / f"{name}.wav",
+                    track.to(torch.int16).T.contiguous().numpy(),
+                    request.sample_rate,
+                    subtype="PCM_16",
+                )
+            except soundfile.SoundFileError as error:
+                raise OutputError(
+                    f"{job.folder / name}.wav: cannot be written, is the disk full? {error}"
+                ) from None
         text = json.dumps({**song.description, "source": source}, indent=2) + "\n"
         (staged.path / "song.json").write_text(text, encoding="utf-8")
         staged.publish()

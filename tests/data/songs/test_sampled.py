@@ -10,7 +10,7 @@ from sonograd.data.songs import make_song, programs
 from sonograd.data.songs.midi import MidiFile
 from sonograd.data.songs.score import Note
 from sonograd.data.songs.speech import analyze, sing_speech
-from sonograd.errors import ConfigError
+from sonograd.errors import ConfigError, SonogradError
 
 
 def installed():
@@ -55,6 +55,47 @@ def test_speech_is_taken_apart_and_sung():
     assert torch.isfinite(y).all()
     assert y[:2500].abs().max() < 1e-3 * y.abs().max()
     assert y[5000:14000].abs().max() > 0.1 * y.abs().max()
+
+
+def test_an_utterance_without_pitch_is_spoken_again(monkeypatch):
+    pytest.importorskip("pyworld", exc_type=ImportError)
+    from sonograd.data.songs import speech
+
+    spoken = []
+    time = torch.arange(11025) / 22050
+    voiced = sum(torch.sin(2 * torch.pi * 110 * k * time) / k for k in range(1, 40))
+
+    def speak(text, voice, **_options):
+        spoken.append(text)
+        return (torch.zeros(11025) if len(spoken) < 3 else 0.3 * voiced), 22050
+
+    monkeypatch.setattr(speech, "speak", speak)
+    assert speech.draw_utterance(np.random.default_rng(0)).voiced.any()
+    assert len(spoken) == 3
+    monkeypatch.setattr(speech, "speak", lambda *_args, **_options: (torch.zeros(0), 22050))
+    with pytest.raises(SonogradError, match="espeak-ng said nothing that has a pitch, 5 times"):
+        speech.draw_utterance(np.random.default_rng(0))
+
+
+def test_a_rendering_that_ends_early_is_an_error(monkeypatch):
+    monkeypatch.setattr(programs, "find_soundfont", lambda: "any.sf2")
+    monkeypatch.setattr(programs, "_run", lambda *_args: (torch.zeros(2, 8000), 8000))
+    assert programs.play_midi(b"", 8000, seconds=1.0).shape == (2, 8000)
+    with pytest.raises(SonogradError, match=r"wrote 1\.0 of 3\.0 s; is the disk of"):
+        programs.play_midi(b"", 8000, seconds=3.0)
+
+
+def test_rates_beyond_the_synthesizer_are_resampled(monkeypatch):
+    asked = []
+
+    def run(command, _output):
+        asked.append(command[command.index("-r") + 1])
+        return torch.zeros(2, 96000), 96000
+
+    monkeypatch.setattr(programs, "find_soundfont", lambda: "any.sf2")
+    monkeypatch.setattr(programs, "_run", run)
+    assert programs.play_midi(b"", 192000, seconds=1.0).shape == (2, 192000)
+    assert asked == ["96000"]
 
 
 def test_everything_missing_is_named_at_once(monkeypatch):

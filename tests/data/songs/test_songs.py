@@ -13,8 +13,10 @@ from sonograd.data.songs.instruments import INSTRUMENTS, instrument_patch
 from sonograd.data.songs.leads import LEADS, lead_patch
 from sonograd.data.songs.melody import CONSONANTS, VOWELS
 from sonograd.data.songs.score import Note
+from sonograd.data.songs.sound import filtered, random_eq
 from sonograd.data.songs.voice import draw_singer, sing_line
 from sonograd.errors import ParameterError
+from sonograd.functional import sosfilt
 
 RATE = 8000
 
@@ -154,6 +156,13 @@ def test_description_is_plain_and_complete():
     assert found["seed"] == 9
     assert [part["name"] for part in found["parts"]] == [part.name for part in score.parts]
     assert 70 <= found["tempo_bpm"] <= 190
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (1,), (4, 2, 3)])
+def test_short_sounds_are_filtered_as_long_ones_are(shape):
+    sections = random_eq(np.random.default_rng(1), RATE)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(filtered(x, sections), sosfilt(x, sections), atol=1e-5, rtol=1e-5)
 
 
 def test_bad_input_is_refused_with_the_remedy():

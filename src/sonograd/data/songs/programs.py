@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ConfigError, SonogradError
+from sonograd.functional import resample
 
 __all__ = ["check_programs", "find_soundfont", "play_midi", "speak", "vocoder"]
 
 SOUNDFONT_VARIABLE = "SONOGRAD_SOUNDFONT"
 _PLACES = ("/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/local/share/soundfonts")
 _NAMES = ("FluidR3_GM.sf2", "default-GM.sf2", "TimGM6mb.sf2")
+_HIGHEST_RATE = 96000  # of FluidSynth
 
 
 @lru_cache(maxsize=1)
@@ -82,7 +84,7 @@ def vocoder() -> Any:
 
 
 def _run(command: Sequence[str], output: Path) -> tuple[Tensor, int]:
-    """Run a program that writes a WAV file, and read that."""
+    """Run a program that writes a sound file, and read that."""
     import soundfile
 
     try:
@@ -94,28 +96,52 @@ def _run(command: Sequence[str], output: Path) -> tuple[Tensor, int]:
     if done.returncode or not output.is_file():
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no output"]
         raise SonogradError(f"{command[0]} failed with status {done.returncode}: {lines[-1]}")
-    data, rate = soundfile.read(output, dtype="float32", always_2d=True)
+    try:
+        data, rate = soundfile.read(output, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise SonogradError(f"{command[0]} wrote a file that cannot be read: {error}") from None
     return torch.from_numpy(data).T.contiguous(), int(rate)
 
 
-def play_midi(midi: bytes, sample_rate: int) -> Tensor:
+def play_midi(midi: bytes, sample_rate: int, *, seconds: float) -> Tensor:
     """Play a MIDI file on the SoundFont, without reverb and chorus.
+
+    Args:
+        midi: The file.
+        sample_rate: In Hz; above 96 kHz it is played at that and resampled.
+        seconds: How much of it must come.
 
     Returns:
         ``(2, samples)``.
+
+    Raises:
+        SonogradError: If FluidSynth fails, or stops before ``seconds`` are over.
     """
+    played_rate = min(sample_rate, _HIGHEST_RATE)
     soundfont = find_soundfont()
     if soundfont is None:
         check_programs()
     with tempfile.TemporaryDirectory(prefix="sonograd-") as folder:
-        source, output = Path(folder) / "song.mid", Path(folder) / "song.wav"
+        source, output = Path(folder) / "song.mid", Path(folder) / "song.w64"
         source.write_bytes(midi)
-        options = ["-ni", "-q", "-R", "0", "-C", "0", "-g", "0.4", "-r", str(sample_rate)]
-        options += ["-o", "synth.polyphony=256", "-O", "float", "-T", "wav"]
+        options = ["-ni", "-q", "-R", "0", "-C", "0", "-g", "0.4", "-r", str(played_rate)]
+        options += [
+            "-o",
+            "synth.polyphony=256",
+            "-O",
+            "float",
+            "-T",
+            "w64",
+        ]  # a WAV file ends at 4 GB
         sound, _ = _run(
             ["fluidsynth", *options, "-F", str(output), str(soundfont), str(source)], output
         )
-    return sound
+        if sound.shape[-1] < (seconds - 0.1) * played_rate:
+            raise SonogradError(
+                f"fluidsynth wrote {sound.shape[-1] / played_rate:.1f} of {seconds:.1f} s; "
+                f"is the disk of {folder} full? TMPDIR names another place."
+            )
+    return resample(sound, from_rate=played_rate, to_rate=sample_rate)
 
 
 def speak(text: str, voice: str, *, words_per_minute: int, pitch: int) -> tuple[Tensor, int]:

@@ -107,13 +107,13 @@ def _drums(score: Score, rate: int, samples: int) -> Tensor:
             when = start + hit.start * tuning
             midi.note(when, 0.2, 9, keys[hit.drum], round(25 + 100 * hit.velocity))
         start += stretched + _TAIL_S
-    whole = play_midi(midi.to_bytes(start), rate)
+    whole = play_midi(midi.to_bytes(start), rate, seconds=start)
     played = [
         (tuning, level)
         for group, tuning, level in zip(groups, tunings, _GROUP_LEVELS_DB, strict=True)
         if group
     ]
-    pieces = _segments(whole, len(played), stretched, rate, round(stretched * rate))
+    pieces = _segments(whole, len(played), stretched, rate, round(stretched * rate) + 2)
     out = torch.zeros(2, samples)
     for piece, (tuning, level) in zip(pieces, played, strict=True):
         sound = _retuned(piece, tuning, samples)
@@ -159,7 +159,8 @@ def _instruments(score: Score, stem: str, rate: int, samples: int) -> list[tuple
         options = _BASSES if stem == "bass" else _PROGRAMS.get(part.role, _PROGRAMS["comp"])
         programs.append(int(rng.choice(options)))
         _write_part(midi, part, programs[-1], index, rng, index * (score.seconds + _TAIL_S))
-    whole = play_midi(midi.to_bytes(len(parts) * (score.seconds + _TAIL_S)), rate)
+    length = len(parts) * (score.seconds + _TAIL_S)
+    whole = play_midi(midi.to_bytes(length), rate, seconds=length)
     pieces = _segments(whole, len(parts), score.seconds, rate, samples)
     found = synthesized
     for part, program, piece in zip(parts, programs, pieces, strict=True):

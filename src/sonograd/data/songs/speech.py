@@ -15,6 +15,7 @@ from sonograd.data.songs.patches import LinePatch, glide_curve
 from sonograd.data.songs.programs import speak, vocoder
 from sonograd.data.songs.score import Note
 from sonograd.data.songs.sound import band_pass, high_pass, noise, normalize
+from sonograd.errors import SonogradError
 from sonograd.functional import resample
 
 __all__ = ["Utterance", "draw_utterance", "sing_speech"]
@@ -102,6 +103,7 @@ _WORDS = [
 ]
 _LANGUAGES = ("en-us", "en-us", "en-gb", "es", "fr-fr", "de", "it", "pt-br", "sv", "pl")
 _VARIANTS = ("", *(f"+m{i}" for i in range(1, 8)), *(f"+f{i}" for i in range(1, 6)), "+croak")
+_TRIES = 5
 _FRAME_S = 0.005
 _PER_SECOND = 200
 
@@ -128,13 +130,23 @@ class Utterance:
 
 
 def draw_utterance(rng: np.random.Generator) -> Utterance:
-    """Let a random voice say random words, and take that apart."""
-    text = " ".join(_WORDS[int(i)] for i in rng.integers(0, len(_WORDS), int(rng.integers(8, 15))))
-    voice = str(rng.choice(_LANGUAGES)) + str(rng.choice(_VARIANTS))
-    sound, rate = speak(
-        text, voice, words_per_minute=int(rng.integers(110, 190)), pitch=int(rng.integers(20, 80))
+    """Let a random voice say random words, and take that apart.
+
+    Raises:
+        SonogradError: If several voices in a row say nothing that can be sung.
+    """
+    for _ in range(_TRIES):
+        words = rng.integers(0, len(_WORDS), int(rng.integers(8, 15)))
+        text = " ".join(_WORDS[int(i)] for i in words)
+        voice = str(rng.choice(_LANGUAGES)) + str(rng.choice(_VARIANTS))
+        speed, pitch = int(rng.integers(110, 190)), int(rng.integers(20, 80))
+        utterance = analyze(*speak(text, voice, words_per_minute=speed, pitch=pitch))
+        if utterance.voiced.any():
+            return utterance
+    raise SonogradError(
+        f"espeak-ng said nothing that has a pitch, {_TRIES} times, last as {voice!r}; "
+        "try: espeak-ng hello"
     )
-    return analyze(sound, rate)
 
 
 def analyze(sound: Tensor, sample_rate: int) -> Utterance:
