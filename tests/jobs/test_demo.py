@@ -7,7 +7,7 @@ from sonograd import jobs
 from sonograd.cli.app import main
 from sonograd.cli.demo import demo as command
 from sonograd.data import read_audio, write_audio
-from sonograd.errors import AudioError, OutputError, ParameterError
+from sonograd.errors import AudioError, ModelNotFoundError, OutputError, ParameterError
 from sonograd.functional import si_sdr
 
 
@@ -57,6 +57,9 @@ def test_bad_input_is_one_line(tmp_path, capsys):
         jobs.demo(save=tmp_path, seconds=-1.0)
     with pytest.raises(AudioError, match="no such file"):
         jobs.demo(tmp_path / "none.wav", model="hpss", save=tmp_path)
+    with pytest.raises(ModelNotFoundError, match="nosuch"):
+        jobs.demo(model="nosuch", save=tmp_path, seconds=1.0)
+    assert not list(tmp_path.iterdir())
     assert main(["demo", str(tmp_path / "none.wav"), "--save", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 

@@ -12,9 +12,10 @@ from sonograd.data import AudioFile, read_audio, write_audio
 from sonograd.data.songs import make_song
 from sonograd.errors import AudioError, MissingExtraError, OutputError, ParameterError
 from sonograd.functional import si_sdr
+from sonograd.jobs.download import ensure_model
 from sonograd.jobs.resources import peak_memory_bytes
 from sonograd.jobs.separate import Progress, separate_files
-from sonograd.zoo import model_names
+from sonograd.zoo import model_names, resolve
 
 __all__ = ["DemoReport", "DemoScore", "demo"]
 
@@ -95,11 +96,14 @@ def demo(
     Raises:
         ParameterError: If ``seconds`` is not positive.
         AudioError: If the song cannot be read.
+        ModelNotFoundError: If there is no such model; no song is made then.
         OutputError: If ``save`` cannot be written to, or holds results and ``overwrite`` is off.
     """
     if not (math.isfinite(seconds) and seconds > 0):
         raise ParameterError(f"seconds is {seconds}; expected a positive number")
     model = model or ("default" if "default" in model_names() else "hpss")
+    ensure_model(model)
+    resolve(model)  # before a song is made for it
     truth: dict[str, Tensor] = {}
     if song is None:
         song, truth = _write_song(save, seconds=seconds, seed=seed, overwrite=overwrite)
