@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e
 WORKERS ?= 2
+DEVICES ?= 2
 
 export OMP_WAIT_POLICY ?= passive
 
@@ -45,14 +46,18 @@ docs: $(VENV)/.docs
 
 # Both may be interrupted: the next call goes on where the last one stopped.
 train-default: $(VENV)/.test $(SAMPLED)
-	mkdir -p $(RUN) && cp -n recipes/default/*.json $(RUN)/
+	$(call recipe,default,$(RUN))
 	$(BIN)/sonograd songs $(RUN)/songs --count $(SONGS) --seconds 12 --seed 21 --source $(SOURCE) --workers $(WORKERS)
-	$(BIN)/sonograd train $(RUN) $(RUN)/songs --devices $(WORKERS) --resume
+	$(BIN)/sonograd train $(RUN) $(RUN)/songs --devices $(DEVICES) --resume
 
 train-default-gpu: $(VENV)/.test $(SAMPLED)
-	mkdir -p $(RUN)-gpu && cp -n recipes/default-gpu/*.json $(RUN)-gpu/
-	$(BIN)/sonograd songs $(RUN)/songs --count 5000 --seconds 12 --seed 1 --source $(SOURCE) --workers $(WORKERS)
-	$(BIN)/sonograd train $(RUN)-gpu $(RUN)/songs --device cuda --num-workers $(WORKERS) --resume
+	$(call recipe,default-gpu,$(RUN)-gpu)
+	$(BIN)/sonograd songs $(RUN)-gpu/songs --count 5000 --seconds 12 --seed 1 --source $(SOURCE) --workers $(WORKERS)
+	$(BIN)/sonograd train $(RUN)-gpu $(RUN)-gpu/songs --device cuda --num-workers $(WORKERS) --resume
+
+# Copies the settings of a recipe; what is there already, perhaps changed, is kept.
+recipe = mkdir -p $(2) && for file in recipes/$(1)/*.json; do \
+	test -e $(2)/$$(basename $$file) || cp $$file $(2)/; done
 
 clean:
 	rm -rf $(VENV) demo docs/_build
