@@ -504,7 +504,8 @@ def table(kept: Kept) -> str:
             "",
             "Peak memory beyond that of the loaded weights, with small networks of each family "
             "and songs of 8000 samples per second, so that an hour takes a minute or two, and what "
-            "the song itself takes is seen:",
+            "the song itself takes is seen. Two chunks "
+            "are in work at a time here, one in the original; `--workers 1` takes less:",
             "",
             "| family | original, 3 min | sonograd, 3 min | sonograd, 10 min | sonograd, 60 min |",
             "|---|---|---|---|---|",
