@@ -10,6 +10,7 @@ from torch import Tensor
 from sonograd.effects._options import check_flag, check_whole
 from sonograd.effects.base import Effect
 from sonograd.functional import butterworth, db_to_amplitude
+from sonograd.functional._values import broadcast_shapes
 from sonograd.functional.delays import moving_delay
 from sonograd.functional.feedback_delays import feedback_delay
 from sonograd.functional.modulation import note_beats
@@ -76,7 +77,7 @@ class Delay(Effect):
                 butterworth(1, low, sample_rate=rate, kind="high_pass"),
                 butterworth(1, high, sample_rate=rate, kind="low_pass"),
             )
-            shape = torch.broadcast_shapes(cuts[0].shape, cuts[1].shape)
+            shape = broadcast_shapes(cuts[0].shape, cuts[1].shape)
             sections = torch.cat([cut.expand(shape) for cut in cuts], dim=-2)
         if self._beats is None:
             seconds = values["delay_ms"] / 1000

@@ -16,6 +16,7 @@ from sonograd.effects._options import check_option
 from sonograd.effects.base import Effect
 from sonograd.effects.equalizers import split_bands, split_param
 from sonograd.functional._branching import latch
+from sonograd.functional._values import broadcast_shapes
 from sonograd.functional.ballistics import envelope_follower_stream
 from sonograd.functional.delays import delay_line
 from sonograd.functional.dynamics import compressor_gain_db, curve_gain, gate_gain_db
@@ -169,9 +170,7 @@ class Gate(Detector):
         lower_db = values["threshold_db"] - values["hysteresis_db"]
         upper, lower = (db_to_amplitude(v) for v in (values["threshold_db"], lower_db))
         hold = values["hold_ms"] * (self.sample_rate / 1000)
-        lead = torch.broadcast_shapes(
-            level.shape[:-1], *(v.shape[:-1] for v in (upper, lower, hold))
-        )
+        lead = broadcast_shapes(level.shape[:-1], *(v.shape[:-1] for v in (upper, lower, hold)))
         rows = level.detach().expand(*lead, -1).reshape(-1, level.shape[-1])
         limits = [v.detach().expand(*lead, 1).reshape(-1) for v in (upper, lower, hold.round())]
         if state is None:

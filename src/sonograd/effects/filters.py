@@ -11,6 +11,7 @@ from torch import Tensor
 from sonograd.effects._options import check_option
 from sonograd.effects.base import Effect
 from sonograd.errors import ParameterError
+from sonograd.functional._values import broadcast_shapes
 from sonograd.functional.biquads import (
     high_pass_biquad,
     high_shelf_biquad,
@@ -214,7 +215,7 @@ class ParametricEQ(Effect):
 
     def sections(self, values: Mapping[str, Tensor]) -> Tensor:
         """Design the cascade ``(..., bands, 6)``; values of one shape, their last dimension 1."""
-        shape = torch.broadcast_shapes(*(v.shape for v in values.values()))
+        shape = broadcast_shapes(*(v.shape for v in values.values()))
         found: dict[int, Tensor] = {}
         for kind in dict.fromkeys(self.bands):  # all bands of a kind are designed at once
             members = [k for k, other in enumerate(self.bands) if other == kind]

@@ -1,6 +1,7 @@
 """Numbers and tensors as arguments: brought to float64 on one device, and checked where free."""
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -9,7 +10,33 @@ from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
 
-__all__ = ["any_true", "as_float64", "as_sections", "check_not_zero", "check_range", "check_tensor"]
+__all__ = [
+    "any_true",
+    "as_float64",
+    "as_sections",
+    "broadcast_shapes",
+    "check_not_zero",
+    "check_range",
+    "check_tensor",
+]
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> torch.Size:
+    """Return the shape that all shapes broadcast to.
+
+    As :func:`torch.broadcast_shapes`, which imports the compiler of torch, and with it sympy: a
+    second before the first sound is made.
+
+    Raises:
+        RuntimeError: If they do not broadcast.
+
+    >>> broadcast_shapes((2, 1), (3,), ())
+    torch.Size([2, 3])
+    """
+    one = torch.empty(())
+    spread = torch.broadcast_tensors(*(one.expand(tuple(shape)) for shape in shapes))
+    common: torch.Size = spread[0].shape
+    return common
 
 
 def as_float64(*values: float | Tensor) -> tuple[Tensor, ...]:

@@ -13,6 +13,7 @@ from sonograd.functional._transforms import (
     gradients_of_plain,
     plain_form_needed,
 )
+from sonograd.functional._values import broadcast_shapes
 from sonograd.functional.scans import linear_scan
 from sonograd.shapes import check_floating
 
@@ -123,7 +124,7 @@ def envelope_follower_stream(
         for t in (attack_ms, release_ms)
     )
     try:
-        lead = torch.broadcast_shapes(level.shape[:-1], attack.shape, release.shape)
+        lead = broadcast_shapes(level.shape[:-1], attack.shape, release.shape)
     except RuntimeError as error:
         raise ShapeError(
             f"attack_ms and release_ms have shapes {tuple(attack.shape)} and "

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.functional._values import as_float64, as_sections, check_range
+from sonograd.functional._values import as_float64, as_sections, broadcast_shapes, check_range
 
 __all__ = [
     "all_pass_biquad",
@@ -286,7 +286,7 @@ def stable_biquad(numerator: Tensor, poles: Tensor) -> Tensor:
     a2 = poles[..., 1]
     a1 = (1 + a2) * poles[..., 0]
     denominator = torch.stack([torch.ones_like(a1), a1, a2], dim=-1)
-    lead = torch.broadcast_shapes(numerator.shape[:-1], denominator.shape[:-1])
+    lead = broadcast_shapes(numerator.shape[:-1], denominator.shape[:-1])
     return torch.cat([numerator.expand(*lead, 3), denominator.expand(*lead, 3)], dim=-1)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._values import broadcast_shapes
 from sonograd.shapes import check_floating
 
 __all__ = [
@@ -68,7 +69,7 @@ def fft_convolve(
             "expected (..., samples) and (..., taps) with at least one tap"
         )
     samples, taps = x.shape[-1], kernel.shape[-1]
-    lead = torch.broadcast_shapes(x.shape[:-1], kernel.shape[:-1])
+    lead = broadcast_shapes(x.shape[:-1], kernel.shape[:-1])
     if not samples or 0 in lead:
         return x.new_zeros(*lead, samples + taps - 1 if mode == "full" and samples else samples)
     start, length = 0, samples + taps - 1
@@ -188,7 +189,7 @@ def convolve_stream(
         ``(..., samples)`` and the next state.
     """
     check_floating(x)
-    lead = torch.broadcast_shapes(x.shape[:-1], kernel.taps.shape[:-1])
+    lead = broadcast_shapes(x.shape[:-1], kernel.taps.shape[:-1])
     x = x.expand(*lead, x.shape[-1])
     state = _silent(x, kernel) if state is None else state
     if x.shape[-1] >= 4 * kernel.taps.shape[-1]:

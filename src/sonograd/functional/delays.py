@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.functional._values import check_range
+from sonograd.functional._values import broadcast_shapes, check_range
 from sonograd.shapes import check_audio, check_floating
 
 __all__ = ["delay_line", "echo", "fractional_delay", "moving_delay"]
@@ -46,7 +46,7 @@ def fractional_delay(
     samples = x.shape[-1]
     if delay.ndim and delay.shape[-1] not in {1, samples}:
         raise ShapeError(f"delay_s has shape {tuple(delay.shape)}; expected (..., {samples})")
-    shape = torch.broadcast_shapes(x.shape, delay.shape)
+    shape = broadcast_shapes(x.shape, delay.shape)
     delay = delay.expand(shape) if delay.ndim and delay.shape[-1] > 1 else delay
     # One sample of the future is read by the cubic; it is silence after the end.
     padded = pad(x.expand(shape), (1, 1))

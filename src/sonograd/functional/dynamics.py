@@ -13,6 +13,7 @@ from sonograd.functional._transforms import (
     gradients_of_plain,
     plain_form_needed,
 )
+from sonograd.functional._values import broadcast_shapes
 from sonograd.functional.ballistics import TimeConvention, envelope_follower
 from sonograd.shapes import check_audio
 
@@ -159,7 +160,7 @@ def curve_gain(
         )
     ]
     values = [v.to(level.dtype) if level.dtype == torch.float64 else v.float() for v in values]
-    lead = torch.broadcast_shapes(level.shape[:-1], *(v.shape[:-1] for v in values))
+    lead = broadcast_shapes(level.shape[:-1], *(v.shape[:-1] for v in values))
     fits = all(not v.ndim or v.shape[-1] == 1 for v in values) and level.is_floating_point()
     if plain_form_needed(level, *values) or not fits or torch.compiler.is_compiling():
         return _curve(level, *values).to(level.dtype)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
-from sonograd.functional._values import check_range
+from sonograd.functional._values import broadcast_shapes, check_range
 
 __all__ = ["adsr"]
 
@@ -66,7 +66,7 @@ def adsr(
     time = torch.arange(start, start + samples, dtype=gate.dtype, device=gate.device) / sample_rate
     held = _held(torch.minimum(time, gate), attack, decay, level)
     fade = torch.exp(-(time - gate).clamp_min(0) / release.clamp_min(1e-9))
-    shape = torch.broadcast_shapes(held.shape, fade.shape)
+    shape = broadcast_shapes(held.shape, fade.shape)
     return (held * fade).expand(shape).to(dtype)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError
+from sonograd.functional._values import broadcast_shapes
 from sonograd.functional.recursion import sosfilt_stream
 
 __all__ = ["FeedbackNetworkState", "decay_filters", "feedback_network", "hadamard", "prime_delays"]
@@ -94,7 +95,7 @@ def decay_filters(
         _shelf(middle, low / middle, warped[0], high=False),
         _shelf(torch.ones_like(high), high / middle, warped[1], high=True),
     )
-    shape = torch.broadcast_shapes(*(shelf.shape for shelf in shelves))
+    shape = broadcast_shapes(*(shelf.shape for shelf in shelves))
     return torch.stack([shelf.expand(shape) for shelf in shelves], dim=-2)
 
 

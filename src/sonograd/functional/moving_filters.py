@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional._values import broadcast_shapes
 from sonograd.functional.recursion import sosfilt_stream
 from sonograd.functional.scans import linear_scan
 from sonograd.functional.state_variable import integrate
@@ -59,7 +60,7 @@ def biquad_stream(
         ``(..., samples)`` and the state ``(..., 2)``.
     """
     g, damping, weights = _prototype(kind, frequency_hz, q, gain_db, sample_rate)
-    lead = torch.broadcast_shapes(x.shape[:-1], g.shape[:-1], damping.shape[:-1])
+    lead = broadcast_shapes(x.shape[:-1], g.shape[:-1], damping.shape[:-1])
     state = _ready(state, (*lead, 2), g)
     if not x.shape[-1]:
         return x.expand(*lead, 0).clone(), state
@@ -91,7 +92,7 @@ def first_order_stream(
     if kind not in {"low_pass", "high_pass"}:
         raise ParameterError(f"kind is {kind!r}; expected 'low_pass' or 'high_pass'")
     g = torch.tan(math.pi / sample_rate * frequency_hz)
-    lead = torch.broadcast_shapes(x.shape[:-1], g.shape[:-1])
+    lead = broadcast_shapes(x.shape[:-1], g.shape[:-1])
     state = _ready(state, (*lead, 1), g)
     if not x.shape[-1]:
         return x.expand(*lead, 0).clone(), state

@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional._recursion_blocks import BLOCK, filter_blocks
-from sonograd.functional._values import as_sections, check_not_zero, check_tensor
+from sonograd.functional._values import as_sections, broadcast_shapes, check_not_zero, check_tensor
 from sonograd.shapes import check_floating
 
 __all__ = ["lfilter", "sosfilt", "sosfilt_stream"]
@@ -169,7 +169,7 @@ def _arrange(x: Tensor, filters: Tensor, *, width: int = 6) -> tuple[Tensor, Ten
         raise ShapeError(f"sos has shape {tuple(filters.shape)}; expected (..., sections, {width})")
     own, core = filters.shape[:-2], filters.shape[-2:]
     try:
-        lead = torch.broadcast_shapes(x.shape[:-1], own)
+        lead = broadcast_shapes(x.shape[:-1], own)
     except RuntimeError as error:
         raise ShapeError(
             f"the filters have leading shape {tuple(own)}, which does not broadcast with the "

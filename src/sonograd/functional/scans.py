@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sonograd.errors import ShapeError
+from sonograd.functional._values import broadcast_shapes
 
 __all__ = ["linear_scan"]
 
@@ -37,7 +38,7 @@ def linear_scan(transition: Tensor, drive: Tensor, start: Tensor | None = None) 
             f"transition has shape {tuple(transition.shape)} and drive {tuple(drive.shape)}; "
             "expected (order, order, ..., samples) and (order, ..., samples)"
         )
-    shape = torch.broadcast_shapes(transition.shape[2:], drive.shape[1:])
+    shape = broadcast_shapes(transition.shape[2:], drive.shape[1:])
     transition = transition.expand(order, order, *shape)
     drive = drive.expand(order, *shape)
     state = drive.new_zeros(order, *shape[:-1]) if start is None else start

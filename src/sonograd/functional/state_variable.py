@@ -8,7 +8,7 @@ from torch import Tensor
 from sonograd.errors import ParameterError, ShapeError
 from sonograd.functional import _kernels
 from sonograd.functional._transforms import plain_form_needed
-from sonograd.functional._values import check_range
+from sonograd.functional._values import broadcast_shapes, check_range
 from sonograd.functional.scans import linear_scan
 from sonograd.shapes import check_floating
 
@@ -82,7 +82,7 @@ def state_variable_filter(
 
 def _common_shape(x: Tensor, cutoff: Tensor, quality: Tensor) -> torch.Size:
     try:
-        shape: torch.Size = torch.broadcast_shapes(x.shape, cutoff.shape, quality.shape)
+        shape: torch.Size = broadcast_shapes(x.shape, cutoff.shape, quality.shape)
     except RuntimeError:
         shape = torch.Size()
     if shape[-1:] != x.shape[-1:]:
