@@ -14,10 +14,10 @@ import torch
 
 from sonograd.data import read_audio, write_audio
 from sonograd.effects import Chain, Compressor, Gain, ParametricEQ, preset, read_preset
-from sonograd.errors import AudioError, ConfigError, DatasetError
+from sonograd.errors import AudioError, ConfigError, DatasetError, SonogradError
 from sonograd.jobs import match_files
 from sonograd.jobs.match_audio import render_match
-from sonograd.jobs.match_pictures import charts, landscape_names
+from sonograd.jobs.match_pictures import charts, landscape_names, slice_around
 from sonograd.jobs.match_words import curves_as_text, settings, table_lines
 from sonograd.jobs.pairs import find_pairs
 from sonograd.jobs.report import match_report
@@ -113,7 +113,9 @@ def fake(monkeypatch):
 
     monkeypatch.setattr(JOB, "match", match)
     # One picture is enough where pictures are not what is looked at.
-    monkeypatch.setattr("sonograd.jobs.match_pictures.charts", lambda r: islice(charts(r), 1))
+    pictures = "sonograd.jobs.match_pictures"
+    monkeypatch.setattr(f"{pictures}.charts", lambda r, **_: islice(charts(r), 1))
+    monkeypatch.setattr(f"{pictures}.slice_around", lambda _: None)
     return calls
 
 
@@ -169,6 +171,7 @@ def write_pair(folder, dry, name="song", wet="song-wet"):
 
 def test_one_pair_fills_a_folder_that_renders_again(dry, tmp_path, fake, monkeypatch):
     monkeypatch.setattr("sonograd.jobs.match_pictures.charts", charts)
+    monkeypatch.setattr("sonograd.jobs.match_pictures.slice_around", slice_around)
     first, second = write_pair(tmp_path, dry)
     seen, events = [], []
     report = match_files(
@@ -287,6 +290,20 @@ class Tags(HTMLParser):
         found = dict(attrs)
         self.links += [found[name] for name in ("src", "href", "xlink:href") if name in found]
         self.ids += [found["id"]] if "id" in found else []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chain": "compresor"}, "Did you mean 'compressor'"),
+        ({"chain": "compressor", "fix": ["atack_ms=5"]}, "Did you mean 'attack_ms'"),
+        ({"loss": "mrstft"}, "needs a method that goes down its gradient"),
+    ],
+)
+def test_wrong_options_are_told_once_and_not_for_each_pair(tmp_path, options, message):
+    # The files need not be there: options are looked at first.
+    with pytest.raises(SonogradError, match=message):
+        match_files(tmp_path / "dry.wav", tmp_path / "wet.wav", save=tmp_path / "out", **options)
 
 
 def test_the_report_needs_no_other_file_and_holds_everything(dry):

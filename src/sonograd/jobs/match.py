@@ -6,7 +6,8 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from sonograd.config.output import Bits
 from sonograd.data import find_audio
 from sonograd.errors import ConfigError, DatasetError, SonogradError
 from sonograd.jobs.match_audio import render_match
+from sonograd.jobs.match_pictures import load_drawing
 from sonograd.jobs.match_reference import resemble
 from sonograd.jobs.match_results import RECORD, write_results
 from sonograd.jobs.match_words import chain_words, decibels
@@ -25,6 +27,7 @@ from sonograd.jobs.pairs import Pair, find_pairs
 from sonograd.jobs.resources import check_writable, free_cores
 from sonograd.jobs.workers import shared_cores
 from sonograd.matching import MatchResult, match
+from sonograd.matching.chains import build_chain, parse_fix
 from sonograd.matching.gradient import Method
 
 __all__ = ["MatchOutcome", "MatchReport", "match_files"]
@@ -35,6 +38,8 @@ Event: TypeAlias = Callable[[SeparationEvent], None]
 _TABLE = "matches.csv"
 #: Part of the work that is over when the settings are found.
 _FITTED = 0.8
+#: At which names are looked up before a file is opened.
+_ANY_RATE = 44_100
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,7 @@ def match_files(
         return _resemble_all(
             first, tuple(map(Path, reference)), save, bits, overwrite, _Job(on_progress, on_event)
         )
+    _check_asked(options, method, loss)
     options.update(method=method, loss=loss, steps=steps, learning_rate=learning_rate)
     pairs, alone = find_pairs(first, second)
     several = first.is_dir()
@@ -217,6 +223,11 @@ class _Job:
             try:
                 for future in as_completed([pool.submit(_attempt_apart, task) for task in tasks]):
                     self._keep(future.result())
+            except BrokenProcessPool:
+                raise SonogradError(
+                    "a process that matched a pair was killed, perhaps for want of memory; what "
+                    "is done stays: run this again, with fewer --workers."
+                ) from None
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -291,15 +302,21 @@ def _part(on_share: _Share | None, base: float, width: float) -> Progress:
 def _match(task: _Task, on_share: _Share | None) -> MatchOutcome:
     begin = time.perf_counter()
     pair = task.pair
-    result = match(pair.dry, pair.wet, on_progress=_part(on_share, 0.0, _FITTED), **task.options)
-    with StagedFolder(task.folder) as stage:
-        rendering = render_match(
-            result, pair.dry, pair.wet, stage.path,
-            bits=task.bits, on_progress=_part(on_share, _FITTED, 0.95 - _FITTED),
-        )  # fmt: skip
-        summary = write_results(result, rendering, pair, stage.path, sounds=task.sounds)
-        names = sorted(path.name for path in stage.path.iterdir())
-        stage.publish()
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(load_drawing)
+        result = match(
+            pair.dry, pair.wet, on_progress=_part(on_share, 0.0, _FITTED), **task.options
+        )
+        with StagedFolder(task.folder) as stage:
+            rendering = render_match(
+                result, pair.dry, pair.wet, stage.path,
+                bits=task.bits, on_progress=_part(on_share, _FITTED, 0.95 - _FITTED),
+            )  # fmt: skip
+            summary = write_results(
+                result, rendering, pair, stage.path, sounds=task.sounds, beside=beside
+            )
+            names = sorted(path.name for path in stage.path.iterdir())
+            stage.publish()
     words = f"{chain_words(result.chain)}, null depth {decibels(result.score.null_db)}"
     message = f"{words}, in {time.perf_counter() - begin:.1f} s"
     files = tuple(task.folder / name for name in names)
@@ -325,6 +342,16 @@ def _row(item: MatchOutcome) -> dict[str, Any]:
         known = entry["identifiable"]
         row[f"{entry['stage']}.{entry['parameter']}"] = entry["value"] if known else None
     return row
+
+
+def _check_asked(options: Mapping[str, Any], method: Method, loss: str) -> None:
+    """Refuse before any file is read what no pair can be matched with."""
+    if method == "lm" and loss != "waveform":
+        raise ConfigError(
+            "match", [f"loss: {loss} needs a method that goes down its gradient, as --method adam"]
+        )
+    if options["chain"] != "auto":
+        parse_fix(build_chain(options["chain"], _ANY_RATE), options["fix"])
 
 
 def _check_alone(

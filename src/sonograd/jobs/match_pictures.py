@@ -1,24 +1,26 @@
 """The charts of a match, and charts as SVG that follows the colors of a page."""
 
+import contextlib
+import importlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sonograd import plotting
 from sonograd.jobs.match_words import chain_words, settings
-from sonograd.matching import Candidate, MatchResult
+from sonograd.matching import Candidate, Landscape, MatchResult
 from sonograd.plotting import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Chart", "charts", "landscape_names", "to_svg"]
+__all__ = ["Chart", "charts", "landscape_names", "load_drawing", "slice_around", "to_svg"]
 
 #: Half of the width of the slice through the solution, as part of a parameter's range.
 _SPAN = 0.12
-_POINTS = 17
+_POINTS = 13
 #: Most candidates that are drawn.
 _LINES = 6
 #: What is looked at first, if the audio shows it: what people ask for.
@@ -32,6 +34,7 @@ _VARIABLES = {
     style.SHADE: "--shade",
 }
 _FONT = "font-family: inherit"
+_BACKENDS = ("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg")
 
 
 @dataclass(frozen=True)
@@ -62,29 +65,54 @@ _SIZES = {
 }
 
 
-def charts(result: MatchResult) -> Iterator[Chart]:
-    """Yield every picture that the match has something to show in.
+def load_drawing() -> None:
+    """Import what draws, which takes a while; nothing happens where it is not installed."""
+    with contextlib.suppress(ImportError):
+        for name in ("sonograd.plotting.chart", *_BACKENDS):
+            importlib.import_module(name)
+
+
+def charts(
+    result: MatchResult, *, around: Callable[[], Landscape | None] | None = None
+) -> Iterator[Chart]:
+    """Yield every picture that the match has something to show in, laid out.
+
+    Args:
+        result: What was found.
+        around: Returns the slice through the solution; asked last, so that another thread can
+            compute it meanwhile. :func:`slice_around` by default.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    for chart in _drawn(result):
-        chart.figure.set_size_inches(*_SIZES[chart.name])
+    for chart in _drawn(result, around or (lambda: slice_around(result))):
+        figure = chart.figure
+        figure.set_size_inches(*_SIZES[chart.name])
+        # Once for all formats: each of them would draw everything to find the same places.
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
+            figure.set_layout_engine("none")
         yield chart
 
 
-def _drawn(result: MatchResult) -> Iterator[Chart]:
+def slice_around(result: MatchResult) -> Landscape | None:
+    """Compute the slice through the solution; None where fewer than two values are known."""
+    names = landscape_names(result)
+    return None if names is None else result.landscape(*names, points=_POINTS, span=_SPAN)
+
+
+def _drawn(result: MatchResult, around: Callable[[], Landscape | None]) -> Iterator[Chart]:
     yield _response(result)
     if len(result.static_curve.curve_input_db):
         yield _static(result)
     if result.gain_trace is not None:
         yield _trace(result)
     yield _remains(result)
-    names = landscape_names(result)
-    if names is not None:
-        yield _landscape(result, *names)
     if any(result.history.values()):
         yield _convergence(result)
+    slice_ = around()
+    if slice_ is not None:
+        yield _landscape(result, slice_)
 
 
 def to_svg(chart: Chart) -> str:
@@ -183,8 +211,8 @@ def _remains(result: MatchResult) -> Chart:
     return Chart("remains", "What remains", caption, figure)
 
 
-def _landscape(result: MatchResult, first: str, second: str) -> Chart:
-    slice_ = result.landscape(first, second, points=_POINTS, span=_SPAN)
+def _landscape(result: MatchResult, slice_: Landscape) -> Chart:
+    first, second = slice_.names
     units = {f"{s.stage}.{s.name}": s for s in settings(result)}
 
     def words(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ _WORSE_DB = 6.0
 
 
 def write_results(
-    result: MatchResult, rendering: Rendering, pair: Pair, folder: Path, *, sounds: bool
+    result: MatchResult,
+    rendering: Rendering,
+    pair: Pair,
+    folder: Path,
+    *,
+    sounds: bool,
+    beside: Executor,
 ) -> dict[str, Any]:
     """Write everything but the audio.
 
@@ -32,6 +39,7 @@ def write_results(
         pair: The two files.
         folder: Where to write.
         sounds: Whether the report can be listened to.
+        beside: Does what needs no drawing while pictures are drawn.
 
     Returns:
         What ``match.json`` says.
@@ -59,7 +67,7 @@ def write_results(
         "remarks": notes,
     }
     _text(folder / RECORD, json.dumps(summary, indent=2) + "\n")
-    _report(result, pair, folder, exports, notes, sounds=sounds)
+    _report(result, pair, folder, exports, notes, sounds=sounds, beside=beside)
     return summary
 
 
@@ -71,25 +79,28 @@ def _report(
     notes: list[str],
     *,
     sounds: bool,
+    beside: Executor,
 ) -> None:
     """Draw the report; without matplotlib, write it without pictures."""
-    from sonograd.jobs.match_pictures import charts
+    from sonograd.jobs.match_pictures import charts, slice_around
     from sonograd.jobs.report import match_report
 
+    around = beside.submit(slice_around, result)
+    heard = beside.submit(sounds_of, result, folder) if sounds else None
+    drawn = []
     try:
-        drawn = list(charts(result))
+        for chart in charts(result, around=around.result):
+            chart.figure.savefig(folder / f"{chart.name}.png")
+            drawn.append(chart)
     except MissingExtraError as error:
-        drawn = []
+        around.cancel()
         notes = [*notes, f"Without pictures: {error}"]
-    for chart in drawn:
-        chart.figure.savefig(folder / f"{chart.name}.png")
-        chart.figure.set_layout_engine("none")  # the report's picture has the same layout
     page = match_report(
         result,
         dry=pair.dry.name,
         wet=pair.wet.name,
         charts=drawn,
-        sounds=sounds_of(result, folder) if sounds else None,
+        sounds=None if heard is None else heard.result(),
         exports=exports,
         notes=notes,
     )
