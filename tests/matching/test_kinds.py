@@ -7,11 +7,13 @@ import torch
 from torch.nn.functional import interpolate
 
 from sonograd.effects import Compressor, Delay, ParametricEQ
-from sonograd.matching import match
+from sonograd.errors import ParameterError, SonogradError
+from sonograd.matching import match, match_batch
 from sonograd.matching.analyze import clipped_samples
 from sonograd.matching.chains import build_chain
 from sonograd.matching.fitting import make_plan
 from sonograd.matching.levels import Levels
+from sonograd.params import Param
 
 RATE = 16_000
 
@@ -125,3 +127,48 @@ def test_short_and_long_delays(delay_ms):
     result = match(x, Delay(RATE)(x, **truth), "delay", sample_rate=RATE)
     assert result.score.null_db > 60
     assert result.values["delay"]["delay_ms"] == pytest.approx(delay_ms, rel=1e-4)
+
+
+def test_refuses_what_cannot_be_asked_for():
+    x = torch.randn(1, 22050, generator=torch.Generator().manual_seed(1))
+    params = [Param("gain_db", "dB", -12.0, 12.0, 0.0)]
+
+    def broken(x, gain_db):
+        return x / 0 if gain_db else x * float("nan")
+
+    def failing(x, gain_db):
+        raise RuntimeError("no license")
+
+    for options, what in (
+        ({"process": broken, "parameters": params}, "no finite number"),
+        ({"process": failing, "parameters": params}, "process failed at .*no license"),
+        ({"process": broken, "parameters": params, "chain": "gain"}, "expected one of them"),
+        ({"process": broken, "parameters": params, "start": "mastering"}, "start cannot be"),
+        ({"parameters": params}, "expected process, too"),
+        ({"excerpt_s": math.inf}, "excerpt_s is inf; expected a positive number"),
+        ({"steps": 2.5}, "steps is 2.5; expected a whole number"),
+        ({"starts": 0}, "starts is 0; expected a whole number"),
+        ({"chain": "compressor,,gain"}, "expected names like"),
+        ({"chain": "eq99"}, "at most 32"),
+    ):
+        with pytest.raises(SonogradError, match=what):
+            match(x, 0.5 * x, sample_rate=22050, **options)
+
+
+def test_says_so_where_nothing_was_changed():
+    x = torch.randn(1, 44100, generator=torch.Generator().manual_seed(1))
+    found = match(x, 0.5 * x, "compressor", sample_rate=22050)
+    assert found.verdict[0].startswith("Beside a gain nothing was changed")
+
+
+def test_functions_that_cannot_travel_are_told():
+    x = torch.randn(1, 22050, generator=torch.Generator().manual_seed(1))
+    params = [Param("gain_db", "dB", -12.0, 12.0, 0.0)]
+    with pytest.raises(ParameterError, match="workers=1"):
+        match_batch(
+            [(x, x), (x, x)],
+            workers=2,
+            sample_rate=22050,
+            process=lambda x, gain_db: x,
+            parameters=params,
+        )

@@ -1,5 +1,6 @@
 """From dry and processed audio to the settings in between."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -100,12 +101,13 @@ def match(
         ParameterError: If an argument is wrong.
     """
     began = time.perf_counter()
-    check_options(bands=bands, excerpt_s=excerpt_s, starts=starts, steps=steps)
-    if method not in METHODS:
-        raise ParameterError(f"method is {method!r}; expected {', '.join(METHODS)}")
-    if isinstance(loss, str) and loss not in LOSSES:
-        raise ParameterError(f"loss is {loss!r}; expected {', '.join(LOSSES)} or a module")
-    check_options(learning_rate=learning_rate, max_delay_s=max_delay_s)
+    _check_numbers(
+        {"bands": bands, "starts": starts, "steps": steps},
+        {"excerpt_s": excerpt_s, "learning_rate": learning_rate, "max_delay_s": max_delay_s},
+    )
+    _check_way(method, loss)
+    if process is not None or parameters is not None:
+        _check_black_box(chain, start, process, parameters)
     report = _Progress(on_progress)
     pair = open_pair(dry, wet, sample_rate, wet_sample_rate)
     rate = pair.dry.sample_rate
@@ -326,8 +328,32 @@ def _tell_polarity(pair: Pair, asked: Chain | None, used: Chain) -> None:
         pair.notes.append("The polarity is turned over: a gain that inverts was added.")
 
 
-def check_options(**given: Any) -> None:
+def _check_numbers(whole: Mapping[str, Any], positive: Mapping[str, Any]) -> None:
     """Refuse numbers that make no sense."""
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+    for name, value in whole.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ParameterError(f"{name} is {value!r}; expected a whole number, at least 1")
+    for name, value in positive.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 < value < math.inf:
             raise ParameterError(f"{name} is {value!r}; expected a positive number")
+
+
+def _check_way(method: str, loss: str | nn.Module) -> None:
+    if method not in METHODS:
+        raise ParameterError(f"method is {method!r}; expected {', '.join(METHODS)}")
+    if isinstance(loss, str) and loss not in LOSSES:
+        raise ParameterError(f"loss is {loss!r}; expected {', '.join(LOSSES)} or a module")
+
+
+def _check_black_box(chain: Any, start: Any, process: Any, parameters: Any) -> None:
+    """Refuse what a callable would silently replace."""
+    if process is None:
+        raise ParameterError("parameters are those of process; expected process, too")
+    if start is not None:
+        raise ParameterError(
+            "start cannot be combined with process; expected starting values as the defaults of "
+            "its parameters"
+        )
+    if not (isinstance(chain, str) and chain == "auto"):
+        raise ParameterError(f"chain is {chain!r}, but process is the chain; expected one of them")

@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import pickle
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +52,7 @@ def match_batch(
         pairs: Dry and wet, tensors ``(channels, samples)`` or paths.
         chain: As in :func:`~sonograd.matching.match`.
         sample_rate: Of tensors, in Hz.
-        workers: Processes; the number of cores that may be used if None. With 1, everything runs
+        workers: Processes; as many as torch has threads if None. With 1, everything runs
             here.
         on_progress: Called with the number of pairs done, and of all.
         on_item: Called with each pair when it is done, in the order of their ends.
@@ -62,7 +64,7 @@ def match_batch(
     listed = list(pairs)
     if any(not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in listed):
         raise ParameterError("pairs holds something else than pairs (dry, wet)")
-    count = workers if workers is not None else len(os.sched_getaffinity(0))
+    count = workers if workers is not None else torch.get_num_threads()
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ParameterError(f"workers is {workers!r}; expected a whole number, at least 1")
     given = {"chain": chain, "sample_rate": sample_rate, **options}
@@ -79,14 +81,32 @@ def match_batch(
         for index, pair in enumerate(listed):
             done(_one(index, pair, given))
     else:
+        _check_travels(given)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            min(count, len(listed)), mp_context=context, initializer=_alone
-        ) as pool:
+        pool = ProcessPoolExecutor(min(count, len(listed)), mp_context=context, initializer=_alone)
+        try:
             waiting = [pool.submit(_one, k, pair, given) for k, pair in enumerate(listed)]
             for future in as_completed(waiting):
                 done(future.result())
+        except BrokenProcessPool:
+            raise SonogradError(
+                "A process that matched a pair was ended from outside, perhaps for want of memory; "
+                "pass fewer workers."
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
     return [item for item in items if item is not None]
+
+
+def _check_travels(given: dict[str, Any]) -> None:
+    """Refuse what cannot be sent to another process."""
+    try:
+        pickle.dumps(given)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ParameterError(
+            f"an argument cannot be sent to other processes ({error}); define functions in a "
+            "module, or pass workers=1"
+        ) from None
 
 
 def _alone() -> None:
@@ -97,5 +117,5 @@ def _alone() -> None:
 def _one(index: int, pair: tuple[Audio, Audio], given: dict[str, Any]) -> BatchItem:
     try:
         return BatchItem(index, match(*pair, **given))
-    except SonogradError as error:
+    except (SonogradError, OSError) as error:
         return BatchItem(index, None, str(error))

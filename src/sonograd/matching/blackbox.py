@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sonograd.effects import Effect
-from sonograd.errors import ParameterError, ShapeError
+from sonograd.errors import AudioError, ParameterError, ShapeError, SonogradError
 from sonograd.params import Param
 
 __all__ = ["black_box", "is_black_box"]
@@ -44,7 +44,14 @@ class _BlackBox(Effect):
         return torch.stack([self._call(item, given) for item in x]).to(x.dtype), None
 
     def _call(self, x: Tensor, values: Mapping[str, float]) -> Tensor:
-        y = self._callable(x.float(), **values)
+        try:
+            y = self._callable(x.float(), **values)
+        except SonogradError:
+            raise
+        except Exception as error:
+            raise ParameterError(
+                f"process failed at {dict(values)}: {type(error).__name__}: {error}"
+            ) from error
         if isinstance(y, np.ndarray):
             y = torch.from_numpy(np.ascontiguousarray(y))
         if not isinstance(y, Tensor):
@@ -56,6 +63,11 @@ class _BlackBox(Effect):
             raise ShapeError(
                 f"process returned shape {tuple(y.shape)} for {tuple(x.shape)}; expected the same. "
                 "Cut off what a plug-in adds at the end, and make up for its latency."
+            )
+        if not bool(y.isfinite().all()):
+            raise AudioError(
+                f"process returned what is no finite number at {dict(values)}; expected finite "
+                "samples for all values in range"
             )
         return y
 

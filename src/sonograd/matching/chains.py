@@ -21,6 +21,8 @@ from sonograd.errors import ParameterError
 
 __all__ = ["ALIASES", "build_chain", "lingers", "oscillates", "parse_fix", "usual_holds"]
 
+_MOST_BANDS = 32  # that an equalizer may have
+
 #: Short names of types, beside the types themselves.
 ALIASES: Mapping[str, str] = {
     "comp": "compressor",
@@ -52,10 +54,9 @@ def build_chain(
     """
     listed = names.split(",") if isinstance(names, str) else list(names)
     listed = [name.strip().lower().replace("-", "_").replace(" ", "_") for name in listed]
-    stages = [_stage(name, sample_rate, bands, options or {}) for name in listed if name]
-    if not stages:
+    if not listed or not all(listed):
         raise ParameterError(f"chain is {names!r}; expected names like eq,compressor,gain")
-    return Chain(*stages)
+    return Chain(*(_stage(name, sample_rate, bands, options or {}) for name in listed))
 
 
 def _stage(
@@ -64,6 +65,10 @@ def _stage(
     count: int | Sequence[str] = bands
     if name.startswith("eq") and name[2:].isdigit():
         name, count = "eq", int(name[2:])
+    if isinstance(count, int) and count > _MOST_BANDS:
+        raise ParameterError(
+            f"{count} bands are too many to be told apart; expected at most {_MOST_BANDS}"
+        )
     kinds = effect_types()
     kind = ALIASES.get(name, name)
     if kind not in kinds or issubclass(kinds[kind], Structure):

@@ -13,6 +13,11 @@ from sonograd.matching.stages import Plan, stages_of
 
 __all__ = ["verdict"]
 
+_EXACT_DB = 200.0  # null depth that is rounding of float64
+_SAME_DB = 120.0  # null depth of a gain alone beyond which there is no other change
+_ROUGH_DB = 25.0  # null depth below which a chain is a rough model
+_SEEN, _SURE = 0.002, 0.1  # delays in samples worth telling, of a good model and of a rough one
+
 Nested = Mapping[str, Mapping[str, float]]
 
 
@@ -32,7 +37,7 @@ def verdict(
     said = [_explained(score, only_gain=only_gain)]
     if alignment.polarity < 0:
         said.append("The polarity is turned over.")
-    if abs(alignment.delay_samples) >= 0.002:
+    if abs(alignment.delay_samples) >= (_SEEN if score.null_db > _ROUGH_DB else _SURE):
         late = "late" if alignment.delay_samples > 0 else "early"
         said.append(
             f"Wet is {abs(alignment.delay_samples):.3f} samples "
@@ -52,7 +57,7 @@ def verdict(
                 f"Nothing in this excerpt stays under the threshold of {name}: only threshold and "
                 "gain together are known, as settings that sound the same."
             )
-    if score.null_db < 25 and score.explained < 0.99:
+    if score.null_db < _ROUGH_DB and score.explained < 0.99:
         doubts.append(
             "The chain is a rough model of this processor: read its settings as a direction, "
             "not as the truth."
@@ -61,9 +66,12 @@ def verdict(
 
 
 def _explained(score: Score, *, only_gain: bool) -> str:
-    depth = "completely" if math.isinf(score.null_db) else f"down to {-score.null_db:.1f} dB"
+    exact = score.null_db > _EXACT_DB
+    depth = "completely" if exact else f"down to {-score.null_db:.1f} dB"
     if only_gain:
         return f"A gain: subtracted from wet it nulls {depth}."
+    if score.gain_only_db > _SAME_DB:
+        return f"Beside a gain nothing was changed: subtracted from wet it nulls {depth}."
     share = 100 * score.explained
     digits = 2 if share < 99.99 else 4
     shown = min(share, 99.9999) if share < 100 else share
