@@ -144,6 +144,7 @@ def test_refuses_what_cannot_be_asked_for():
         ({"process": failing, "parameters": params}, "process failed at .*no license"),
         ({"process": broken, "parameters": params, "chain": "gain"}, "expected one of them"),
         ({"process": broken, "parameters": params, "start": "mastering"}, "start cannot be"),
+        ({"process": failing, "parameters": []}, "parameters is"),
         ({"parameters": params}, "expected process, too"),
         ({"excerpt_s": math.inf}, "excerpt_s is inf; expected a positive number"),
         ({"steps": 2.5}, "steps is 2.5; expected a whole number"),

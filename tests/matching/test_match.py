@@ -308,7 +308,7 @@ def test_refuses_other_material():
         (X, X, {"excerpt_s": 0}, ParameterError, "excerpt_s"),
         (X.expand(3, -1), X.expand(2, -1), {}, AudioError, "channels"),
         (X, X, {"start": "nowhere.json"}, ConfigError, "nowhere"),
-        (X, X, {"process": len, "parameters": []}, ParameterError, "parameters"),
+        (X, X, {"process": len, "parameters": []}, ParameterError, "process is the chain"),
     ],
 )
 def test_refuses_bad_input_in_one_line(dry, wet, options, error, message):
