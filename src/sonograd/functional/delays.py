@@ -50,32 +50,11 @@ def fractional_delay(
     delay = delay.expand(shape) if delay.ndim and delay.shape[-1] > 1 else delay
     # One sample of the future is read by the cubic; it is silence after the end.
     padded = pad(x.expand(shape), (1, 1))
+    time = torch.arange(1, samples + 1, device=x.device)
     if not delay.ndim or delay.shape[-1] == 1 or torch.is_grad_enabled() or samples <= _PIECE:
-        return _read(padded, delay, 0, samples, interpolation)
-    pieces = [
-        _read(
-            padded,
-            delay[..., begin : begin + _PIECE],
-            begin,
-            min(_PIECE, samples - begin),
-            interpolation,
-        )
-        for begin in range(0, samples, _PIECE)
-    ]
-    return torch.cat(pieces, -1)
-
-
-def _read(padded: Tensor, delay: Tensor, begin: int, count: int, interpolation: str) -> Tensor:
-    """Read ``count`` samples from ``begin`` on of what has one more sample at either end."""
-    whole = delay.detach().floor()
-    rest = (delay - whole).to(padded.dtype)
-    newest = torch.arange(begin + 1, begin + count + 1, device=padded.device) - whole.long()
-    points, first = (_linear(rest), 0) if interpolation == "linear" else (_cubic(rest), -1)
-    y = torch.zeros((), dtype=padded.dtype, device=padded.device)
-    for k, weight in enumerate(points, start=first):
-        index = (newest - k).clamp(0, padded.shape[-1] - 1).expand(*padded.shape[:-1], count)
-        y = y + weight * padded.gather(-1, index)
-    return y
+        return read_line(padded, time, delay, interpolation)
+    pieces = zip(time.split(_PIECE), delay.split(_PIECE, -1), strict=True)
+    return torch.cat([read_line(padded, t, d, interpolation) for t, d in pieces], -1)
 
 
 def echo(
