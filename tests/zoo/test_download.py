@@ -140,27 +140,26 @@ def test_no_network_is_said_soon(tmp_path):
     assert time.monotonic() - begin < 2
 
 
-def test_a_server_that_gives_no_answer_is_given_up_soon(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("slow", "urls", "said"),
+    [
+        ("create_connection", ["http://127.0.0.1/a.pth"], r"127\.0\.0\.1 gives no answer"),
+        (
+            "getaddrinfo",
+            [f"https://{name}.example/a.pth" for name in "abc"],
+            r"a\.example gives no.*; .*c\.example gives no",
+        ),
+    ],
+)
+def test_servers_that_give_no_answer_are_given_up_together(tmp_path, monkeypatch, slow, urls, said):
     def hang(*args, **kwargs):
         time.sleep(3)
         raise OSError
 
-    monkeypatch.setattr(module.socket, "create_connection", hang)
+    monkeypatch.setattr(module.socket, slow, hang)
     begin = time.monotonic()
-    with pytest.raises(DownloadError, match=r"127\.0\.0\.1 gives no answer"):
-        fetch(["http://127.0.0.1/a.pth"], tmp_path / "a.pth")
-    assert time.monotonic() - begin < 2
-
-
-def test_mirrors_that_give_no_answer_are_given_up_together(tmp_path, monkeypatch):
-    def hang(*args, **kwargs):
-        time.sleep(3)
-        raise OSError
-
-    monkeypatch.setattr(module.socket, "getaddrinfo", hang)
-    begin = time.monotonic()
-    with pytest.raises(DownloadError, match=r"a\.example gives no.*; .*c\.example gives no"):
-        fetch([f"https://{name}.example/a.pth" for name in "abc"], tmp_path / "a.pth")
+    with pytest.raises(DownloadError, match=said):
+        fetch(urls, tmp_path / "a.pth")
     assert time.monotonic() - begin < 2
 
 
