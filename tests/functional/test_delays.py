@@ -107,6 +107,6 @@ def test_pieces_of_a_moving_delay_are_the_whole():
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(2, 70_001, generator=generator)
     curve = 0.01 * torch.rand(70_001, generator=generator)
-    whole = fractional_delay(x, curve, sample_rate=44_100)
+    whole = F.fractional_delay(x, curve, sample_rate=44_100)
     with torch.no_grad():
-        assert torch.equal(fractional_delay(x, curve, sample_rate=44_100), whole)
+        assert torch.equal(F.fractional_delay(x, curve, sample_rate=44_100), whole)
