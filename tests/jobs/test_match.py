@@ -4,7 +4,11 @@ import csv
 import importlib
 import json
 import math
+import multiprocessing
+import os
 import re
+import sys
+import threading
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import islice
@@ -17,7 +21,7 @@ from sonograd.effects import Chain, Compressor, Gain, ParametricEQ, preset, read
 from sonograd.errors import AudioError, ConfigError, DatasetError, SonogradError
 from sonograd.jobs import match_files
 from sonograd.jobs.match_audio import render_match
-from sonograd.jobs.match_pictures import charts, landscape_names, slice_around
+from sonograd.jobs.match_pictures import charts, landscape_names, picture, slice_around
 from sonograd.jobs.match_words import curves_as_text, settings, table_lines
 from sonograd.jobs.pairs import find_pairs
 from sonograd.jobs.report import match_report
@@ -35,6 +39,7 @@ from sonograd.matching import (
 
 RATE = 8000
 JOB = importlib.import_module("sonograd.jobs.match")
+DRAWING = importlib.import_module("sonograd.jobs.match_drawing")
 
 
 class Result(MatchResult):
@@ -115,6 +120,7 @@ def fake(monkeypatch):
     # One picture is enough where pictures are not what is looked at.
     pictures = "sonograd.jobs.match_pictures"
     monkeypatch.setattr(f"{pictures}.charts", lambda r, **_: islice(charts(r), 1))
+    monkeypatch.setattr("sonograd.jobs.match_drawing._can_copy", lambda: False)
     monkeypatch.setattr(f"{pictures}.slice_around", lambda _: None)
     return calls
 
@@ -169,7 +175,11 @@ def write_pair(folder, dry, name="song", wet="song-wet"):
     return folder / f"{name}.wav", folder / f"{wet}.wav"
 
 
-def test_one_pair_fills_a_folder_that_renders_again(dry, tmp_path, fake, monkeypatch):
+@pytest.mark.parametrize("apart", [False, True])
+def test_one_pair_fills_a_folder_that_renders_again(dry, tmp_path, fake, monkeypatch, apart):
+    if apart and (sys.platform != "linux" or threading.active_count() > 1):
+        pytest.skip("no copies of this process here")
+    monkeypatch.setattr("sonograd.jobs.match_drawing._can_copy", lambda: apart)
     monkeypatch.setattr("sonograd.jobs.match_pictures.charts", charts)
     monkeypatch.setattr("sonograd.jobs.match_pictures.slice_around", slice_around)
     first, second = write_pair(tmp_path, dry)
@@ -195,6 +205,45 @@ def test_one_pair_fills_a_folder_that_renders_again(dry, tmp_path, fake, monkeyp
     assert seen[-1] == (1, 1)
     assert seen == sorted(seen)
     assert [event.kind for event in events] == ["started", "done"]
+
+
+@pytest.mark.parametrize("broken", ["nothing", "charts", "killed"])
+def test_copies_draw_what_threads_draw_and_what_they_cannot_is_drawn_here(dry, monkeypatch, broken):
+    if sys.platform != "linux" or threading.active_count() > 1:
+        pytest.skip("no copies of this process here")
+    result = make_result(dry)
+    few = ("static_curve", "landscape")
+    monkeypatch.setattr(DRAWING, "PICTURES", few)
+    monkeypatch.setattr(DRAWING, "_SHARES", tuple((name,) for name in few))
+    monkeypatch.setattr(DRAWING, "_can_copy", lambda: False)
+    with DRAWING.open_drawing() as drawing:
+        drawing.begin(result)
+        expected = drawing.finish()
+    here = os.getpid()
+
+    def fail_elsewhere(*arguments, **options):
+        if os.getpid() != here:
+            os.kill(os.getpid(), 9) if broken == "killed" else charts(None)
+        return charts(*arguments, **options)
+
+    monkeypatch.setattr(DRAWING, "_can_copy", lambda: True)
+    if broken != "nothing":
+        monkeypatch.setattr("sonograd.jobs.match_pictures.charts", fail_elsewhere)
+    with DRAWING.open_drawing() as drawing:
+        drawing.begin(result)
+        found = drawing.finish()
+    assert [item.name for item in found] == [item.name for item in expected] == list(few)
+    assert [item.png for item in found] == [item.png for item in expected]
+    assert [item.svg for item in found] == [item.svg for item in expected]
+    assert not multiprocessing.active_children()
+
+
+def test_copies_end_where_nothing_is_drawn():
+    if sys.platform != "linux" or threading.active_count() > 1:
+        pytest.skip("no copies of this process here")
+    with pytest.raises(AudioError), DRAWING.open_drawing():
+        raise AudioError("dry is silent")
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize(
@@ -312,7 +361,7 @@ def test_the_report_needs_no_other_file_and_holds_everything(dry):
         result,
         dry="a/dry.wav",
         wet="<wet>.wav",
-        charts=list(charts(result)),
+        pictures=[picture(chart) for chart in charts(result)],
         sounds={"dry": b"x"},
         exports={"preset.py": "board = '<>'"},
         notes=("Over the whole 2.5 s the null depth is 38.0 dB.",),

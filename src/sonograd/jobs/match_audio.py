@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sonograd.config.output import Bits
-from sonograd.data import FORMATS, AudioWriter, resample_audio
+from sonograd.data import AudioWriter, resample_audio
 from sonograd.errors import OutputError
 from sonograd.matching import MatchResult
 from sonograd.matching.align import REACH, shifted
@@ -19,6 +19,7 @@ __all__ = ["Rendering", "render_match", "sounds_of"]
 
 _BLOCK = 1 << 16
 _LISTEN_S = 12.0
+_LISTEN_RATE = 48_000
 _LOUDEST_DB = 60.0  # that a residual is turned up by
 _PEAK = 0.89
 
@@ -131,7 +132,9 @@ class _Stream:
 
 
 def sounds_of(result: MatchResult, folder: Path) -> dict[str, bytes]:
-    """Return the excerpt before and after as mp3, and the residual turned up to be heard.
+    """Return the excerpt before and after as flac, and the residual turned up to be heard.
+
+    No codec that leaves things out: what is listened for is less than it would leave out.
 
     Args:
         result: What was found.
@@ -150,21 +153,20 @@ def sounds_of(result: MatchResult, folder: Path) -> dict[str, bytes]:
     loudest = max(float(x[..., :count].abs().max()) for x in list(named.values())[:3])
     scale = min(1.0, _PEAK / max(loudest, 1e-9))
     return {
-        name: _mp3(x[..., :count] * (scale if k < 3 else 1.0), result.sample_rate, folder)
+        name: _flac(x[..., :count] * (scale if k < 3 else 1.0), result.sample_rate, folder)
         for k, (name, x) in enumerate(named.items())
     }
 
 
-def _mp3(audio: Tensor, sample_rate: int, folder: Path) -> bytes:
-    rates = FORMATS["mp3"].sample_rates
-    if sample_rate not in rates:
-        audio = resample_audio(audio, sample_rate, 44_100)
-        sample_rate = 44_100
+def _flac(audio: Tensor, sample_rate: int, folder: Path) -> bytes:
+    if sample_rate > _LISTEN_RATE:
+        audio = resample_audio(audio, sample_rate, _LISTEN_RATE)
+        sample_rate = _LISTEN_RATE
     if audio.shape[0] > 2:
         audio = audio.mean(0, keepdim=True)
-    path = folder / ".listen.mp3"
+    path = folder / ".listen.flac"
     with AudioWriter(
-        path, sample_rate=sample_rate, channels=audio.shape[0], bitrate_kbps=128, overwrite=True
+        path, sample_rate=sample_rate, channels=audio.shape[0], bits="16", overwrite=True
     ) as writer:
         writer.write(audio)
     try:

@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,17 @@ from sonograd.plotting import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Chart", "charts", "landscape_names", "load_drawing", "slice_around", "to_svg"]
+__all__ = [
+    "PICTURES",
+    "Chart",
+    "Picture",
+    "charts",
+    "landscape_names",
+    "load_drawing",
+    "picture",
+    "slice_around",
+    "to_svg",
+]
 
 #: Half of the width of the slice through the solution, as part of a parameter's range.
 _SPAN = 0.12
@@ -54,15 +64,37 @@ class Chart:
     figure: "Figure"
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A chart that is drawn.
+
+    Attributes:
+        name: Of the file, without ending.
+        title: Above it.
+        caption: What is to be seen, in a sentence or two.
+        png: The file.
+        svg: The element for a page, see :func:`to_svg`.
+    """
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+    svg: str
+
+
 #: Width and height in inches, so that type is of one size wherever the page puts them.
 _SIZES = {
     "response": (9.8, 3.3),
     "static_curve": (4.3, 4.3),
     "gain_reduction": (6.2, 4.1),
     "remains": (9.8, 2.9),
-    "landscape": (4.6, 4.2),
     "convergence": (6.2, 4.3),
+    "landscape": (4.6, 4.2),
 }
+
+#: The name of every picture there may be, in the order in which they are drawn.
+PICTURES = tuple(_SIZES)
 
 
 def load_drawing() -> None:
@@ -73,19 +105,23 @@ def load_drawing() -> None:
 
 
 def charts(
-    result: MatchResult, *, around: Callable[[], Landscape | None] | None = None
+    result: MatchResult,
+    *,
+    around: Callable[[], Landscape | None] | None = None,
+    only: Container[str] = PICTURES,
 ) -> Iterator[Chart]:
     """Yield every picture that the match has something to show in, laid out.
 
     Args:
         result: What was found.
-        around: Returns the slice through the solution; asked last, so that another thread can
-            compute it meanwhile. :func:`slice_around` by default.
+        around: Returns the slice through the solution; asked last, so that it may be computed
+            meanwhile. :func:`slice_around` by default.
+        only: Names of the pictures that are wanted.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    for chart in _drawn(result, around or (lambda: slice_around(result))):
+    for chart in _drawn(result, around or (lambda: slice_around(result)), only):
         figure = chart.figure
         figure.set_size_inches(*_SIZES[chart.name])
         # Once for all formats: each of them would draw everything to find the same places.
@@ -101,18 +137,29 @@ def slice_around(result: MatchResult) -> Landscape | None:
     return None if names is None else result.landscape(*names, points=_POINTS, span=_SPAN)
 
 
-def _drawn(result: MatchResult, around: Callable[[], Landscape | None]) -> Iterator[Chart]:
-    yield _response(result)
-    if len(result.static_curve.curve_input_db):
+def _drawn(
+    result: MatchResult, around: Callable[[], Landscape | None], only: Container[str]
+) -> Iterator[Chart]:
+    if "response" in only:
+        yield _response(result)
+    if "static_curve" in only and len(result.static_curve.curve_input_db):
         yield _static(result)
-    if result.gain_trace is not None:
+    if "gain_reduction" in only and result.gain_trace is not None:
         yield _trace(result)
-    yield _remains(result)
-    if any(result.history.values()):
+    if "remains" in only:
+        yield _remains(result)
+    if "convergence" in only and any(result.history.values()):
         yield _convergence(result)
-    slice_ = around()
+    slice_ = around() if "landscape" in only else None
     if slice_ is not None:
         yield _landscape(result, slice_)
+
+
+def picture(chart: Chart) -> Picture:
+    """Draw a chart in all formats."""
+    png = io.BytesIO()
+    chart.figure.savefig(png, format="png")
+    return Picture(chart.name, chart.title, chart.caption, png.getvalue(), to_svg(chart))
 
 
 def to_svg(chart: Chart) -> str:

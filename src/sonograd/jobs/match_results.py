@@ -1,16 +1,18 @@
 """Write what a match found: the preset, its translations, the record and the report."""
 
 import json
-from collections.abc import Mapping
-from concurrent.futures import Executor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sonograd.effects import TARGETS, write_preset
 from sonograd.errors import MissingExtraError, SonogradError
 from sonograd.jobs.match_audio import Rendering, sounds_of
+from sonograd.jobs.match_drawing import Drawing
+from sonograd.jobs.match_pictures import Picture
 from sonograd.jobs.match_words import decibels
 from sonograd.jobs.pairs import Pair
+from sonograd.jobs.report import match_report
 from sonograd.matching import MatchResult
 
 __all__ = ["RECORD", "write_results"]
@@ -29,7 +31,7 @@ def write_results(
     folder: Path,
     *,
     sounds: bool,
-    beside: Executor,
+    drawing: Drawing,
 ) -> dict[str, Any]:
     """Write everything but the audio.
 
@@ -39,7 +41,7 @@ def write_results(
         pair: The two files.
         folder: Where to write.
         sounds: Whether the report can be listened to.
-        beside: Does what needs no drawing while pictures are drawn.
+        drawing: Draws the pictures meanwhile; it has begun.
 
     Returns:
         What ``match.json`` says.
@@ -67,7 +69,7 @@ def write_results(
         "remarks": notes,
     }
     _text(folder / RECORD, json.dumps(summary, indent=2) + "\n")
-    _report(result, pair, folder, exports, notes, sounds=sounds, beside=beside)
+    _report(result, pair, folder, exports, notes, sounds=sounds, drawing=drawing)
     return summary
 
 
@@ -79,28 +81,23 @@ def _report(
     notes: list[str],
     *,
     sounds: bool,
-    beside: Executor,
+    drawing: Drawing,
 ) -> None:
-    """Draw the report; without matplotlib, write it without pictures."""
-    from sonograd.jobs.match_pictures import charts, slice_around
-    from sonograd.jobs.report import match_report
-
-    around = beside.submit(slice_around, result)
-    heard = beside.submit(sounds_of, result, folder) if sounds else None
-    drawn = []
+    """Write the report and its pictures; without matplotlib, without pictures."""
+    heard = sounds_of(result, folder) if sounds else None
+    pictures: Sequence[Picture] = ()
     try:
-        for chart in charts(result, around=around.result):
-            chart.figure.savefig(folder / f"{chart.name}.png")
-            drawn.append(chart)
+        pictures = drawing.finish()
     except MissingExtraError as error:
-        around.cancel()
         notes = [*notes, f"Without pictures: {error}"]
+    for item in pictures:
+        (folder / f"{item.name}.png").write_bytes(item.png)
     page = match_report(
         result,
         dry=pair.dry.name,
         wet=pair.wet.name,
-        charts=drawn,
-        sounds=None if heard is None else heard.result(),
+        pictures=pictures,
+        sounds=heard,
         exports=exports,
         notes=notes,
     )

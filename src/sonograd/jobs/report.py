@@ -8,7 +8,7 @@ from html import escape
 from importlib import resources
 
 from sonograd import __version__
-from sonograd.jobs.match_pictures import Chart, to_svg
+from sonograd.jobs.match_pictures import Picture
 from sonograd.jobs.match_words import (
     Setting,
     chain_words,
@@ -31,7 +31,7 @@ def match_report(
     *,
     dry: str,
     wet: str,
-    charts: Sequence[Chart] = (),
+    pictures: Sequence[Picture] = (),
     sounds: Mapping[str, bytes] | None = None,
     exports: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
@@ -42,18 +42,17 @@ def match_report(
         result: What was found.
         dry: Name of the dry file.
         wet: Name of the processed file.
-        charts: Pictures, drawn as SVG in the page's own colors.
-        sounds: What to listen to, as mp3 files, by name.
+        pictures: With SVG in the page's own colors.
+        sounds: What to listen to, as flac files, by name.
         exports: The chain in other languages, by name.
         notes: Remarks besides those of the result.
     """
-    pictures = {chart.name: chart for chart in charts}
     body = [
         _header(result, dry, wet),
         _facts(result),
         _verdict(result),
         _settings(result),
-        *_figures(pictures),
+        *_figures({item.name: item for item in pictures}),
         _sounds(sounds or {}),
         _candidates(result),
         _notes(result, notes),
@@ -227,8 +226,8 @@ def _spoken(row: Setting) -> str:
     return f"{stage_words(row.stage)}{band} {row.label}"
 
 
-def _figures(pictures: Mapping[str, Chart]) -> list[str]:
-    cards = {name: _figure(chart) for name, chart in pictures.items()}
+def _figures(pictures: Mapping[str, Picture]) -> list[str]:
+    cards = {name: _figure(item) for name, item in pictures.items()}
     parts = [cards.pop("response", "")]
     for first, second in (("static_curve", "gain_reduction"), ("landscape", "convergence")):
         pair = [cards.pop(first, ""), cards.pop(second, "")]
@@ -239,11 +238,11 @@ def _figures(pictures: Mapping[str, Chart]) -> list[str]:
     return [part for part in [*parts, *cards.values()] if part]
 
 
-def _figure(chart: Chart) -> str:
-    kind = " chart-square" if chart.name in _SQUARE else ""
+def _figure(item: Picture) -> str:
+    kind = " chart-square" if item.name in _SQUARE else ""
     return (
-        f'<section class="card{kind}"><h2>{escape(chart.title)}</h2><p>{escape(chart.caption)}</p>'
-        f'<div role="img" aria-label="{escape(chart.title)}">{to_svg(chart)}</div></section>'
+        f'<section class="card{kind}"><h2>{escape(item.title)}</h2><p>{escape(item.caption)}</p>'
+        f'<div role="img" aria-label="{escape(item.title)}">{item.svg}</div></section>'
     )
 
 
@@ -253,7 +252,7 @@ def _sounds(sounds: Mapping[str, bytes]) -> str:
     players = "".join(
         f"<div><label>{escape(name)}</label>"
         '<audio controls preload="none" '
-        f'src="data:audio/mpeg;base64,{base64.b64encode(data).decode()}"></audio></div>'
+        f'src="data:audio/flac;base64,{base64.b64encode(data).decode()}"></audio></div>'
         for name, data in sounds.items()
     )
     return (

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
@@ -16,9 +15,10 @@ import numpy as np
 import torch
 
 from sonograd.config import suggest
-from sonograd.errors import OutputError, ParameterError, SonogradError
+from sonograd.errors import OutputError, ParameterError
 from sonograd.jobs.outputs import StagedFolder, remove_abandoned
 from sonograd.jobs.resources import check_space, check_writable
+from sonograd.processes import told_when_killed
 
 __all__ = ["SongsReport", "Source", "describe_songs", "write_songs"]
 
@@ -224,17 +224,13 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[None]:
         initializer=_start_worker,
     )
     try:
-        waiting = {pool.submit(_make, job) for job in jobs}
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
-                yield
-    except BrokenProcessPool:
-        raise SonogradError(
-            "a process that made songs was killed, perhaps for want of memory; what is done stays: "
-            "run this again, with fewer workers."
-        ) from None
+        with told_when_killed("made songs"):
+            waiting = {pool.submit(_make, job) for job in jobs}
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                    yield
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

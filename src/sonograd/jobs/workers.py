@@ -28,7 +28,7 @@ from sonograd.jobs.resources import free_cores, usable_cores
 from sonograd.separators import Lane, Separator
 from sonograd.separators.stream import LaneStream
 
-__all__ = ["ChunkRunner", "shared_cores"]
+__all__ = ["ChunkRunner", "one_thread", "shared_cores"]
 
 
 @contextmanager
@@ -43,6 +43,17 @@ def shared_cores(processes: int) -> Iterator[None]:
         os.environ[name] = str(threads)  # for the processes that are started from here
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute in one thread, whatever the machine has, and give the threads back at the end."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         yield
     finally:

@@ -5,7 +5,6 @@ import os
 import pickle
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from sonograd.errors import ParameterError, SonogradError
 from sonograd.matching.api import match
 from sonograd.matching.result import MatchResult
+from sonograd.processes import told_when_killed
 
 __all__ = ["BatchItem", "match_batch"]
 
@@ -85,14 +85,10 @@ def match_batch(
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(min(count, len(listed)), mp_context=context, initializer=_alone)
         try:
-            waiting = [pool.submit(_one, k, pair, given) for k, pair in enumerate(listed)]
-            for future in as_completed(waiting):
-                done(future.result())
-        except BrokenProcessPool:
-            raise SonogradError(
-                "A process that matched a pair was ended from outside, perhaps for want of memory; "
-                "pass fewer workers."
-            ) from None
+            with told_when_killed("matched a pair", kept=False):
+                waiting = [pool.submit(_one, k, pair, given) for k, pair in enumerate(listed)]
+                for future in as_completed(waiting):
+                    done(future.result())
         finally:
             pool.shutdown(cancel_futures=True)
     return [item for item in items if item is not None]

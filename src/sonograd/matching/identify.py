@@ -31,6 +31,7 @@ __all__ = [
 _BELL = ("frequency_hz", "gain_db", "q")
 IDLE_RATIO = 1.02  # below it, dynamics do not work
 _SOUNDING = 1e-4  # of the peak, above which a sample is heard
+_AT_ONCE = 8  # settings that are tried side by side
 _FEW = 1e-3  # share of samples under a threshold that do not tell where it is
 _STRONG = 0.95  # a correlation worth telling
 #: Standard errors beyond these say nothing about a parameter, by scale.
@@ -247,18 +248,26 @@ def _depths(
             x = run_stage(stage, x, values[name])
         return x
 
-    def place(which: int, number: Tensor) -> None:
+    def number(which: int, spot: Tensor) -> float:
+        return spots[names[which]].to_value(float(spot))
+
+    def place(which: int, value: float | Tensor) -> None:
         stage, _, param = names[which].partition(".")
-        values[stage][param] = spots[names[which]].to_value(float(number))
+        values[stage][param] = value  # type: ignore[assignment]  # of one, or of each in a batch
 
     energy = float(wet.square().sum())
     depth = torch.empty(len(axes[0]), len(axes[1]), dtype=torch.float64)
     head = through(dry, 0, places[0])
+    second = torch.tensor([number(1, b) for b in axes[1]], dtype=torch.float64)
+    # Followers of levels do several rows in the time of one; all others do not.
+    several = _AT_ONCE if isinstance(stages[places[1]][1], Compressor) else 1
     for i, a in enumerate(axes[0]):
-        place(0, a)
+        place(0, number(0, a))
         middle = through(head, places[0], places[1])
-        for j, b in enumerate(axes[1]):
-            place(1, b)
-            y = through(middle, places[1], None)
-            depth[i, j] = null_db(energy, float((y - wet).square().sum()))
+        left: list[float] = []
+        for some in second.split(several):
+            place(1, some if several > 1 else float(some))
+            y = through(middle.expand(len(some), -1, -1), places[1], None)
+            left += (y - wet).square().sum((1, 2)).tolist()
+        depth[i] = depth.new_tensor([null_db(energy, rest) for rest in left])
     return depth
