@@ -3,12 +3,14 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from sonograd.config.output import Bits
 from sonograd.data import find_audio
 from sonograd.errors import ConfigError, DatasetError
+from sonograd.functional import has_fast_kernels
 from sonograd.jobs.match_audio import render_match
 from sonograd.jobs.match_drawing import open_drawing
 from sonograd.jobs.match_pairs import (
@@ -128,7 +130,8 @@ def match_files(
 def _match(task: Task, on_share: Share | None) -> MatchOutcome:
     begin = time.perf_counter()
     pair = task.pair
-    with one_thread(), open_drawing() as drawing:
+    with one_thread(), open_drawing() as drawing, ThreadPoolExecutor(1) as beside:
+        beside.submit(has_fast_kernels)  # loads the compiler while the files are read and aligned
         result = match(
             pair.dry, pair.wet, on_progress=part_of(on_share, 0.0, _FITTED), **task.options
         )

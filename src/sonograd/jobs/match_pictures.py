@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sonograd import plotting
 from sonograd.jobs.match_words import chain_words, settings
@@ -157,20 +157,25 @@ def _drawn(
 
 def picture(chart: Chart) -> Picture:
     """Draw a chart in all formats."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     png = io.BytesIO()
-    chart.figure.savefig(png, format="png")
+    # savefig() would draw everything twice, first to see what stands out of the figure.
+    canvas: Any = FigureCanvasAgg(chart.figure)
+    canvas.print_png(png)
     return Picture(chart.name, chart.title, chart.caption, png.getvalue(), to_svg(chart))
 
 
 def to_svg(chart: Chart) -> str:
     """Return a picture as an SVG element, in the font and the colors of the page around it."""
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.name}):
-        chart.figure.savefig(
-            buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
-        )
+    in_its_font = matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.name})
+    with in_its_font, _transparent(chart.figure):
+        canvas: Any = FigureCanvasSVG(chart.figure)
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -181,6 +186,20 @@ def to_svg(chart: Chart) -> str:
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     return _own_ids(text, chart.name)
+
+
+@contextlib.contextmanager
+def _transparent(figure: "Figure") -> Iterator[None]:
+    """Take the colors of all backgrounds away for a while."""
+    patches = [figure.patch, *(ax.patch for ax in figure.axes)]
+    colors = [(patch.get_facecolor(), patch.get_edgecolor()) for patch in patches]
+    for patch in patches:
+        patch.set(facecolor="none", edgecolor="none")
+    try:
+        yield
+    finally:
+        for patch, (face, edge) in zip(patches, colors, strict=True):
+            patch.set(facecolor=face, edgecolor=edge)
 
 
 def landscape_names(result: MatchResult) -> tuple[str, str] | None:

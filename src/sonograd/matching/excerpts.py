@@ -9,22 +9,29 @@ from sonograd.errors import AudioError
 from sonograd.matching.align import REACH
 from sonograd.matching.result import Excerpt
 from sonograd.matching.solve import Problem
-from sonograd.matching.sources import Source
+from sonograd.matching.sources import Source, Survey
 
 __all__ = ["choose_excerpts", "near", "read_problem", "shorter", "survey"]
 
 _BLOCKS = 400  # that are listened to in a long recording
+_BLOCK_S = 0.5
 _SILENT_DB = -90.0
 _SETTLE = 1 << 14  # samples after which filters and followers have settled
 
 
-def survey(source: Source, *, block_s: float = 0.5) -> tuple[Tensor, Tensor, Tensor]:
-    """Listen to blocks all over a recording.
+def survey(source: Source) -> Survey:
+    """Listen to blocks all over a recording, once.
 
     Returns:
         Their first samples, their levels in dB, and how far their level moves inside, in dB.
     """
-    size = max(1, round(block_s * source.sample_rate))
+    if source.survey is None:
+        source.survey = _listen(source)
+    return source.survey
+
+
+def _listen(source: Source) -> Survey:
+    size = max(1, round(_BLOCK_S * source.sample_rate))
     count = max(1, source.samples // size)
     chosen = torch.linspace(0, count - 1, min(count, _BLOCKS)).round().long().unique()
     starts = chosen * size

@@ -13,10 +13,13 @@ from sonograd.data import AudioFile, check_finite, resample_audio
 from sonograd.errors import AudioError, ParameterError, ShapeError
 from sonograd.shapes import check_audio
 
-__all__ = ["Audio", "Pair", "Source", "open_pair"]
+__all__ = ["Audio", "Pair", "Source", "Survey", "open_pair"]
 
 Audio: TypeAlias = Tensor | AudioFile | str | os.PathLike[str]
 """``(channels, samples)``, an open file, or a path."""
+
+Survey: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""Starts, levels and movements of blocks, see :func:`sonograd.matching.excerpts.survey`."""
 
 _REACH = 4096  # samples around a window that resampling looks at
 
@@ -29,6 +32,7 @@ class Source:
         sample_rate: Of what :meth:`read` returns, in Hz.
         channels: Channels.
         samples: Length at that rate.
+        survey: What was heard all over it, where somebody listened.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Source:
         if isinstance(audio, (str, os.PathLike)):
             audio = AudioFile(Path(audio))
         self._audio = audio
+        self.survey: Survey | None = None
         self.name = str(audio.path) if isinstance(audio, AudioFile) else name
         if isinstance(audio, AudioFile):
             self._rate, self.channels, samples = audio.sample_rate, audio.channels, audio.samples
