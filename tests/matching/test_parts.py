@@ -22,8 +22,9 @@ from sonograd.matching.align import REACH, overlay, shifted
 from sonograd.matching.candidates import check_fix
 from sonograd.matching.chains import build_chain, parse_fix, usual_holds
 from sonograd.matching.equalize import band_response, fit_bands
-from sonograd.matching.excerpts import choose_excerpts
+from sonograd.matching.excerpts import choose_excerpts, survey
 from sonograd.matching.fitting import Settings, make_plan, quick_fit
+from sonograd.matching.identify import _depths
 from sonograd.matching.solve import Problem, solve
 from sonograd.matching.sources import Source
 from sonograd.matching.stages import Plan
@@ -371,3 +372,47 @@ def test_string_gets_pitch_and_decay():
 def test_synth_matching_refuses(target, error, message):
     with pytest.raises(error, match=message):
         match_synth(target, Harmonic(RATE))
+
+
+# -- around the solution, all over a recording -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("c.threshold_db", "c.ratio"),
+        ("c.ratio", "g.gain_db"),
+        ("g.gain_db", "c.makeup_db"),
+        ("c.attack_ms", "e.band1_gain_db"),
+    ],
+)
+def test_a_slice_holds_what_each_setting_alone_leaves(names):
+    chain = Chain(e=ParametricEQ(RATE, bands=2), c=Compressor(RATE, link="max"), g=Gain(RATE))
+    base = {name: dict(given) for name, given in chain.defaults().items()}
+    base["c"] |= {"threshold_db": -20.0, "ratio": 3.0}
+    dry = noise(1, 2, 2000)
+    wet = chain(dry, **base) + 1e-3 * noise(1, 2, 2000, seed=1)
+    plan = Plan(chain, base, {c.name for c in Plan(chain, base, set()).coordinates} - set(names))
+    spots = {c.name: c for c in plan.coordinates}
+    axes = []
+    for name in names:
+        stage, _, param = name.partition(".")
+        center = spots[name].from_value(base[stage][param])
+        axes.append(center + 0.02 * torch.arange(1, 11).double() * (spots[name].high - center))
+    found = _depths(plan, dry, wet, names, axes)
+    for i, j in ((0, 0), (1, 9), (9, 3)):
+        values = {name: dict(given) for name, given in base.items()}
+        for name, axis, k in zip(names, axes, (i, j), strict=True):
+            stage, _, param = name.partition(".")
+            values[stage][param] = spots[name].to_value(float(axis[k]))
+        rest = (chain(dry, **values) - wet).square().sum()
+        expected = 10 * torch.log10(wet.square().sum() / rest)
+        torch.testing.assert_close(found[i, j], expected, rtol=0, atol=1e-9)
+
+
+def test_a_recording_is_surveyed_once(monkeypatch):
+    source = Source(noise(1, 5 * RATE), "dry", RATE)
+    first = survey(source)
+    monkeypatch.setattr(source, "read", lambda *_: pytest.fail("was read again"))
+    assert survey(source) is first
+    assert len(first[0]) == len(first[1]) == len(first[2]) == 10
