@@ -237,6 +237,18 @@ def test_copies_draw_what_threads_draw_and_what_they_cannot_is_drawn_here(dry, m
     assert not multiprocessing.active_children()
 
 
+def test_without_room_for_copies_a_thread_draws(dry, monkeypatch):
+    def refuse(_):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(DRAWING, "_can_copy", lambda: True)
+    monkeypatch.setattr(DRAWING, "_Copy", refuse)
+    monkeypatch.setattr(DRAWING, "PICTURES", ("convergence",))
+    with DRAWING.open_drawing() as drawing:
+        drawing.begin(make_result(dry))
+        assert [item.name for item in drawing.finish()] == ["convergence"]
+
+
 def test_copies_end_where_nothing_is_drawn():
     if sys.platform != "linux":
         pytest.skip("no copies of this process here")

@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Protocol
 
@@ -53,16 +53,17 @@ class Drawing(Protocol):
 @contextmanager
 def open_drawing() -> Iterator[Drawing]:
     """Load what draws, beside what the caller does."""
-    if not _can_copy():
-        with ThreadPoolExecutor(2) as pool:
-            yield _InThreads(pool)
-        return
-    copies = [_Copy(share) for share in _SHARES]
-    try:
-        yield _InCopies(copies)
-    finally:
-        for copy in copies:
-            copy.close()
+    with ExitStack() as stack:
+        copies: list[_Copy] = []
+        if _can_copy():
+            with suppress(OSError):  # no room for another process
+                for share in _SHARES:
+                    copies.append(_Copy(share))
+                    stack.callback(copies[-1].close)
+        if len(copies) == len(_SHARES):
+            yield _InCopies(copies)
+        else:
+            yield _InThreads(stack.enter_context(ThreadPoolExecutor(2)))
 
 
 class _InThreads:
@@ -93,7 +94,8 @@ class _InCopies:
             copy.send(everything)
         self._slice.set_result(match_pictures.slice_around(result))
         for copy in self._copies:
-            copy.send(pickle.dumps(self._slice.result()))
+            if "landscape" in copy.share:
+                copy.send(pickle.dumps(self._slice.result()))
 
     def finish(self) -> list[Picture]:
         assert self._result is not None, "nothing was begun"
@@ -155,12 +157,10 @@ def _serve(pipe: Connection, other_end: Connection, share: Sequence[str]) -> Non
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
-    load_drawing()
-    with suppress(EOFError, OSError):
+    with suppress(Exception):  # the other end does it again, and tells what is wrong
+        load_drawing()
         result = pickle.loads(pipe.recv_bytes())
-        slice_ = _Later(pipe)
-        with suppress(Exception):  # the other end does it again, and tells what is wrong
-            pipe.send_bytes(pickle.dumps(_draw(result, share, slice_)))
+        pipe.send_bytes(pickle.dumps(_draw(result, share, _Later(pipe))))
 
 
 class _Later:
