@@ -7,7 +7,7 @@ the samples it gave. ``busy`` means that another program keeps one core busy: on
 already, or a loop that is started for it. Times on several cores are taken when nothing else is in
 the way, and tried again where something came.
 
-Every run is kept in a file, and none takes more than two minutes, so that ``python -m benchmarks
+Every run is kept in a file, and none takes more than five minutes, so that ``python -m benchmarks
 separators`` goes on where it was stopped. ``python -m benchmarks.separators --rows htdemucs
 --minutes 4`` runs a part of it.
 """
@@ -101,8 +101,8 @@ CASES = {
         "mel_band_roformer", _CHUNKED, 10,
     ),
 }  # fmt: skip
-#: The same families as small networks, whose memory is that of the song and little else, and the
-#: sample rate of the song in Hz; the networks are not told.
+#: The same families as small networks, for hours of music, and the sample rate of the song in Hz;
+#: the networks are not told.
 SMALL_RATE = 8000
 _TINY = {"channels": 4, "sources": STEMS}
 _SMALL_FFT = {"n_fft": 1024, "n_hop": 512}
@@ -214,7 +214,7 @@ def _places(samples):
     return slice(0, samples, step)
 
 
-def child(family, program, precision, seconds, reference, small):
+def child(family, program, precision, seconds, reference, small, workers):
     """Run one program once and print its time, its memory and how far it is from ``reference``."""
     import resource
 
@@ -238,9 +238,8 @@ def child(family, program, precision, seconds, reference, small):
         else:
             separator = _ours(family, network, small)
             del network, separate
-            workers = 1 if os.environ.get("OMP_NUM_THREADS") == "1" else 2 if small else None
             elapsed, found = _separate(
-                case, separator, precision, samples, workers, keep=bool(reference)
+                case, separator, precision, samples, workers or None, keep=bool(reference)
             )
         most = peak()
     deviation = None
@@ -302,10 +301,12 @@ class Run:
         reference = FOLDER / f"{self.family}.pt" if not self.minutes else ""
         code = (
             "import sys; from benchmarks.separators import child; "
-            "child(*sys.argv[1:4], int(sys.argv[4]), sys.argv[5], sys.argv[6] == 'small')"
+            "child(*sys.argv[1:4], int(sys.argv[4]), sys.argv[5], sys.argv[6] == 'small', "
+            "int(sys.argv[7]))"
         )
+        workers = 2 if self.minutes else 1 if self.where == ALONE else 0
         given = [self.family, self.program, self.precision, str(seconds), str(reference),
-                 "small" if self.small else "full"]  # fmt: skip
+                 "small" if self.small else "full", str(workers)]  # fmt: skip
         environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
         if self.where == ALONE or (self.minutes and self.program == "theirs"):
             environment["OMP_NUM_THREADS"] = "1"  # which takes no more memory
@@ -369,13 +370,14 @@ def runs() -> list[tuple[Run, int]]:
         for program in ("theirs", "ours")
     ]
     speed += [(Run(family, "ours", "bf16", where=ALONE), 1) for family in CASES]
-    memory = [
-        (Run(family, program, minutes=minutes, small=True), 1)
-        for minutes, programs in ((3, ("theirs", "ours")), (10, ("ours",)), (60, ("ours",)))
-        for family in CASES
-        for program in programs
-    ]
+    memory = [(run, 1) for family in CASES for run in memory_runs(family)]
     return sorted(memory + speed, key=lambda item: item[0].where != ALONE and not item[0].minutes)
+
+
+def memory_runs(family: str) -> list[Run]:
+    """What is compared at three minutes, and how it is with small networks and longer songs."""
+    whole = [Run(family, program, minutes=3) for program in ("theirs", "ours")]
+    return whole + [Run(family, "ours", minutes=minutes, small=True) for minutes in (3, 10, 60)]
 
 
 def version() -> str:
@@ -475,8 +477,8 @@ def speed_rows(kept: Kept, family: str) -> list[str]:
 
 def memory_rows(kept: Kept, family: str) -> list[str]:
     cells = []
-    for program, minutes in (("theirs", 3), ("ours", 3), ("ours", 10), ("ours", 60)):
-        found = _best(kept, Run(family, program, minutes=minutes, small=True))
+    for run in memory_runs(family):
+        found = _best(kept, run)
         cells.append(found if isinstance(found, str) else f"{found[2] - found[1]:.0f} MB")
     if set(cells) == {NOT_MEASURED}:
         return []
@@ -502,13 +504,13 @@ def table(kept: Kept) -> str:
             "ConvTasNet normalizes over all it sees, which is the file there and a chunk here. "
             "Whether bf16 is faster depends on the processor: it needs units of its own for it.",
             "",
-            "Peak memory beyond that of the loaded weights, with small networks of each family "
-            "and songs of 8000 samples per second, so that an hour takes a minute or two, and what "
-            "the song itself takes is seen. Two chunks "
-            "are in work at a time here, one in the original; `--workers 1` takes less:",
+            "Peak memory beyond that of the loaded weights. Two chunks are in work at a time here, "
+            "one in the original; `--workers 1` takes less. That it does not grow with the song is "
+            f"seen with small networks and {SMALL_RATE} samples per second, which take a minute or "
+            "two for an hour:",
             "",
-            "| family | original, 3 min | sonograd, 3 min | sonograd, 10 min | sonograd, 60 min |",
-            "|---|---|---|---|---|",
+            "| family | original, 3 min | sonograd, 3 min | small: 3 min | 10 min | 60 min |",
+            "|---|---|---|---|---|---|",
             *[row for family in CASES for row in memory_rows(kept, family)],
             "",
             "Parts, on one thread:",

@@ -7,7 +7,7 @@ Défossez, Usunier, Bottou and Bach, *Music source separation in the waveform do
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from sonograd.config.demucs import DemucsConfig
 from sonograd.config.io import validate
+from sonograd.separators.bandwise import gated_bands, map_bands, may_work_in_bands
 from sonograd.separators.base import Separator
 from sonograd.separators.chunking import ChunkPlan
 from sonograd.separators.demucs_blocks import BiLSTM, ResidualBranches, rescale_
@@ -99,7 +100,8 @@ class Demucs(Separator):
         if self.lstm is not None:
             x = self.lstm(x)
         for layer in self.decoder:
-            x = layer(x + _center(skips.pop(), x.shape[-1]))
+            x = x + _center(skips.pop(), x.shape[-1])
+            x = layer(x)
         if self.config.resample:
             x = _resample(x, self.down_kernel, 2, 1)
         return x
@@ -154,6 +156,36 @@ def _branches(config: DemucsConfig, maps: int, index: int) -> ResidualBranches:
     )
 
 
+class _Layer(nn.Sequential):
+    """Modules one after the other; gated convolutions work on a large map band by band."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, maps, steps)`` to the maps of the next layer."""
+        if not may_work_in_bands(x):
+            for module in self:
+                x = module(x)
+            return x
+        given, modules = x, list(self)
+        while modules:
+            module = modules.pop(0)
+            if _is_gated(module, modules):
+                del modules[:2]
+                shape = x.shape[0], module.out_channels // 2, x.shape[-1]
+                x = gated_bands(x, module, x.new_empty(shape))
+            elif isinstance(module, nn.GELU) and x is not given:
+                x = map_bands(module, x, x, dim=2)
+            else:
+                x = module(x)
+        return x
+
+
+def _is_gated(conv: nn.Module, after: list[nn.Module]) -> TypeGuard[nn.Conv1d]:
+    """Tell whether a convolution keeps the steps, and goes into gated units as it is."""
+    if len(after) < 2 or not isinstance(conv, nn.Conv1d) or conv.stride != (1,):
+        return False
+    return isinstance(after[0], nn.Identity) and isinstance(after[1], nn.GLU)
+
+
 def _encoder(config: DemucsConfig, inputs: int, maps: int, index: int) -> nn.Sequential:
     activation, gate, factor = _activations(config)
     conv = nn.Conv1d(inputs, maps, config.kernel_size, config.stride)
@@ -162,7 +194,7 @@ def _encoder(config: DemucsConfig, inputs: int, maps: int, index: int) -> nn.Seq
         layers.append(_branches(config, maps, index))
     if config.rewrite:
         layers += [nn.Conv1d(maps, factor * maps, 1), _norm(config, factor * maps, index), gate]
-    return nn.Sequential(*layers)
+    return _Layer(*layers)
 
 
 def _decoder(config: DemucsConfig, maps: int, outputs: int, index: int) -> nn.Sequential:
@@ -180,7 +212,7 @@ def _decoder(config: DemucsConfig, maps: int, outputs: int, index: int) -> nn.Se
     layers.append(nn.ConvTranspose1d(maps, outputs, config.kernel_size, config.stride))
     if index:
         layers += [_norm(config, outputs, index), activation]
-    return nn.Sequential(*layers)
+    return _Layer(*layers)
 
 
 def _center(x: Tensor, samples: int) -> Tensor:

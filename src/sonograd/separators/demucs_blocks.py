@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sonograd.separators.bandwise import bands, may_work_in_bands
+
 __all__ = ["BiLSTM", "LayerScale", "LocalAttention", "ResidualBranches", "rescale_"]
 
 #: Steps that an LSTM inside a branch sees at a time.
@@ -155,11 +157,20 @@ class _Branch(nn.Sequential):
             y = layer(y)
         weight, bias = _normed(y, expand, norm)
         factor = torch.cat((scale.scale, torch.ones_like(scale.scale)))
-        gates = torch.baddbmm(
-            (bias * factor).unsqueeze(-1).to(y.dtype), (weight * factor[:, None]).to(y.dtype), y
-        )
-        values, gate = gates.chunk(2, dim=1)
-        return torch.addcmul(x, values.to(x.dtype), gate.sigmoid().to(x.dtype))
+        bias = (bias * factor).unsqueeze(-1).to(y.dtype)
+        weight = (weight * factor[:, None]).to(y.dtype)
+        if not may_work_in_bands(y):
+            return _plus_gated(x, y, weight, bias)
+        result = torch.empty_like(x)
+        for begin, end in bands(x, -1):
+            result[..., begin:end] = _plus_gated(x[..., begin:end], y[..., begin:end], weight, bias)
+        return result
+
+
+def _plus_gated(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Add to ``x`` the gated linear units of a linear map of ``y``."""
+    values, gate = torch.baddbmm(bias, weight, y).chunk(2, dim=1)
+    return torch.addcmul(x, values.to(x.dtype), gate.sigmoid().to(x.dtype))
 
 
 def _three_taps(x: Tensor, conv: nn.Conv1d) -> Tensor:

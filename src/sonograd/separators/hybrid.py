@@ -130,16 +130,23 @@ class HybridSeparator(Separator):
         start, wave_start = self.bottom(x, wave)
         first_time = len(self.decoder) - len(self.time_decoder)
         for index, decode in enumerate(self.decoder):
-            skip, length = skips.pop()
-            x, before = decode(skip, None, length) if start is None else decode(start, skip, length)
+            x, length = skips.pop()
+            if start is not None and start.ndim < x.ndim:
+                start = start.unflatten(1, (x.shape[1], -1))
+            x = x.clone() if start is None else start + x
+            start = None  # maps are large: none is kept longer than it is needed
+            x, before = decode(x, length)
             start = x
             if index < first_time:
                 continue
             layer, length = self.time_decoder[index - first_time], lengths.pop()
             if layer.bare:
-                wave_start, _ = layer(before[:, :, 0], None, length)
+                wave = before[:, :, 0]
             else:
-                wave_start, _ = layer(wave_start, time_skips.pop(), length)
+                assert wave_start is not None
+                wave = wave_start + time_skips.pop()
+            del before, wave_start
+            wave_start, _ = layer(wave, length)
         assert wave_start is not None
         return x, wave_start
 
@@ -161,11 +168,21 @@ class HybridSeparator(Separator):
             wave, wave_mean, wave_deviation = _standardize(mix)
         result, waves = self.core(features, wave)
         with torch.autocast(mix.device.type, enabled=False):
-            result = result.to(mix.dtype).unflatten(1, (len(self.stems), -1))
-            result = result * deviation[:, None] + mean[:, None]
+            result = result.unflatten(1, (len(self.stems), -1))
+            # One stem after the other, where they do not need each other: spectra are large.
+            parts = result.split(1, dim=1) if self.config.complex_channels else [result]
+            heard = [
+                self._inverse(
+                    self._spectra(
+                        part.to(mix.dtype) * deviation[:, None] + mean[:, None], spectrum
+                    ),
+                    samples,
+                )
+                for part in parts
+            ]
             waves = waves.to(mix.dtype).unflatten(1, shape)
             waves = waves * wave_deviation[:, None] + wave_mean[:, None]
-            stems: Tensor = waves + self._inverse(self._spectra(result, spectrum), samples)
+            stems: Tensor = waves + torch.cat(heard, dim=1)
             return stems
 
     def survey(self, plan: ChunkPlan | None = None, *, blocks: Blocks | None = None) -> LevelSurvey:

@@ -9,6 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonograd.config.demucs import HTDemucsConfig, HybridDemucsConfig
+from sonograd.separators.bandwise import (
+    gated_bands,
+    map_bands,
+    may_work_in_bands,
+    spread_bands,
+)
 from sonograd.separators.demucs_blocks import ResidualBranches
 
 __all__ = ["Decoder", "Encoder", "Geometry", "HybridConfig"]
@@ -96,10 +102,17 @@ class Encoder(nn.Module):
             return y
         if inject is not None:
             y = y + (inject[:, :, None] if y.ndim == 4 else inject)
-        y = F.gelu(self.norm(y))
-        if self.branches is not None:
-            y = _along_time(self.branches, y)
-        return y if self.gate is None else F.glu(self.gate_norm(self.gate(y)), dim=1)
+        gate = self.gate
+        if gate is None or not _may_cut(y, self.norm, self.gate_norm) or any(gate.padding):
+            y = self._branched(F.gelu(self.norm(y)))
+            return y if gate is None else F.glu(self.gate_norm(gate(y)), dim=1)
+        if self.spectral:
+            return gated_bands(y, gate, y, before=lambda band: self._branched(F.gelu(band)))
+        y = self._branched(map_bands(F.gelu, y, y, dim=2))
+        return gated_bands(y, gate, y)
+
+    def _branched(self, y: Tensor) -> Tensor:
+        return y if self.branches is None else _along_time(self.branches, y)
 
 
 class Decoder(nn.Module):
@@ -112,10 +125,14 @@ class Decoder(nn.Module):
         """Build layer ``index`` with kernel, stride and padding; a bare one only convolves."""
         super().__init__()
         kernel, stride, self.padding = size
-        self.maps, self.spectral, self.bare, self.last = maps, spectral, bare, index == 0
+        self.spectral, self.bare, self.last = spectral, bare, index == 0
+        #: Whether kernels reach over two strides, and half of one is cut off at each end.
+        self._halves = kernel == 2 * stride and 2 * self.padding == stride
         normed, groups = index >= config.norm_starts, config.norm_groups
         if spectral:
-            self.conv: nn.Module = nn.ConvTranspose2d(maps, outputs, (kernel, 1), (stride, 1))
+            self.conv: nn.ConvTranspose1d | nn.ConvTranspose2d = nn.ConvTranspose2d(
+                maps, outputs, (kernel, 1), (stride, 1)
+            )
         else:
             self.conv = nn.ConvTranspose1d(maps, outputs, kernel, stride)
         self.norm = _norm(groups, outputs, normed)
@@ -129,22 +146,40 @@ class Decoder(nn.Module):
         self.gate_norm = _norm(groups, 2 * maps, normed and config.rewrite)
         self.branches = _branches(config, maps, index) if config.branch_in_decoder else None
 
-    def forward(self, x: Tensor, skip: Tensor | None, length: int) -> tuple[Tensor, Tensor]:
-        """Return the maps of the layer above, and what they were made from."""
-        if self.spectral and x.ndim == 3:
-            x = x.unflatten(1, (self.maps, -1))
+    def forward(self, x: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Return the maps of the layer above, and what they were made from.
+
+        Where no gradient is asked for, ``x`` may be overwritten.
+        """
         if not self.bare:
-            x = x if skip is None else x + skip
-            if self.gate is not None:
-                x = F.glu(self.gate_norm(self.gate(x)), dim=1)
-            if self.branches is not None:
-                x = _along_time(self.branches, x)
-        y: Tensor = self.norm(self.conv(x))
+            x = self._gated(x)
+        activation = None if self.last else F.gelu
+        if self._halves and _may_cut(x, self.norm):
+            y = spread_bands(x, self.conv, after=activation)
+            return y if self.spectral else y[..., :length], x
+        y = self.norm(self.conv(x))
         if not self.spectral:
             y = y[..., self.padding : self.padding + length]
         elif self.padding:
             y = y[..., self.padding : -self.padding, :]
-        return y if self.last else F.gelu(y), x
+        return y if activation is None else activation(y), x
+
+    def _gated(self, x: Tensor) -> Tensor:
+        gate = self.gate
+        if gate is None or not _may_cut(x, self.gate_norm):
+            x = x if gate is None else F.glu(self.gate_norm(gate(x)), dim=1)
+            return self._branched(x)
+        if x.ndim == 4:
+            return gated_bands(x, gate, x, after=self._branched)
+        return self._branched(gated_bands(x, gate, x))
+
+    def _branched(self, x: Tensor) -> Tensor:
+        return x if self.branches is None else _along_time(self.branches, x)
+
+
+def _may_cut(x: Tensor, *norms: nn.Module) -> bool:
+    """Tell whether maps can be worked on band by band: nothing is normalized over all of them."""
+    return all(isinstance(norm, nn.Identity) for norm in norms) and may_work_in_bands(x)
 
 
 def _along_time(branches: ResidualBranches, x: Tensor) -> Tensor:
