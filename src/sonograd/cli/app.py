@@ -16,6 +16,7 @@ status  meaning
 ======  =====================================================
 """
 
+import gc
 import os
 import signal
 import sys
@@ -104,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+        if arguments is None:
+            gc.freeze()  # the process ends: to look for garbage in all of torch takes a while
 
 
 def _run(tokens: list[str]) -> int:

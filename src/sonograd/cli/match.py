@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sonograd.cli.console import Console
-from sonograd.cli.loading import loading
 from sonograd.config.output import Bits
 
 if TYPE_CHECKING:
@@ -66,8 +65,7 @@ def match(
         terminal: Draw the curves here, too.
         quiet: Show neither progress nor messages.
     """
-    with loading():
-        from sonograd.jobs.match import match_files
+    from sonograd.jobs.match import match_files
 
     with Console(quiet=quiet, unit="steps") as console:
         report = match_files(
