@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks._kept import Kept, digest
@@ -414,35 +415,81 @@ def collect(rows, minutes: float) -> Kept:
     return kept
 
 
-def em_row() -> str:
-    """Compare the iterations of the Wiener filter, on one thread."""
+def part_rows() -> list[str]:
+    """Compare parts of the programs, on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    rows = []
+    for make in (_filter_parts, _band_parts):
+        try:
+            with torch.no_grad():
+                rows += make()
+        except ImportError as error:
+            rows.append(f"| {error} | | | | |")
+    return rows
+
+
+def _filter_parts() -> list[str]:
+    """The iterations of the Wiener filter."""
     import torch
 
     from sonograd.functional import expectation_maximization
 
-    try:
-        _, filtering = _original("openunmix.filtering")
-    except ImportError as error:
-        return f"| Wiener EM | {error} | | | |"
-    torch.set_num_threads(1)
+    _, filtering = _original("openunmix.filtering")
     generator = torch.Generator().manual_seed(0)
     y = torch.randn(300, 2049, 2, 2, 4, generator=generator)
     x = torch.randn(300, 2049, 2, 2, generator=generator)
     stems = torch.complex(y[:, :, :, 0], y[:, :, :, 1]).permute(3, 2, 1, 0).contiguous()
     mix = torch.complex(x[..., 0], x[..., 1]).permute(2, 1, 0).contiguous()
-    times = [[], []]
-    for _ in range(3):
-        begin = time.process_time()
-        theirs = filtering.expectation_maximization(y.clone(), x, 1)[0]
-        times[0].append(time.process_time() - begin)
-        begin = time.process_time()
-        ours = expectation_maximization(stems, mix, iterations=1)
-        times[1].append(time.process_time() - begin)
-    wanted = torch.complex(theirs[:, :, :, 0], theirs[:, :, :, 1]).permute(3, 2, 1, 0)
-    gap = float((ours - wanted).abs().norm() / wanted.abs().norm())
-    slow, fast = min(times[0]), min(times[1])
-    shown = f"{slow:.2f} s | {fast:.2f} s | **{slow / fast:.1f}x**"
-    return f"| Wiener EM, 300 frames, 4 stems | {shown} | {gap:.0e} |"
+    row = _part_row(
+        "Wiener EM, 300 frames, 4 stems",
+        lambda: filtering.expectation_maximization(y.clone(), x, 1)[0].permute(4, 2, 1, 0, 3),
+        lambda: torch.view_as_real(expectation_maximization(stems, mix, iterations=1)),
+        repeats=3,
+    )
+    return [row]
+
+
+def _band_parts() -> list[str]:
+    """The layers of the RoFormers that have weights for each band."""
+    import torch
+
+    from sonograd.separators.bands import BandMasks, BandSplit
+
+    theirs, _ = _theirs("bs_roformer")
+    layers = list(_ours("bs_roformer", theirs).modules())
+    split = next(layer for layer in layers if isinstance(layer, BandSplit))
+    masks = next(layer for layer in layers if isinstance(layer, BandMasks))
+    width, rows = _ROFORMER["dim"], []
+    for frames in (100, 400):
+        spectrum, features = torch.randn(1, frames, 1025, 4), torch.randn(1, frames, 62, width)
+        flat, bands = spectrum.flatten(2), features[0].transpose(0, 1).contiguous()
+        where = f"of BandSplitRoFormer, width {width}, {frames} frames"
+        rows += [
+            _part_row(
+                f"Band split {where}", partial(theirs.band_split, flat), partial(split, spectrum)
+            ),
+            _part_row(
+                f"Masks {where}", partial(theirs.mask_estimators[0], features),
+                partial(masks, bands),
+            ),
+        ]  # fmt: skip
+    return rows
+
+
+def _part_row(label, theirs, ours, repeats=9) -> str:
+    """Run two programs in turns, which return the same numbers in the same order."""
+    times, found = [[], []], [None, None]
+    for _ in range(repeats):
+        for which, program in enumerate((theirs, ours)):
+            begin = time.process_time()
+            found[which] = program()
+            times[which].append(time.process_time() - begin)
+    wanted, result = (item.flatten() for item in found)
+    gap = float((result - wanted).norm() / wanted.norm())
+    slow, fast = (1e3 * min(some) for some in times)
+    return f"| {label} | {slow:.1f} ms | {fast:.1f} ms | **{slow / fast:.2f}x** | {gap:.0e} |"
 
 
 def _best(kept: Kept, run: Run) -> list | str:
@@ -517,7 +564,7 @@ def table(kept: Kept) -> str:
             "",
             "| work | original | sonograd | ratio | deviation |",
             "|---|---|---|---|---|",
-            em_row(),
+            *part_rows(),
         ]
     )
 

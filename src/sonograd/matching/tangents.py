@@ -9,6 +9,7 @@ own parameters. Signals are float64; tangents may be float32, since they only st
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,11 +20,14 @@ from sonograd.functional._branching import follow_level
 from sonograd.functional.ballistics import TimeConvention, smoothing_coefficient
 from sonograd.functional.recursion import sosfilt
 from sonograd.matching._kernels import band_tangents, carry_tangents, scan_tangents
+from sonograd.matching._threads import begin, side_by_side
 
 __all__ = ["Dual", "Rates", "bend", "compress", "cut", "elementwise", "filtered", "follow", "link"]
 
 _NEPER = math.log(10) / 20
 _SILENCE = 1e-12
+_AT_ONCE = 4  # tangents that a thread takes; so many go through a recursion together
+_STRETCH = 1 << 15  # samples that a thread takes; so many stay near the processor
 
 Rates = Mapping[str, float]
 """Derivative of a value in its coordinate, for each free parameter."""
@@ -36,24 +40,41 @@ class Dual:
     Attributes:
         value: ``(segments, channels, samples)``, float64.
         tangent: ``(parameters, segments, channels, samples)``.
+        room: As ``tangent``, for those of all parameters to come; what is there is written over.
+            Memory that is new at every step costs as much as what is computed in it.
     """
 
     value: Tensor
     tangent: Tensor
+    room: Tensor | None = None
 
     @classmethod
-    def constant(cls, x: Tensor, dtype: torch.dtype = torch.float32) -> "Dual":
+    def constant(
+        cls, x: Tensor, dtype: torch.dtype = torch.float32, room: Tensor | None = None
+    ) -> "Dual":
         """Make a signal that depends on no parameter."""
-        return cls(x, torch.empty(0, *x.shape, dtype=dtype, device=x.device))
+        return cls(x, torch.empty(0, *x.shape, dtype=dtype, device=x.device), room)
+
+    def grown(self, count: int) -> Tensor:
+        """Return a place for the tangents and ``count`` more, which may be where they are."""
+        size = self.tangent.shape[0] + count
+        if self.room is None or self.room.shape[0] < size:
+            return self.tangent.new_empty(size, *self.value.shape)
+        return self.room[:size]
 
     def scaled(self, factor: float, *rates: float) -> "Dual":
         """Multiply by a factor; ``rates`` are its relative derivatives in own parameters."""
         value, own = self.value * factor, self.tangent.shape[0]
-        total = self.tangent.new_empty(own + len(rates), *value.shape)
-        torch.mul(self.tangent, factor, out=total[:own])
+        total = self.grown(len(rates))
+        side_by_side(
+            [
+                partial(torch.mul, self.tangent[part], factor, out=total[part])
+                for part in _some(own)
+            ]
+        )
         for place, rate in enumerate(rates, start=own):
             total[place] = value * rate
-        return Dual(value, total)
+        return Dual(value, total, self.room)
 
     def mapped(self, value: Tensor, slope: Tensor) -> "Dual":
         """Apply a function sample by sample, given its value and slope."""
@@ -74,6 +95,11 @@ class Dual:
         shape = self.value.shape
         rows = [m.to(self.tangent.dtype).expand(shape)[None] for m in more]
         return Dual(self.value, torch.cat([self.tangent.expand(-1, *shape), *rows]))
+
+
+def _some(count: int) -> list[slice]:
+    """Return the tangents in groups."""
+    return [slice(k, min(k + _AT_ONCE, count)) for k in range(0, count, _AT_ONCE)]
 
 
 def link(x: Dual, how: str) -> Dual:
@@ -326,14 +352,14 @@ def filtered(x: Dual, sections: Tensor, slopes: Tensor) -> Dual:
     """
     shape = x.value.shape
     value = sosfilt(x.value, sections)
-    kind = x.tangent.dtype
     old = sosfilt(x.tangent, sections) if x.tangent.shape[0] else x.tangent
     if not slopes.shape[0]:
         return Dual(value, old)
-    total = torch.empty(old.shape[0] + slopes.shape[0], *shape, dtype=kind)
+    total = x.grown(slopes.shape[0])
     total[: old.shape[0]] = old
     fresh = total[old.shape[0] :]
     moving = slopes.abs().amax(-1) > 0
+    tasks: list[Callable[[], None]] = []
     for k in range(sections.shape[0]):
         mine = moving[:, k].nonzero()[:, 0].tolist()
         if not mine:
@@ -341,10 +367,14 @@ def filtered(x: Dual, sections: Tensor, slopes: Tensor) -> Dual:
         into = fresh[mine[0] : mine[-1] + 1]  # those of a section stand together
         if _minimum_phase(sections[k]):
             rows = value.reshape(-1, shape[-1])
-            band_tangents(rows, sections[k], slopes[mine, k], into.view(-1, *rows.shape))
+            into = into.view(-1, *rows.shape)
+            tasks.append(partial(band_tangents, rows, sections[k], slopes[mine, k], into))
         else:
-            _band_apart(x.value, value, sections, k, slopes[mine, k], into)
-    return Dual(value, total)
+            tasks.append(
+                partial(_band_apart, x.value, value, sections, k, slopes[mine, k], into)
+            )
+    side_by_side(tasks)
+    return Dual(value, total, x.room)
 
 
 def _minimum_phase(section: Tensor) -> bool:
