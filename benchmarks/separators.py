@@ -372,7 +372,7 @@ def runs() -> list[tuple[Run, int]]:
     ]
     speed += [(Run(family, "ours", "bf16", where=ALONE), 1) for family in CASES]
     memory = [(run, 1) for family in CASES for run in memory_runs(family)]
-    return sorted(memory + speed, key=lambda item: item[0].where != ALONE and not item[0].minutes)
+    return sorted(speed + memory, key=lambda item: item[0].where != ALONE and not item[0].minutes)
 
 
 def memory_runs(family: str) -> list[Run]:
