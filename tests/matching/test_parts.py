@@ -18,7 +18,7 @@ from sonograd.effects import (
 )
 from sonograd.errors import AudioError, ParameterError, ShapeError
 from sonograd.matching import match, match_reference, match_synth
-from sonograd.matching.align import REACH, overlay, shifted
+from sonograd.matching.align import REACH, overlay, shift_slope, shifted
 from sonograd.matching.candidates import check_fix
 from sonograd.matching.chains import build_chain, parse_fix, usual_holds
 from sonograd.matching.equalize import band_response, fit_bands
@@ -108,7 +108,8 @@ def test_masked_samples_do_not_count():
 
 def test_shift_reads_between_samples():
     time = torch.arange(-REACH, 3000 + REACH, dtype=torch.float64)
-    y, slope = shifted(torch.sin(0.7 * time)[None], 0.3, slope=True)
+    x = torch.sin(0.7 * time)[None]
+    y, slope = shifted(x, 0.3), shift_slope(x, 0.3)
     at = torch.arange(REACH, 3000 - REACH, dtype=torch.float64) + 0.3
     torch.testing.assert_close(y[0, REACH : 3000 - REACH], torch.sin(0.7 * at), atol=1e-5, rtol=0)
     torch.testing.assert_close(

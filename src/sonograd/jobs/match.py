@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from sonograd.jobs.match_results import write_results
 from sonograd.jobs.match_words import chain_words, decibels
 from sonograd.jobs.outputs import StagedFolder
 from sonograd.jobs.pairs import Pair, find_pairs
-from sonograd.jobs.resources import check_writable, free_cores
+from sonograd.jobs.resources import check_writable, free_cores, usable_cores
 from sonograd.jobs.workers import one_thread
 from sonograd.matching import match
 from sonograd.matching.chains import build_chain, parse_fix
@@ -39,6 +40,8 @@ __all__ = ["MatchOutcome", "MatchReport", "match_files"]
 _TABLE = "matches.csv"
 #: Part of the work that is over when the settings are found.
 _FITTED = 0.8
+#: Of one pair, at most: more would wait for each other.
+_THREADS = 8
 #: At which names are looked up before a file is opened.
 _ANY_RATE = 44_100
 
@@ -122,7 +125,8 @@ def match_files(
         job.fail(MatchOutcome(Pair("", Path(line.partition(": ")[0]), place), place, message=line))
     todo = job.skip_existing(tasks, overwrite=overwrite)
     count = min(workers or (free_cores() if len(todo) > 1 else 1), max(len(todo), 1))
-    job.run(todo, _match, workers=count)
+    threads = min(usable_cores(), _THREADS) if count == 1 else 1
+    job.run([replace(task, threads=threads) for task in todo], _match, workers=count)
     table = job.write_table(place / _TABLE) if several and (job.done or job.skipped) else None
     return MatchReport(tuple(job.done), tuple(job.skipped), tuple(job.failed), table)
 
@@ -133,8 +137,9 @@ def _match(task: Task, on_share: Share | None) -> MatchOutcome:
     with one_thread(), open_drawing() as drawing, ThreadPoolExecutor(1) as beside:
         beside.submit(has_fast_kernels)  # loads the compiler while the files are read and aligned
         result = match(
-            pair.dry, pair.wet, on_progress=part_of(on_share, 0.0, _FITTED), **task.options
-        )
+            pair.dry, pair.wet, threads=task.threads,
+            on_progress=part_of(on_share, 0.0, _FITTED), **task.options,
+        )  # fmt: skip
         drawing.begin(result)
         with StagedFolder(task.folder) as stage:
             rendering = render_match(

@@ -74,7 +74,7 @@ def render_match(
         while position < target.samples:
             count = min(_BLOCK, target.samples - position)
             around = stream.read(position - whole - REACH, count + 2 * REACH)
-            block = shifted(around, -fraction)[0]
+            block = shifted(around, -fraction)
             truth = target.read(position, count).to(block.dtype)
             rest = truth - block
             energy += float(truth.double().square().sum())

@@ -91,6 +91,7 @@ class Task:
         options: Of the match.
         bits: Sample format of the audio.
         sounds: Put players into the report.
+        threads: That seek the settings.
     """
 
     pair: Pair
@@ -98,6 +99,7 @@ class Task:
     options: Mapping[str, Any]
     bits: Bits
     sounds: bool
+    threads: int = 1
 
 
 Share: TypeAlias = Callable[[float], None]

@@ -8,7 +8,16 @@ from torch import Tensor
 
 from sonograd.functional.convolution import fast_length, fft_convolve
 
-__all__ = ["REACH", "Overlay", "coherence", "cross_spectra", "overlay", "shift_kernels", "shifted"]
+__all__ = [
+    "REACH",
+    "Overlay",
+    "coherence",
+    "cross_spectra",
+    "overlay",
+    "shift_kernels",
+    "shift_slope",
+    "shifted",
+]
 
 _UNSURE = 0.8  # coherence below which there may be more than one path
 _ONE_PATH = 0.6  # how much of the excess phase one delay has to explain
@@ -245,23 +254,19 @@ def shift_kernels(fraction: float) -> tuple[Tensor, Tensor]:
     return torch.sinc(time) * window, slope * window
 
 
-def shifted(x: Tensor, fraction: float, *, slope: bool = False) -> tuple[Tensor, Tensor | None]:
+def shifted(x: Tensor, fraction: float) -> Tensor:
     """Read ``x`` at ``fraction`` samples after each of its samples but :data:`REACH` at the ends.
 
     Args:
         x: ``(..., REACH + samples + REACH)``.
         fraction: In samples, of either sign, small.
-        slope: Whether to return the derivative in ``fraction``, too.
     """
-    inside = x[..., REACH : x.shape[-1] - REACH]
-    if fraction == 0.0 and not slope:
-        return inside, None
-    kernel, tilt = shift_kernels(fraction)
+    if fraction == 0.0:
+        return x[..., REACH : x.shape[-1] - REACH]
     # y[n] = sum_k x[n + k] s(k - fraction), a convolution with the kernel turned around.
-    length = inside.shape[-1]
-    full = fft_convolve(x, kernel)
-    moved = full[..., 2 * REACH : 2 * REACH + length]
-    if not slope:
-        return moved, None
-    turned = fft_convolve(x, tilt)
-    return (inside if fraction == 0.0 else moved), turned[..., 2 * REACH : 2 * REACH + length]
+    return fft_convolve(x, shift_kernels(fraction)[0])[..., 2 * REACH : x.shape[-1]]
+
+
+def shift_slope(x: Tensor, fraction: float) -> Tensor:
+    """Return the derivative of :func:`shifted` in ``fraction``."""
+    return fft_convolve(x, shift_kernels(fraction)[1])[..., 2 * REACH : x.shape[-1]]

@@ -11,6 +11,7 @@ from torch import nn
 
 from sonograd.effects import Chain, Gain, from_preset, read_preset
 from sonograd.errors import AudioError, ParameterError, UnrelatedError
+from sonograd.matching._threads import threads_for_work
 from sonograd.matching.align import REACH, Overlay, overlay
 from sonograd.matching.analyze import clipped_samples
 from sonograd.matching.blackbox import black_box
@@ -65,6 +66,7 @@ def match(
     learning_rate: float = 0.03,
     variants: bool = True,
     seed: int = 0,
+    threads: int = 1,
     on_progress: Progress | None = None,
 ) -> MatchResult:
     """Find the settings of the chain that turns ``dry`` into ``wet``.
@@ -93,6 +95,8 @@ def match(
         variants: Whether other detectors, knees, links and ways of smoothing are tried where a
             compressor leaves something.
         seed: Of random starting points.
+        threads: That work side by side, each in one thread of torch; results do not depend on
+            how many they are. A ``process`` is called in one.
         on_progress: Called with what is done and the whole, in steps.
 
     Raises:
@@ -102,7 +106,7 @@ def match(
     """
     began = time.perf_counter()
     _check_numbers(
-        {"bands": bands, "starts": starts, "steps": steps},
+        {"bands": bands, "starts": starts, "steps": steps, "threads": threads},
         {"excerpt_s": excerpt_s, "learning_rate": learning_rate, "max_delay_s": max_delay_s},
     )
     _check_way(method, loss)
@@ -117,63 +121,64 @@ def match(
     fixed = parse_fix(asked, fix) if asked is not None else check_fix(fix, rate, bands)
     lay = _overlay(pair, max_delay_s)
     report(1, 20)
-    tries: list[_Try] = []
-    for one in (lay, lay.other):
-        if one is None or (tries and tries[0].fits[0].solution.null_db >= _CLEAR_DB):
-            continue
-        swings = asked is not None and oscillates(asked)
-        excerpts = choose_excerpts(
-            pair.dry,
-            pair.wet,
-            one.delay,
-            total_s=excerpt_s,
-            context_s=_LINGER_S if asked is None or lingers(asked) else _SETTLE_S,
-            from_start=swings,
-        )
-        problem = _problem(pair, one, excerpts)
-        between = abs(one.fraction) > 0.02
-        settings = Settings(
-            fix=fixed,
-            start=begin,
-            delay=one.fraction if between else 0.0,
-            free_delay=between,
-            starts=starts,
-            seed=seed,
-        )
-        quick = shorter(problem, round(_QUICK_S * rate), from_start=swings)
-        if asked is None:
-            fits = choose(quick, settings, rate, one.polarity, bands, report)
+    with threads_for_work(threads if process is None else 1):
+        tries: list[_Try] = []
+        for one in (lay, lay.other):
+            if one is None or (tries and tries[0].fits[0].solution.null_db >= _CLEAR_DB):
+                continue
+            swings = asked is not None and oscillates(asked)
+            excerpts = choose_excerpts(
+                pair.dry,
+                pair.wet,
+                one.delay,
+                total_s=excerpt_s,
+                context_s=_LINGER_S if asked is None or lingers(asked) else _SETTLE_S,
+                from_start=swings,
+            )
+            problem = _problem(pair, one, excerpts)
+            between = abs(one.fraction) > 0.02
+            settings = Settings(
+                fix=fixed,
+                start=begin,
+                delay=one.fraction if between else 0.0,
+                free_delay=between,
+                starts=starts,
+                seed=seed,
+            )
+            quick = shorter(problem, round(_QUICK_S * rate), from_start=swings)
+            if asked is None:
+                fits = choose(quick, settings, rate, one.polarity, bands, report)
+            else:
+                quick = quick if lingers(asked) else near(quick)
+                turned = asked if process else _with_polarity(asked, one.polarity)
+                iterations = 20 if method == "lm" else 0
+                fits = [quick_fit(turned, quick, settings, iterations=iterations)]
+            if not lingers(fits[0].chain):
+                problem, quick = problem.after(round(_SETTLE_S * rate)), near(quick)
+            tries.append(_Try(one, excerpts, problem, quick, settings, fits))
+        chosen = max(tries, key=lambda t: t.fits[0].solution.null_db)
+        lay, excerpts, problem = chosen.lay, chosen.excerpts, chosen.problem
+        quick, settings, fits = chosen.quick, chosen.settings, chosen.fits
+        _tell_polarity(pair, asked, fits[0].chain)
+        report(14, 20)
+        extra: dict[str, tuple[float, ...]] = {}
+        if method != "lm":
+            best, extra["loss"] = descend(
+                fits[0],
+                quick,
+                method=method,
+                loss=loss,
+                steps=steps,
+                learning_rate=learning_rate,
+                on_step=lambda _: report(15, 20),
+            )
+            best = polish(best, problem, free_delay=False, iterations=0)
         else:
-            quick = quick if lingers(asked) else near(quick)
-            turned = asked if process else _with_polarity(asked, one.polarity)
-            iterations = 20 if method == "lm" else 0
-            fits = [quick_fit(turned, quick, settings, iterations=iterations)]
-        if not lingers(fits[0].chain):
-            problem, quick = problem.after(round(_SETTLE_S * rate)), near(quick)
-        tries.append(_Try(one, excerpts, problem, quick, settings, fits))
-    chosen = max(tries, key=lambda t: t.fits[0].solution.null_db)
-    lay, excerpts, problem = chosen.lay, chosen.excerpts, chosen.problem
-    quick, settings, fits = chosen.quick, chosen.settings, chosen.fits
-    _tell_polarity(pair, asked, fits[0].chain)
-    report(14, 20)
-    extra: dict[str, tuple[float, ...]] = {}
-    if method != "lm":
-        best, extra["loss"] = descend(
-            fits[0],
-            quick,
-            method=method,
-            loss=loss,
-            steps=steps,
-            learning_rate=learning_rate,
-            on_step=lambda _: report(15, 20),
-        )
-        best = polish(best, problem, free_delay=False, iterations=0)
-    else:
-        best = _finished(pair, chosen, report, variants=variants)
-    report(19, 20)
-    result = conclude(pair, lay, excerpts, problem, best, fits, settings, began, extra)
-    report(20, 20)
-    return result
+            best = _finished(pair, chosen, report, variants=variants)
+        report(19, 20)
+        result = conclude(pair, lay, excerpts, problem, best, fits, settings, began, extra)
+        report(20, 20)
+        return result
 
 
 class _Progress:

@@ -56,7 +56,8 @@ def match_batch(
             here.
         on_progress: Called with the number of pairs done, and of all.
         on_item: Called with each pair when it is done, in the order of their ends.
-        **options: Further arguments of :func:`~sonograd.matching.match`.
+        **options: Further arguments of :func:`~sonograd.matching.match`; ``threads`` is 1 in
+            several processes.
 
     Returns:
         One item per pair, in their order.
@@ -81,6 +82,7 @@ def match_batch(
         for index, pair in enumerate(listed):
             done(_one(index, pair, given))
     else:
+        given["threads"] = 1  # the processes share the cores
         _check_travels(given)
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(min(count, len(listed)), mp_context=context, initializer=_alone)

@@ -1,10 +1,13 @@
 """Which chain it is: candidates of growing length, compared by what they leave."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias
 
 from sonograd.effects import Chain, Gain
+from sonograd.matching._threads import ahead
 from sonograd.matching.chains import build_chain, lingers, parse_fix
 from sonograd.matching.excerpts import near
 from sonograd.matching.fitting import Fit, Settings, quick_fit
@@ -122,14 +125,18 @@ class _Search:
     def extend(self, bases: Sequence[tuple[str, ...]], count: int, report: _Share) -> None:
         """Join others to chains; the most promising are fitted as a whole."""
         joined: dict[tuple[str, ...], tuple[float, Values]] = {}
-        todo = [(base, other) for base in bases for other in self._others(base)]
-        for step, (base, other) in enumerate(todo, start=1):
-            for place in range(len(base) + 1):
-                names = (*base[:place], other, *base[place:])
-                cost, values = self._glance(names, base)
+        todo = [
+            ((*base[:place], other, *base[place:]), base)
+            for base in bases
+            for other in self._others(base)
+            for place in range(len(base) + 1)
+        ]
+        with closing(ahead([partial(self._glance, *names) for names in todo])) as glances:
+            for step, (cost, values) in enumerate(glances, start=1):
+                names = todo[step - 1][0]
                 if names not in joined or cost < joined[names][0]:
                     joined[names] = cost, values
-            report(0.6 * step / len(todo))
+                report(0.6 * step / len(todo))
         chosen = sorted(joined, key=lambda names: joined[names][0])[:count]
         for step, names in enumerate(tuple(chosen), start=1):
             if names not in chosen:

@@ -39,7 +39,7 @@ def conclude(
     values = plan.values(solution.theta)
     sure = certainty(plan, solution, problem.count, problem.dry)
     processed = problem.counted(plan.run(problem.dry, values))
-    wet = problem.target(solution.delay)[0]
+    wet = problem.target(solution.delay)
     dry = problem.counted(problem.dry)
     factor, left = best_gain(dry, wet)
     gain_only = null_db(solution.energy, left)

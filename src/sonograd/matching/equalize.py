@@ -3,15 +3,19 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from sonograd.effects import ParametricEQ
+from sonograd.matching._threads import begin, side_by_side
 from sonograd.matching.align import cross_spectra
 
 __all__ = ["BandResponse", "EqualizerFit", "band_response", "fit_bands", "flipped"]
 
+_KINDS = ("frequency_hz", "gain_db", "q")
 _LOG10 = math.log(10) / 20
 _STEP = 1e-5
 _EXACT = 2e-6  # cost below which bands are not moved any more
@@ -199,6 +203,16 @@ def flipped(values: Mapping[str, float]) -> dict[str, float]:
     return {k: -v if k.endswith("gain_db") else v for k, v in values.items()}
 
 
+_Places: TypeAlias = slice | list[int]
+
+
+def _as_slice(places: list[int]) -> _Places:
+    """Turn places at equal distances into a slice, which copies nothing."""
+    step = places[1] - places[0] if len(places) > 1 else 1
+    regular = places == list(range(places[0], places[-1] + 1, step))
+    return slice(places[0], places[-1] + 1, step) if regular else places
+
+
 class _Bands:
     """The residual of the logarithm of the response, with its derivatives."""
 
@@ -223,6 +237,19 @@ class _Bands:
             if bool((measured.coherence > 0.5).any())
             else float(log.median())
         )
+
+        self.gains = [k for k, n in enumerate(self.names) if n.endswith("gain_db")]
+        self.prior = torch.zeros(len(self.names) + 1, len(self.gains), dtype=torch.float64)
+        self.prior[self.gains, range(len(self.gains))] = _PRIOR * _LOG10
+        self.kinds = [self._kind(k) for k in _KINDS if any(n.endswith(k) for n in self.names)]
+
+    def _kind(self, kind: str) -> tuple[Tensor, _Places, _Places]:
+        """Return steps in the coordinates of a kind, which they are, and their bands."""
+        columns = [k for k, name in enumerate(self.names) if name.endswith(kind)]
+        step = torch.zeros(len(self.names) + 1, dtype=torch.float64)
+        step[columns] = _STEP
+        bands = [int(self.names[k].removeprefix("band").partition("_")[0]) - 1 for k in columns]
+        return step, _as_slice(columns), _as_slice(bands)
 
     def _limits(self, name: str) -> tuple[float, float, float]:
         band, _, kind = name.removeprefix("band").partition("_")
@@ -275,50 +302,39 @@ class _Bands:
         """Residuals ``(starts, 2 bands + gains)`` and their derivatives."""
         starts, count = points.shape
         bins = self.log.numel()
-        slopes = torch.zeros(starts, count, bins, dtype=torch.complex128)
         # A band depends on its own parameters only: all bands move at once, a kind at a time, and
         # differences of the design are exact to ten digits.
-        kinds = [
-            k for k in ("frequency_hz", "gain_db", "q") if any(n.endswith(k) for n in self.names)
-        ]
         moved = [points]
-        for kind in kinds:
-            step = torch.tensor(
-                [_STEP * n.endswith(kind) for n in self.names] + [0.0], dtype=torch.float64
-            )
+        for step, _, _ in self.kinds:
             moved += [points + step, points - step]
         sections = self.stage.sections(self.values(torch.cat(moved))).to(self.basis.dtype)
         top, bottom = (sections[:starts, :, part] @ self.basis for part in (slice(3), slice(3, 6)))
         over, under = 1 / top, 1 / bottom
-        for place, kind in enumerate(kinds):
-            up = slice((2 * place + 1) * starts, (2 * place + 2) * starts)
-            down = slice((2 * place + 2) * starts, (2 * place + 3) * starts)
-            moved_by = (sections[up] - sections[down]) / (2 * _STEP)
+        jacobian = torch.empty(starts, count, 2 * bins + self.prior.shape[1], dtype=torch.float64)
+        jacobian[:, -1, :bins], jacobian[:, -1, bins : 2 * bins] = self.weight, 0.0
+        jacobian[..., 2 * bins :] = self.prior
+
+        def slopes(place: int) -> None:
+            up, down = sections[starts * (2 * place + 1) :].split(starts)[:2]
+            moved_by = (up - down) / (2 * _STEP)
             change = (moved_by[..., :3] @ self.basis) * over
             change -= (moved_by[..., 3:] @ self.basis) * under
-            for column, name in enumerate(self.names):
-                if name.endswith(kind):
-                    band = int(name.removeprefix("band").partition("_")[0]) - 1
-                    slopes[:, column] = change[:, band]
-        slopes[:, -1] = 1.0
-        response = (top * under).prod(1)
-        log = response.abs().clamp_min(1e-300).log() + points[:, -1:]
-        # The angle of the quotient is that of what misses, within a turn.
-        turned = (response * self.back).angle()
-        gains = [k for k, n in enumerate(self.names) if n.endswith("gain_db")]
-        residual = torch.cat(
-            [
-                self.weight * (log - self.log),
-                self.turn * turned,
-                _PRIOR * _LOG10 * points[:, gains],
-            ],
-            dim=1,
-        )
-        prior = torch.zeros(starts, count, len(gains), dtype=torch.float64)
-        for row, place in enumerate(gains):
-            prior[:, place, row] = _PRIOR * _LOG10
-        jacobian = torch.cat([self.weight * slopes.real, self.turn * slopes.imag, prior], dim=2)
-        return residual, jacobian.mT
+            _, columns, bands = self.kinds[place]
+            jacobian[:, columns, :bins] = self.weight * change.real[:, bands]
+            jacobian[:, columns, bins : 2 * bins] = self.turn * change.imag[:, bands]
+
+        def missing() -> Tensor:
+            response = (top * under).prod(1)
+            log = response.abs().clamp_min(1e-300).log() + points[:, -1:]
+            # The angle of the quotient is that of what misses, within a turn.
+            turned = (response * self.back).angle()
+            gains = _PRIOR * _LOG10 * points[:, self.gains]
+            return torch.cat([self.weight * (log - self.log), self.turn * turned, gains], dim=1)
+
+        tasks = [partial(slopes, place) for place in range(len(self.kinds))]
+        residual = begin(missing)
+        side_by_side(tasks)
+        return residual(), jacobian.mT
 
     def relocated(self, point: Tensor, peaks: int = 3) -> Tensor:
         """Return the point, and copies with one band where the response misses most."""

@@ -147,7 +147,7 @@ def quick_fit(
     plan = plan or make_plan(
         chain, settings.fix, start=settings.start, channels=problem.dry.shape[1]
     )
-    wet = problem.target(settings.delay)[0]
+    wet = problem.target(settings.delay)
     dry = problem.dry[..., problem.context :]
     if settings.start is not None:
         points: list[Mapping[str, Mapping[str, float]]] = [settings.start]
@@ -293,7 +293,7 @@ def _with_bands_of_all(plan: Plan, problem: Problem, theta: Tensor, delay: float
     moving = {c.stage for c in plan.coordinates}
     if len(names) != 1 or names[0] not in moving or any(h.startswith(names[0]) for h in plan.held):
         return theta
-    energy = float(problem.target(delay)[0].square().sum())
+    energy = float(problem.target(delay).square().sum())
     cost = cost_at(plan, problem, theta, delay)
     if null_db(energy, cost) >= _GOOD_DB:
         return theta

@@ -58,7 +58,7 @@ def descend(
     if isinstance(loss, str) and loss not in LOSSES:
         raise ParameterError(f"loss is {loss!r}; expected {', '.join(LOSSES)} or a module")
     criterion = LOSSES[loss]() if isinstance(loss, str) else loss
-    target = problem.target(fit.solution.delay)[0].float()
+    target = problem.target(fit.solution.delay).float()
     dry = problem.dry.float()
     owned = Learnable(plan.effect, plan.values(fit.solution.theta))
     free = {c.name for c in plan.coordinates}
@@ -117,9 +117,9 @@ def _settled(plan: Plan, problem: Problem, fit: Fit, theta: Tensor) -> Fit:
     """Linearize where the descent ended, for standard errors."""
     delay = fit.solution.delay
     normal, _, cost = normal_equations(
-        plan.linearize(problem.dry, theta), problem, delay, free_delay=False
+        plan.linearize(problem.dry, theta), problem, problem.target(delay)
     )
-    energy = float(problem.target(delay)[0].square().sum())
+    energy = float(problem.target(delay).square().sum())
     depth = null_db(energy, cost)
     solution = _Solution(theta, delay, cost, energy, normal, (depth,), converged=True)
     return Fit(plan, solution, fit.starts, problem.count)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from itertools import product
 
 import torch
@@ -21,6 +22,7 @@ from sonograd.effects import (
     TwoStageLimiter,
     Width,
 )
+from sonograd.matching._threads import side_by_side
 from sonograd.matching.align import cross_spectra
 from sonograd.matching.equalize import (
     BandResponse,
@@ -91,22 +93,41 @@ def starting_points(
         target = wet
         if not known and not isinstance(stage, ParametricEQ) and levels is None:
             target = _before(wet, dry, stages[place + 1 :], base, held, seed)
-        grown = []
-        for _, chosen, x in beam:
-            proposals = [{}] if known else _propose(stage, x, target, seed, phase=levels is None)
-            for proposal in proposals:
-                values = {**base[name], **proposal}
-                values.update({k: v for k, v in base[name].items() if f"{name}.{k}" in held})
-                y = run_stage(stage, x, values)
-                if isinstance(stage, Compressor) and f"{name}.makeup_db" not in held:
-                    factor = best_gain(y, target)[0] if levels is None else loudness(y, target)
-                    values["makeup_db"] = max(-24.0, min(24.0, decibels(factor)))
-                    y = y * abs(factor)
-                left = best_gain(y, target)[1] if levels is None else levels.distance(y)
-                grown.append((left, {**chosen, name: values}, y))
+        own = {k: v for k, v in base[name].items() if f"{name}.{k}" in held}
+        free = isinstance(stage, Compressor) and f"{name}.makeup_db" not in held
+        proposals: list[list[Values]] = [[{}]] * len(beam)
+        if not known:
+            phase = levels is None
+            proposals = side_by_side(
+                [partial(_propose, stage, x, target, seed, phase=phase) for _, _, x in beam]
+            )
+        asked = [(*item, p) for item, some in zip(beam, proposals, strict=True) for p in some]
+        tried = side_by_side(
+            [
+                partial(_tried, stage, x, target, {**base[name], **p, **own}, levels, makeup=free)
+                for _, _, x, p in asked
+            ]
+        )
+        grown = [
+            (left, {**chosen, name: values}, y)
+            for (_, chosen, _, _), (left, values, y) in zip(asked, tried, strict=True)
+        ]
         grown.sort(key=lambda item: item[0])
         beam = grown[:width]
     return [chosen for _, chosen, _ in beam]
+
+
+def _tried(
+    stage: Effect, x: Tensor, y: Tensor, values: Values, levels: Levels | None, *, makeup: bool
+) -> tuple[float, Values, Tensor]:
+    """Return what values leave of ``y``, the values with a makeup gain if free, and the output."""
+    found = run_stage(stage, x, values)
+    if makeup:
+        factor = best_gain(found, y)[0] if levels is None else loudness(found, y)
+        values = {**values, "makeup_db": max(-24.0, min(24.0, decibels(factor)))}
+        found = found * abs(factor)
+    left = best_gain(found, y)[1] if levels is None else levels.distance(found)
+    return left, values, found
 
 
 def replaced_bands(

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from sonograd.matching.tangents import Dual
+from sonograd.matching.duals import Dual
 
 __all__ = ["Levels"]
 

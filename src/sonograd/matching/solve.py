@@ -8,19 +8,22 @@ the residual the same.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from sonograd.functional.convolution import fft_convolve
-from sonograd.matching.align import REACH, shifted
+from sonograd.matching._threads import begin, side_by_side
+from sonograd.matching.align import REACH, shift_slope, shifted
+from sonograd.matching.duals import Dual
 from sonograd.matching.stages import Plan
-from sonograd.matching.tangents import Dual
 
 __all__ = ["Problem", "Solution", "cost_at", "normal_equations", "null_db", "solve"]
 
 _DELAY_STEP = 0.5
 _CHUNK = 1 << 13
+_CHUNKS = 6  # that are made ready while others are summed up
 _TINY = 1e-300
 
 
@@ -53,14 +56,17 @@ class Problem:
         segments, channels, samples = self.dry.shape
         return segments * channels * (samples - self.context)
 
-    def target(self, delay: float, *, slope: bool = False) -> tuple[Tensor, Tensor | None]:
-        """Return wet at ``delay`` samples later, where it counts, and its derivative in it."""
-        moved, turned = shifted(self.wet, delay, slope=slope)
-        return self.counted(moved), None if turned is None else self.counted(turned)
+    def target(self, delay: float) -> Tensor:
+        """Return wet at ``delay`` samples later, where it counts."""
+        return self.counted(shifted(self.wet, delay))
+
+    def target_slope(self, delay: float) -> Tensor:
+        """Return the derivative of :meth:`target` in ``delay``."""
+        return self.counted(shift_slope(self.wet, delay))
 
     def target_whole(self, delay: float) -> Tensor:
         """Return wet at ``delay`` samples later, context included."""
-        return shifted(self.wet, delay)[0]
+        return shifted(self.wet, delay)
 
     def counted(self, x: Tensor) -> Tensor:
         """Cut the context off, blank what does not count and weigh the rest."""
@@ -130,28 +136,61 @@ def null_db(energy: float, cost: float) -> float:
 
 def cost_at(plan: Plan, problem: Problem, theta: Tensor, delay: float) -> float:
     """Return the energy of the residual."""
+    target = begin(partial(problem.target, delay))
+    return _energy_left(plan, problem, theta, target)
+
+
+def _energy_left(
+    plan: Plan, problem: Problem, theta: Tensor, target: Callable[[], Tensor]
+) -> float:
     y = problem.counted(plan.run(problem.dry, plan.values(theta)))
-    return float((y - problem.target(delay)[0]).square().sum())
+    return float((y - target()).square().sum())
 
 
 def normal_equations(
-    dual: Dual, problem: Problem, delay: float, *, free_delay: bool
+    dual: Dual, problem: Problem, target: Tensor, slope: Tensor | None = None
 ) -> tuple[Tensor, Tensor, float]:
-    """Return ``J' J``, ``J' r`` and the energy of the residual ``r = match - wet``."""
-    target, turned = problem.target(delay, slope=free_delay)
+    """Return ``J' J``, ``J' r`` and the energy of the residual ``r = match - wet``.
+
+    Args:
+        dual: The match.
+        problem: What counts of it.
+        target: Wet, where it counts.
+        slope: Its derivative in the delay, where that is free.
+    """
     residual = (problem.counted(dual.value) - target).reshape(-1)
     rows = problem.counted(dual.tangent)
-    count = rows.shape[0] + free_delay
-    rows = rows.reshape(rows.shape[0], -1)
+    own, count = rows.shape[0], rows.shape[0] + (slope is not None)
+    rows = rows.flatten(1)
     normal = torch.zeros(count, count, dtype=torch.float64)
     right = torch.zeros(count, dtype=torch.float64)
-    flat = None if turned is None else turned.reshape(-1)
-    for begin in range(0, residual.numel(), _CHUNK):
-        part = rows[:, begin : begin + _CHUNK].double()
-        if flat is not None:
-            part = torch.cat([part, -flat[None, begin : begin + _CHUNK]])
-        normal.addmm_(part, part.mT)
-        right.addmv_(part, residual[begin : begin + _CHUNK])
+    turned = None if slope is None else slope.reshape(-1)
+
+    def ready(start: int) -> list[Tensor]:
+        """Put the next chunks into float64."""
+        chunks = []
+        for first in range(start, min(start + _CHUNKS * _CHUNK, residual.numel()), _CHUNK):
+            inside = slice(first, min(first + _CHUNK, residual.numel()))
+            chunk = torch.empty(count, inside.stop - first, dtype=torch.float64)
+            chunk[:own] = rows[:, inside]
+            if turned is not None:
+                torch.neg(turned[inside], out=chunk[own])
+            chunks.append(chunk)
+        return chunks
+
+    def add(chunks: list[Tensor], start: int) -> list[Tensor]:
+        """Sum chunks up, one after the other: in another order, sums differ."""
+        for place, chunk in enumerate(chunks):
+            normal.addmm_(chunk, chunk.mT)
+            first = start + place * _CHUNK
+            right.addmv_(chunk, residual[first : first + chunk.shape[1]])
+        return []
+
+    chunks: list[Tensor] = []
+    size = _CHUNKS * _CHUNK
+    for start in range(0, residual.numel() + size, size):
+        done = partial(add, chunks, start - size)
+        chunks = side_by_side([done, partial(ready, start)])[1]
     return normal, right, float(residual.square().sum())
 
 
@@ -184,12 +223,15 @@ def solve(
         on_step: Called with ``null_db`` after each accepted step.
     """
     low, high, limit = plan.limits()
-    energy = float(problem.target(delay)[0].square().sum())
+    target = problem.target(delay)
+    energy = float(target.square().sum())
+    # New memory at each step would cost as much as what is computed in it.
+    room = torch.empty(len(plan), *problem.dry.shape, dtype=torch.float32)
     if free_delay:
         limit = torch.cat([limit, torch.tensor([_DELAY_STEP], dtype=torch.float64)])
     weight = torch.zeros(len(plan), dtype=torch.float64) if prior is None else prior * energy
     theta = theta.clone().clamp(low, high)
-    normal, right, data = _linear(plan, problem, theta, delay, free_delay)
+    normal, right, data = _linear(plan, problem, theta, delay, target, room, free_delay)
     cost = data + float((weight * theta.square()).sum())
     history = [null_db(energy, data)]
     small = 0
@@ -199,7 +241,8 @@ def solve(
             step = _step(normal, right, weight, theta, damping, limit, low, high)
             moved = (theta + step[: len(plan)]).clamp(low, high)
             later = delay + float(step[-1]) if free_delay else delay
-            fresh = cost_at(plan, problem, moved, later)
+            wet = begin(partial(_target, problem, later, delay, target))
+            fresh = _energy_left(plan, problem, moved, wet)
             total = fresh + float((weight * moved.square()).sum())
             if total < cost and math.isfinite(total):
                 stepped = True
@@ -210,9 +253,9 @@ def solve(
         if not stepped:
             break
         gained = (cost - total) / max(cost, _TINY)
-        theta, delay, cost = moved, later, total
+        theta, delay, target, cost = moved, later, wet(), total
         damping = max(damping * 0.2, 1e-12)
-        normal, right, data = _linear(plan, problem, theta, delay, free_delay)
+        normal, right, data = _linear(plan, problem, theta, delay, target, room, free_delay)
         history.append(null_db(energy, data))
         if on_step is not None:
             on_step(history[-1])
@@ -225,10 +268,21 @@ def solve(
 
 
 def _linear(
-    plan: Plan, problem: Problem, theta: Tensor, delay: float, free_delay: bool
+    plan: Plan,
+    problem: Problem,
+    theta: Tensor,
+    delay: float,
+    target: Tensor,
+    room: Tensor,
+    free_delay: bool,
 ) -> tuple[Tensor, Tensor, float]:
-    dual = plan.linearize(problem.dry, theta)
-    return normal_equations(dual, problem, delay, free_delay=free_delay)
+    slope = begin(partial(problem.target_slope, delay)) if free_delay else None
+    dual = plan.linearize(problem.dry, theta, room)
+    return normal_equations(dual, problem, target, None if slope is None else slope())
+
+
+def _target(problem: Problem, delay: float, known: float, target: Tensor) -> Tensor:
+    return target if delay == known else problem.target(delay)
 
 
 def _step(

@@ -7,6 +7,7 @@ and frequencies by their logarithm, ratios by ``1 - 1 / ratio``.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,8 +26,9 @@ from sonograd.effects import (
     Width,
 )
 from sonograd.effects.drive import _Shaper
+from sonograd.matching._threads import side_by_side
+from sonograd.matching.duals import Dual
 from sonograd.matching.tangents import (
-    Dual,
     compress,
     cut,
     elementwise,
@@ -174,10 +176,13 @@ class Plan:
             x = run_stage(stage, x, values[name])
         return x
 
-    def linearize(self, x: Tensor, theta: Tensor) -> Dual:
-        """Process and return the tangents in all coordinates, in their order."""
+    def linearize(self, x: Tensor, theta: Tensor, room: Tensor | None = None) -> Dual:
+        """Process and return the tangents in all coordinates, in their order.
+
+        ``room (parameters, *x.shape)``, float32, may be written over; tangents may be in it.
+        """
         values = self.values(theta)
-        dual = Dual.constant(x)
+        dual = Dual.constant(x, room=room)
         for name, stage in stages_of(self.effect):
             rates = {
                 c.param.name: c.rate(values[name][c.param.name])
@@ -344,26 +349,36 @@ def _differences(
     stage: Effect, x: Dual, values: Mapping[str, float], rates: Mapping[str, float]
 ) -> Dual:
     """Central differences in float64; linear effects carry tangents through exactly."""
-    y = run_stage(stage, x.value, values)
     kind = x.tangent.dtype
-    rows = []
-    for tangent in x.tangent:
+    spots = {p.name: coordinate("", p) for p in stage.params}
+    difference = getattr(stage, "difference", 1e-5)
+
+    def along(tangent: Tensor) -> Tensor:
+        """Carry a tangent of the input through."""
         if isinstance(stage, _LINEAR):
-            rows.append(run_stage(stage, tangent.to(x.value.dtype), values).to(kind))
-            continue
+            return run_stage(stage, tangent.to(x.value.dtype), values).to(kind)
         size = float(tangent.abs().max()) or 1.0
-        step = getattr(stage, "difference", 1e-5) * max(float(x.value.abs().max()), 1e-6) / size
+        step = difference * max(float(x.value.abs().max()), 1e-6) / size
         up = run_stage(stage, x.value + step * tangent, values)
         down = run_stage(stage, x.value - step * tangent, values)
-        rows.append(((up - down) / (2 * step)).to(kind))
-    spots = {p.name: coordinate("", p) for p in stage.params}
-    for name in rates:
+        return ((up - down) / (2 * step)).to(kind)
+
+    def own(name: str) -> Tensor:
+        """Return the derivative in a parameter."""
         spot = spots[name]
         center = spot.from_value(values[name])
-        step = getattr(stage, "difference", 1e-5) * (spot.high - spot.low)
+        step = difference * (spot.high - spot.low)
         low, high = max(center - step, spot.low), min(center + step, spot.high)
         up = run_stage(stage, x.value, {**values, name: spot.to_value(high)})
         down = run_stage(stage, x.value, {**values, name: spot.to_value(low)})
-        rows.append(((up - down) / (high - low)).to(kind))
+        return ((up - down) / (high - low)).to(kind)
+
+    y, *rows = side_by_side(
+        [
+            partial(run_stage, stage, x.value, values),
+            *(partial(along, tangent) for tangent in x.tangent),
+            *(partial(own, name) for name in rates),
+        ]
+    )
     tangent = torch.stack(rows) if rows else x.tangent.new_zeros(0, *y.shape)
     return Dual(y, tangent)

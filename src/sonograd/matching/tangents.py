@@ -20,86 +20,28 @@ from sonograd.functional._branching import follow_level
 from sonograd.functional.ballistics import TimeConvention, smoothing_coefficient
 from sonograd.functional.recursion import sosfilt
 from sonograd.matching._kernels import band_tangents, carry_tangents, scan_tangents
-from sonograd.matching._threads import begin, side_by_side
+from sonograd.matching._threads import side_by_side
+from sonograd.matching.duals import Dual, Rates, in_groups
 
-__all__ = ["Dual", "Rates", "bend", "compress", "cut", "elementwise", "filtered", "follow", "link"]
+__all__ = ["bend", "compress", "cut", "elementwise", "filtered", "follow", "link"]
 
 _NEPER = math.log(10) / 20
 _SILENCE = 1e-12
-_AT_ONCE = 4  # tangents that a thread takes; so many go through a recursion together
+_ALL = slice(None)
+_CURVE = frozenset({"threshold_db", "ratio", "knee_db", "makeup_db"})
 _STRETCH = 1 << 15  # samples that a thread takes; so many stay near the processor
 
-Rates = Mapping[str, float]
-"""Derivative of a value in its coordinate, for each free parameter."""
 
+def _scan_in_groups(keep: Tensor, drive: Tensor) -> None:
+    """Solve for tangents in place."""
 
-@dataclass(frozen=True)
-class Dual:
-    """A signal and its derivatives.
+    def scan(part: slice) -> None:
+        some = drive[part]
+        solved = scan_tangents(keep, some)
+        if solved is not some:
+            some.copy_(solved)
 
-    Attributes:
-        value: ``(segments, channels, samples)``, float64.
-        tangent: ``(parameters, segments, channels, samples)``.
-        room: As ``tangent``, for those of all parameters to come; what is there is written over.
-            Memory that is new at every step costs as much as what is computed in it.
-    """
-
-    value: Tensor
-    tangent: Tensor
-    room: Tensor | None = None
-
-    @classmethod
-    def constant(
-        cls, x: Tensor, dtype: torch.dtype = torch.float32, room: Tensor | None = None
-    ) -> "Dual":
-        """Make a signal that depends on no parameter."""
-        return cls(x, torch.empty(0, *x.shape, dtype=dtype, device=x.device), room)
-
-    def grown(self, count: int) -> Tensor:
-        """Return a place for the tangents and ``count`` more, which may be where they are."""
-        size = self.tangent.shape[0] + count
-        if self.room is None or self.room.shape[0] < size:
-            return self.tangent.new_empty(size, *self.value.shape)
-        return self.room[:size]
-
-    def scaled(self, factor: float, *rates: float) -> "Dual":
-        """Multiply by a factor; ``rates`` are its relative derivatives in own parameters."""
-        value, own = self.value * factor, self.tangent.shape[0]
-        total = self.grown(len(rates))
-        side_by_side(
-            [
-                partial(torch.mul, self.tangent[part], factor, out=total[part])
-                for part in _some(own)
-            ]
-        )
-        for place, rate in enumerate(rates, start=own):
-            total[place] = value * rate
-        return Dual(value, total, self.room)
-
-    def mapped(self, value: Tensor, slope: Tensor) -> "Dual":
-        """Apply a function sample by sample, given its value and slope."""
-        return Dual(value, self.tangent * slope.to(self.tangent.dtype))
-
-    def times(self, other: "Dual") -> "Dual":
-        """Multiply two signals; the parameters of ``self`` are the first of ``other``."""
-        kind = other.tangent.dtype
-        total = other.tangent * self.value.to(kind)
-        own = self.tangent.shape[0]
-        total[:own].addcmul_(self.tangent, other.value.to(kind))
-        return Dual(self.value * other.value, total)
-
-    def extended(self, *more: Tensor) -> "Dual":
-        """Append the derivatives in further parameters."""
-        if not more:
-            return self
-        shape = self.value.shape
-        rows = [m.to(self.tangent.dtype).expand(shape)[None] for m in more]
-        return Dual(self.value, torch.cat([self.tangent.expand(-1, *shape), *rows]))
-
-
-def _some(count: int) -> list[slice]:
-    """Return the tangents in groups."""
-    return [slice(k, min(k + _AT_ONCE, count)) for k in range(0, count, _AT_ONCE)]
+    side_by_side([partial(scan, part) for part in in_groups(drive.shape[0])])
 
 
 def link(x: Dual, how: str) -> Dual:
@@ -129,15 +71,51 @@ def follow(
     """
     shape, kind = level.value.shape, level.tangent.dtype
     rows = level.value.reshape(-1, shape[-1])
-    value, keep, own = _followed(
-        rows, (attack_ms, release_ms), rates, sample_rate, time_convention, kind
-    )
+    times = (attack_ms, release_ms)
+    path = _followed(rows, times, rates, sample_rate, time_convention)
     count = level.tangent.shape[0]
-    drive = torch.empty(count + own.shape[0], *rows.shape, dtype=kind)
+    drive = torch.empty(count + len(path.slopes), *rows.shape, dtype=kind)
+    keep = path.keep(_ALL)
     torch.mul(level.tangent.reshape(count, *rows.shape), (1 - keep).to(kind), out=drive[:count])
-    drive[count:] = own
-    solved = scan_tangents(keep, drive)
-    return Dual(value.reshape(shape), solved.reshape(-1, *shape))
+    path.drive(_ALL, drive[count:])
+    _scan_in_groups(keep, drive)
+    return Dual(path.value.reshape(shape), drive.reshape(-1, *shape))
+
+
+@dataclass(frozen=True)
+class _Path:
+    """Levels, and where a follower went.
+
+    Attributes:
+        level: ``(rows, samples)``.
+        value: What follows it.
+        rising: Where it rose.
+        factors: What is kept of the value before, up and down.
+        slopes: Derivatives of one of them in a coordinate, and whether it is that of rising.
+    """
+
+    level: Tensor
+    value: Tensor
+    rising: Tensor
+    factors: tuple[float, float]
+    slopes: tuple[tuple[float, bool], ...]
+
+    def keep(self, part: slice) -> Tensor:
+        """Return the factor of each sample."""
+        return torch.where(self.rising[:, part], *self.factors)
+
+    def drive(self, part: slice, out: Tensor) -> None:
+        """Write what drives the tangents in the own coordinates."""
+        if not self.slopes:
+            return
+        level, rising = self.level[:, part], self.rising[:, part]
+        first = part.start or 0
+        before = self.value[:, max(first - 1, 0) : first + level.shape[1] - 1]
+        if not first:
+            before = pad(before, (1, 0))
+        before = before - level
+        for place, (slope, up) in enumerate(self.slopes):
+            out[place] = torch.where(rising if up else ~rising, before * slope, 0.0)
 
 
 def _followed(
@@ -146,25 +124,16 @@ def _followed(
     rates: tuple[float | None, float | None],
     sample_rate: float,
     time_convention: TimeConvention,
-    kind: torch.dtype,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Follow ``rows``; return that, the factor kept at each sample, and what drives tangents."""
+) -> _Path:
+    """Follow ``rows``; see :func:`follow`."""
     times = torch.tensor(times_ms, dtype=torch.float64, requires_grad=True)
     factors = smoothing_coefficient(times, sample_rate=sample_rate, time_convention=time_convention)
     slopes = torch.autograd.grad(factors.sum(), times)[0].tolist()
     up, down = factors.detach().tolist()
     full = [torch.full((rows.shape[0],), v, dtype=torch.float64) for v in (up, down, 0.0)]
     value, rising, _ = follow_level(rows, *full)
-    keep = torch.where(rising, up, down)
-    own = [k for k, rate in enumerate(rates) if rate is not None]
-    drive = torch.empty(len(own), *rows.shape, dtype=kind)
-    if own:
-        before = torch.cat([torch.zeros_like(value[:, :1]), value[:, :-1]], -1) - rows
-        for place, k in enumerate(own):
-            chosen = rising if k == 0 else ~rising
-            factor = slopes[k] * (rates[k] or 0.0)
-            drive[place] = torch.where(chosen, before * factor, 0.0).to(kind)
-    return value, keep, drive
+    own = tuple((slopes[k] * rate, k == 0) for k, rate in enumerate(rates) if rate is not None)
+    return _Path(rows, value, rising, (up, down), own)
 
 
 def bend(level: Tensor, threshold: float, knee: float) -> tuple[Tensor, Tensor]:
@@ -251,25 +220,40 @@ def _compress_plainly(
     """Follow the magnitude of each channel: one pass over every tangent."""
     shape, kind = x.value.shape, x.tangent.dtype
     rows = x.value.reshape(-1, shape[-1])
-    level = rows.abs()
     times = (values["attack_ms"], values["release_ms"])
     time_rates = (rates.get("attack_ms"), rates.get("release_ms"))
-    value, keep, drive = _followed(level, times, time_rates, sample_rate, time_convention, kind)
+    path = _followed(rows.abs(), times, time_rates, sample_rate, time_convention)
     threshold, knee = values["threshold_db"] * _NEPER, values["knee_db"] * _NEPER
-    bent, over = bend(value, threshold, knee)
-    gain = torch.exp(steep * over + values["makeup_db"] * _NEPER)
-    moved = gain * steep * bent
-    safe = torch.where(value > _SILENCE, 1 / value.clamp_min(_SILENCE), 0.0)
-    pull = rows * moved * safe
-    curve = _curve_tangents(rates, gain, moved, over, bent)
-    own, count = x.tangent.shape[0], drive.shape[0]
-    total = torch.empty(own + count + len(curve), *rows.shape, dtype=kind)
-    feed = (1 - keep) * rows.sign()
-    carry_tangents(x.tangent.reshape(own, *rows.shape), keep, feed, gain, pull, total[:own])
-    torch.mul(scan_tangents(keep, drive), pull.to(kind), out=total[own : own + count])
-    for place, slope in enumerate(curve, start=own + count):
-        total[place] = rows * slope
-    return Dual((rows * gain).reshape(shape), total.reshape(-1, *shape))
+    own, count = x.tangent.shape[0], len(path.slopes)
+    total = x.grown(count + len(_CURVE & rates.keys())).view(-1, *rows.shape)
+    timed = total[own : own + count]
+    gain, pull, feed, y = (torch.empty_like(rows) for _ in range(4))
+    keep = torch.empty_like(rows, dtype=path.keep(slice(0, 1)).dtype)
+
+    def look(part: slice) -> None:
+        """Work out everything but recursions."""
+        signal, value = rows[:, part], path.value[:, part]
+        bent, over = bend(value, threshold, knee)
+        gain[:, part] = factor = torch.exp(steep * over + values["makeup_db"] * _NEPER)
+        moved = factor * steep * bent
+        safe = torch.where(value > _SILENCE, 1 / value.clamp_min(_SILENCE), 0.0)
+        pull[:, part] = signal * moved * safe
+        keep[:, part] = kept = path.keep(part)
+        feed[:, part] = (1 - kept) * signal.sign()
+        path.drive(part, timed[..., part])
+        for row, slope in enumerate(_curve_tangents(rates, factor, moved, over, bent), own + count):
+            total[row][:, part] = signal * slope
+        y[:, part] = signal * factor
+
+    side_by_side([partial(look, slice(n, n + _STRETCH)) for n in range(0, rows.shape[1], _STRETCH)])
+    before = x.tangent.reshape(own, *rows.shape)
+    tasks: list[Callable[[], object]] = [
+        partial(carry_tangents, before[part], keep, feed, gain, pull, total[part])
+        for part in in_groups(own)
+    ]
+    tasks.append(lambda: torch.mul(scan_tangents(keep, timed), pull.to(kind), out=timed))
+    side_by_side(tasks)
+    return Dual(y.reshape(shape), total.reshape(-1, *shape), x.room)
 
 
 def _rms(
@@ -370,9 +354,7 @@ def filtered(x: Dual, sections: Tensor, slopes: Tensor) -> Dual:
             into = into.view(-1, *rows.shape)
             tasks.append(partial(band_tangents, rows, sections[k], slopes[mine, k], into))
         else:
-            tasks.append(
-                partial(_band_apart, x.value, value, sections, k, slopes[mine, k], into)
-            )
+            tasks.append(partial(_band_apart, x.value, value, sections, k, slopes[mine, k], into))
     side_by_side(tasks)
     return Dual(value, total, x.room)
 

@@ -1,10 +1,12 @@
 """Units differ: detectors, knees, smoothing and links that a compressor may have."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sonograd.effects import Chain, Compressor, Gain
+from sonograd.matching._threads import side_by_side
 from sonograd.matching.fitting import Fit, Settings, make_plan, quick_fit
 from sonograd.matching.solve import Problem
 
@@ -32,7 +34,7 @@ def unexplained(fit: Fit, problem: Problem) -> bool:
     if depth < _GOOD_DB or depth >= _EXACT_DB or not alone:
         return depth < _GOOD_DB
     match = problem.counted(fit.plan.run(problem.dry, fit.plan.values(fit.solution.theta)))
-    rest = match - problem.target(fit.solution.delay)[0]
+    rest = match - problem.target(fit.solution.delay)
     if rest.shape[-1] < 8 * _FRAME:
         return True
     power = rest.unfold(-1, _FRAME, _FRAME).square().mean((0, 1, 3))
@@ -62,7 +64,7 @@ def best_variant(
     for _ in range(_ROUNDS if names else 0):
         if not unexplained(best, problem):
             break
-        glances = list(_glances(best, names[0], problem, settings))
+        glances = _glances(best, names[0], problem, settings)
         tried += [(_words(change), found) for change, found in glances]
         if not glances:
             break
@@ -79,16 +81,19 @@ def best_variant(
 
 def _glances(
     fit: Fit, name: str, problem: Problem, settings: Settings
-) -> Iterator[tuple[Mapping[str, Any], Fit]]:
+) -> list[tuple[Mapping[str, Any], Fit]]:
     """Fit every other kind of compressor with the rest of the chain held."""
     stage = fit.chain.stage(name)
     assert isinstance(stage, Compressor)  # by its name
     bent = f"{name}.knee_db" not in fit.plan.held
+    changes = []
     for change in _changes(problem.dry.shape[1]):
         same = all(stage.options()[k] == v for k, v in change.items() if k != "knee")
         if same and (bent or "knee" not in change):
             continue
-        yield change, _refit(fit, name, change, problem, settings)
+        changes.append(change)
+    fits = side_by_side([partial(_refit, fit, name, c, problem, settings) for c in changes])
+    return list(zip(changes, fits, strict=True))
 
 
 def _words(change: Mapping[str, Any]) -> str:

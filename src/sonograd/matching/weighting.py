@@ -41,7 +41,7 @@ def looks_like_noise(fit: Fit, problem: Problem, sample_rate: float, codec: str 
     if not _LOUD_DB < fit.solution.null_db < _QUIET_DB:
         return False
     match = problem.counted(fit.plan.run(problem.dry, fit.plan.values(fit.solution.theta)))
-    wet = problem.target(fit.solution.delay)[0]
+    wet = problem.target(fit.solution.delay)
     if wet.shape[-1] < 16 * 2048:
         return False
     if codec in _LOSSY and fit.solution.null_db > _MATCH_DB:
@@ -58,7 +58,7 @@ def fit_under_noise(fit: Fit, problem: Problem, *, iterations: int = 10) -> Fit:
     """
     delay = fit.solution.delay
     match = problem.counted(fit.plan.run(problem.dry, fit.plan.values(fit.solution.theta)))
-    weighted = _weighted(problem, match, problem.target(delay)[0])
+    weighted = _weighted(problem, match, problem.target(delay))
     found = solve(
         fit.plan,
         weighted,
@@ -99,11 +99,10 @@ def _of_blocks(fit: Fit, problem: Problem, found: Solution) -> Tensor:
     """
     free = found.normal.shape[0] > len(fit.plan)
     dual = fit.plan.linearize(problem.dry, found.theta)
-    target, slope = problem.target(found.delay, slope=free)
-    rest = problem.counted(dual.value) - target
+    rest = problem.counted(dual.value) - problem.target(found.delay)
     rows = [problem.counted(t).double() for t in dual.tangent]
-    if slope is not None:
-        rows.append(-slope)
+    if free:
+        rows.append(-problem.target_slope(found.delay))
     length = rest.shape[-1] // _BLOCK * _BLOCK
     pulls = torch.stack(
         [(row * rest)[..., :length].unflatten(-1, (-1, _BLOCK)).sum((0, 1, 3)) for row in rows]

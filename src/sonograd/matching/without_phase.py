@@ -64,7 +64,7 @@ def fit_spectrum(
         settings: Where to start.
         sample_rate: In Hz.
     """
-    levels = Levels(quick.target(settings.delay)[0], sample_rate)
+    levels = Levels(quick.target(settings.delay), sample_rate)
     best: tuple[float, Fit, _Point] | None = None
     for fit in fits[:_CANDIDATES]:
         point = _from_starts(fit, quick, levels, settings)
@@ -75,7 +75,7 @@ def fit_spectrum(
     assert best is not None  # there is at least one chain
     fit = _at(best[1], best[2].theta, settings.delay)
     fit = descend(fit, quick, method="lbfgs", loss="mrstft", steps=_STEPS, learning_rate=0.03)[0]
-    whole = Levels(problem.target(settings.delay)[0], sample_rate)
+    whole = Levels(problem.target(settings.delay), sample_rate)
     point = _descend(fit, problem, whole, fit.solution.theta)
     match = problem.counted(fit.plan.run(problem.dry, fit.plan.values(point.theta)))
     return SpectralFit(
@@ -95,7 +95,7 @@ def _from_starts(fit: Fit, problem: Problem, levels: Levels, settings: Settings)
     if settings.start is not None or not len(plan):
         return _descend(fit, problem, levels, plan.theta(settings.start or plan.base))
     dry = problem.dry[..., problem.context :]
-    wet = problem.target(settings.delay)[0]
+    wet = problem.target(settings.delay)
     points = starting_points(
         plan.effect, dry, wet, plan.base, plan.held, width=3, seed=settings.seed, levels=levels
     )
@@ -173,7 +173,7 @@ def _settled(
     fit: Fit, problem: Problem, levels: Levels, point: _Point, match: Tensor, delay: float
 ) -> Fit:
     """Give a fit the residual of its waveform and the standard errors of its levels."""
-    wet = problem.target(delay)[0]
+    wet = problem.target(delay)
     cost = float((wet - match).square().sum())
     cells, size = levels.reference.numel(), len(fit.plan)
     variance = point.cost / max(cells - size, 1)
