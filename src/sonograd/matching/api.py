@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from torch import nn
@@ -14,6 +14,7 @@ from sonograd.errors import AudioError, ParameterError, UnrelatedError
 from sonograd.matching._threads import threads_for_work
 from sonograd.matching.align import REACH, Overlay, overlay
 from sonograd.matching.analyze import clipped_samples
+from sonograd.matching.beginning import remembers, without_beginning
 from sonograd.matching.blackbox import black_box
 from sonograd.matching.candidates import check_fix, choose
 from sonograd.matching.chains import build_chain, lingers, oscillates, parse_fix
@@ -157,26 +158,27 @@ def match(
                 problem, quick = problem.after(round(_SETTLE_S * rate)), near(quick)
             tries.append(_Try(one, excerpts, problem, quick, settings, fits))
         chosen = max(tries, key=lambda t: t.fits[0].solution.null_db)
-        lay, excerpts, problem = chosen.lay, chosen.excerpts, chosen.problem
-        quick, settings, fits = chosen.quick, chosen.settings, chosen.fits
-        _tell_polarity(pair, asked, fits[0].chain)
+        _tell_polarity(pair, asked, chosen.fits[0].chain)
         report(14, 20)
         extra: dict[str, tuple[float, ...]] = {}
         if method != "lm":
             best, extra["loss"] = descend(
-                fits[0],
-                quick,
+                chosen.fits[0],
+                chosen.quick,
                 method=method,
                 loss=loss,
                 steps=steps,
                 learning_rate=learning_rate,
                 on_step=lambda _: report(15, 20),
             )
-            best = polish(best, problem, free_delay=False, iterations=0)
+            best = polish(best, chosen.problem, free_delay=False, iterations=0)
         else:
-            best = _finished(pair, chosen, report, variants=variants)
+            best, chosen = _finished(pair, chosen, report, variants=variants)
         report(19, 20)
-        result = conclude(pair, lay, excerpts, problem, best, fits, settings, began, extra)
+        result = conclude(
+            pair, chosen.lay, chosen.excerpts, chosen.problem, best, chosen.fits,
+            chosen.settings, began, extra,
+        )  # fmt: skip
         report(20, 20)
         return result
 
@@ -204,6 +206,20 @@ class _Try:
     quick: Problem
     settings: Settings
     fits: list[Fit]
+
+    def later(self, samples: int, best: Fit) -> "_Try":
+        """Leave the first samples out, of what ``best`` was found for."""
+        excerpts = tuple(
+            Excerpt(e.start + samples, e.samples - samples, e.context + samples)
+            for e in self.excerpts
+        )
+        length = self.quick.dry.shape[-1] - self.quick.context
+        quick = self.quick.later(min(max(0, samples - self.quick.context), length // 2))
+        first = polish(best, quick, free_delay=False)
+        return replace(
+            self, excerpts=excerpts, problem=self.problem.later(samples), quick=quick,
+            fits=[first, *self.fits[1:]],
+        )  # fmt: skip
 
 
 def _overlay(pair: Pair, max_delay_s: float) -> Overlay:
@@ -243,28 +259,39 @@ def _overlay(pair: Pair, max_delay_s: float) -> Overlay:
     return lay
 
 
-def _finished(pair: Pair, chosen: _Try, report: _Progress, *, variants: bool) -> Fit:
-    """Fit the best chain on everything; where that leaves something, try other compressors."""
-    first = chosen.fits[0]
-    best = polish(first, chosen.problem, free_delay=True)
+def _finished(pair: Pair, chosen: _Try, report: _Progress, *, variants: bool) -> tuple[Fit, _Try]:
+    """Fit the best chain on everything; where that leaves something, try other compressors.
+
+    Returns:
+        The fit, and what it was fitted to.
+    """
+    rate = pair.dry.sample_rate
+    best = polish(chosen.fits[0], chosen.problem, free_delay=True)
     report(16, 20)
     if chosen.lay.coherence < _PHASE and best.solution.null_db < _PHASE_DB and len(best.plan):
-        heard = fit_spectrum(
-            chosen.fits, chosen.quick, chosen.problem, chosen.settings, pair.dry.sample_rate
-        )
+        heard = fit_spectrum(chosen.fits, chosen.quick, chosen.problem, chosen.settings, rate)
         pair.notes.append(
             f"The phase of wet is not that of dry (coherence {chosen.lay.coherence:.2f}), so a "
             "null says little: the values were fitted to levels in bands (L-BFGS on the logarithm "
             "of a multi-resolution STFT loss, then least squares). Levels differed by "
             f"{heard.before_db:.1f} dB in the mean beside a gain; {heard.after_db:.1f} dB are left."
         )
-        return canonical(heard.fit)
-    if looks_like_noise(best, chosen.problem, pair.dry.sample_rate, pair.wet.codec):
+        return canonical(heard.fit), chosen
+    if remembers(best, chosen.problem):
+        best, samples = without_beginning(best, chosen.problem, rate)
+        if samples:
+            chosen = chosen.later(samples, best)
+            pair.notes.append(
+                f"The first {samples / rate:.1f} s were left out of the fit: at their beginning, "
+                "what made wet had been at work before, on what dry does not hold."
+            )
+    if looks_like_noise(best, chosen.problem, rate, pair.wet.codec):
         pair.notes.append(
             "What remains is noise, as of a codec: the values were fitted with less weight on "
             "the frequencies and moments where it is loud."
         )
-        return whole_delay(canonical(fit_under_noise(best, chosen.problem)))
+        return whole_delay(canonical(fit_under_noise(best, chosen.problem))), chosen
+    first = chosen.fits[0]
     if variants and unexplained(best, chosen.problem):
         other, tried = best_variant(first, chosen.quick, chosen.settings)
         pair.variants = [(what, found.solution.null_db) for what, found in tried]
@@ -272,7 +299,7 @@ def _finished(pair: Pair, chosen: _Try, report: _Progress, *, variants: bool) ->
         if other is not first:
             other = polish(other, chosen.problem, free_delay=True)
             best = min(best, other, key=lambda fit: fit.bic)
-    return whole_delay(canonical(best))
+    return whole_delay(canonical(best)), chosen
 
 
 def _problem(pair: Pair, lay: Overlay, excerpts: tuple[Excerpt, ...]) -> Problem:

@@ -89,6 +89,12 @@ class Problem:
             context=self.context - extra,
         )
 
+    def later(self, samples: int) -> "Problem":
+        """Count the first ``samples`` samples no more: they become context."""
+        mask = None if self.mask is None else self.mask[..., samples:]
+        weight = None if self.weight is None else self.weight[..., samples:]
+        return replace(self, context=self.context + samples, mask=mask, weight=weight)
+
     def without_top(self) -> "Problem":
         """Take away what lies above 0.9 of half the sample rate, and the ends that this blurs."""
         time = torch.arange(-REACH, REACH + 1, dtype=self.dry.dtype)
