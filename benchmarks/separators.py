@@ -553,7 +553,7 @@ def table(kept: Kept) -> str:
             "Whether bf16 is faster depends on the processor: it needs units of its own for it.",
             "",
             "Peak memory beyond that of the loaded weights. Two chunks are in work at a time here, "
-            "one in the original; `--workers 1` takes less. RoFormers are small ones at 3 minutes, too. "
+            "one in the original; `--workers 1` takes less. RoFormers are small at 3 minutes, too. "
             "That it does not grow with the song is "
             f"seen with small networks and {SMALL_RATE} samples per second, which take a minute or "
             "two for an hour:",
