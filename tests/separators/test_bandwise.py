@@ -1,14 +1,18 @@
 """Layers work on bands of their maps: the result is that of the whole."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from sonograd.config import DemucsConfig, HTDemucsConfig, HybridDemucsConfig
-from sonograd.separators import build_separator
+from sonograd.separators import BandSplitRoFormer, build_separator
 from sonograd.separators.bandwise import bands, gated_bands, map_bands, spread_bands
 
+TINY = runpy.run_path(str(Path(__file__).with_name("tiny.py")))["TINY"]
 SMALL = {"num_hidden_channels": 4, "sample_length": 0.5, "sample_rate": 8000}
 CONFIGS = {
     "demucs": DemucsConfig(**SMALL, depth=4),
@@ -73,9 +77,10 @@ def test_transposed_convolution_is_that_of_the_whole(band_elements, conv, stride
     torch.testing.assert_close(spread_bands(x, layer, after=F.gelu), wanted)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [*CONFIGS, "roformer"])
 def test_networks_give_the_same_in_bands(band_elements, name):
-    separator = build_separator(CONFIGS[name]).double().eval()
+    made = TINY[BandSplitRoFormer]() if name == "roformer" else build_separator(CONFIGS[name])
+    separator = made.double().eval()
     mix = torch.randn(2, separator.channels, 3001, dtype=torch.float64)
     given = mix.clone()
     wanted = separator(mix).detach()

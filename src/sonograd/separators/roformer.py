@@ -15,6 +15,7 @@ from sonograd.config.roformer import RoFormerConfig
 from sonograd.functional.spectral import istft, stft
 from sonograd.functional.windows import hann
 from sonograd.separators.bands import BandMasks, BandSplit
+from sonograd.separators.bandwise import map_bands, may_work_in_bands
 from sonograd.separators.base import Separator
 from sonograd.separators.chunking import ChunkPlan, mirrored_plan
 from sonograd.separators.survey import Blocks, LevelSurvey
@@ -134,9 +135,17 @@ class _Transformer(nn.Module):
     def forward(self, x: Tensor, turn: _Turn | None = None) -> Tensor:
         """Map ``(batch, rows, steps, width)`` to the same shape."""
         y = x.flatten(0, 1)
+        if may_work_in_bands(y):  # rows do not see each other, and what is in between is wide
+            y = map_bands(lambda rows: self._along(rows, turn), y, torch.empty_like(y), dim=0)
+        else:
+            y = self._along(y, turn)
+        result: Tensor = y.unflatten(0, x.shape[:2])
+        return result
+
+    def _along(self, y: Tensor, turn: _Turn | None) -> Tensor:
         for layer in self.layers:
             y = layer(y, turn)
-        result: Tensor = self.norm(y).unflatten(0, x.shape[:2])
+        result: Tensor = self.norm(y)
         return result
 
 
