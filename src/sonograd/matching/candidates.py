@@ -19,6 +19,7 @@ _PERFECT_DB = 70.0  # where longer chains are not tried
 _CLEAR_DB = 40.0  # where only the order of the members is still looked at
 _LACKING_DB = 35.0  # where three processors are tried
 _WORTH = 0.8  # of the energy that a gain leaves, above which a processor gets one start only
+_LEAST_ECHO_MS = 10.0  # what is nearer a filter does as well, and each step takes seconds
 _IDLE = 0.95  # of that energy, above which no echoes are looked for in pairs
 _SINGLES = ("drive", "eq", "compressor", "limiter", "gate", "delay", "freeverb")
 _ECHOES = ("delay", "freeverb")
@@ -69,7 +70,7 @@ def choose(
     """
     search = _Search(problem, settings, sample_rate, polarity, bands)
     gain = search.fit(())
-    search.settings = replace(settings, worth=_WORTH * gain.solution.cost)
+    search.settings = replace(search.settings, worth=_WORTH * gain.solution.cost)
     singles = list(_SINGLES)
     if problem.dry.shape[1] == 2:
         singles.insert(1, "width")
@@ -102,7 +103,8 @@ class _Search:
     def __init__(
         self, problem: Problem, settings: Settings, sample_rate: int, polarity: int, bands: int
     ) -> None:
-        self.problem, self.settings = problem, settings
+        self.problem = problem
+        self.settings = replace(settings, least_echo_ms=_LEAST_ECHO_MS)
         self.sample_rate, self.polarity, self.bands = sample_rate, polarity, bands
         self.fits: dict[tuple[str, ...], Fit] = {}
         self.near = near(problem)

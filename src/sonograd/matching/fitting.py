@@ -37,6 +37,7 @@ class Settings:
         starts: Largest number of starting points.
         seed: Of random starting points.
         worth: Energy of the residual above which a first descent is not followed by others.
+        least_echo_ms: No echo is looked for that is nearer.
     """
 
     fix: Mapping[str, float]
@@ -46,6 +47,7 @@ class Settings:
     starts: int = 4
     seed: int = 0
     worth: float = math.inf
+    least_echo_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ def quick_fit(
                 chain, dry, wet, plan.base, plan.held, width=settings.starts, seed=settings.seed
             )
         )
+        points = [point for point in points if not _is_nearer(point, settings)] or points[:1]
     free = settings.free_delay
 
     def descend(point: Mapping[str, Mapping[str, float]], delay: float) -> Solution:
@@ -194,6 +197,16 @@ def quick_fit(
             break
     assert best is not None  # there is at least one point
     return Fit(plan, best, used, problem.count)
+
+
+def _is_nearer(point: Mapping[str, Mapping[str, float]], settings: "Settings") -> bool:
+    """Tell whether a start has an echo nearer than what is looked for."""
+    return any(
+        value < settings.least_echo_ms
+        for given in point.values()
+        for name, value in given.items()
+        if name == "delay_ms"
+    )
 
 
 def _with_bands_replaced(
