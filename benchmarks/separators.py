@@ -542,7 +542,7 @@ def table(kept: Kept) -> str:
             "the seconds are those of the processor. On two cores they are those of the clock: "
             "ours in chunk workers with one thread each, theirs with the threads that torch takes, "
             "alone on the machine or beside another program that keeps one core busy; the least "
-            f"of {REPEATS}, each in a process of its own. SCNet is published as a repository "
+            f"of up to {REPEATS}, each in a process of its own. SCNet is published as a repository "
             "only, so that there is no program to run it against; `tests/golden` holds its values.",
             "",
             "| model | machine | precision | original | sonograd | ratio | deviation |",
@@ -556,7 +556,8 @@ def table(kept: Kept) -> str:
             "one in the original; `--workers 1` takes less. RoFormers are small at 3 minutes, too. "
             "That it does not grow with the song is "
             f"seen with small networks and {SMALL_RATE} samples per second, which take a minute or "
-            "two for an hour:",
+            "two for an hour; it varies with which steps of the two chunks coincide, more often in "
+            "longer songs:",
             "",
             "| family | original, 3 min | sonograd, 3 min | small: 3 min | 10 min | 60 min |",
             "|---|---|---|---|---|---|",

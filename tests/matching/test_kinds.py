@@ -1,18 +1,21 @@
 """Kinds of processing that a match has to tell, and what it says where it cannot."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from sonograd.effects import Compressor, Delay, ParametricEQ
 from sonograd.errors import ParameterError, SonogradError
-from sonograd.matching import match, match_batch
+from sonograd.matching import fitting, match, match_batch
+from sonograd.matching.align import REACH
 from sonograd.matching.analyze import clipped_samples
 from sonograd.matching.chains import build_chain
 from sonograd.matching.fitting import make_plan
 from sonograd.matching.levels import Levels
+from sonograd.matching.solve import Problem
 from sonograd.params import Param
 
 RATE = 16_000
@@ -173,3 +176,23 @@ def test_functions_that_cannot_travel_are_told():
             process=lambda x, gain_db: x,
             parameters=params,
         )
+
+
+def test_no_near_echo_is_looked_for(monkeypatch):
+    starts = []
+    solve = fitting.solve
+
+    def watched(plan, problem, theta, *given, **options):
+        starts.extend(v["delay_ms"] for v in plan.values(theta).values() if "delay_ms" in v)
+        return solve(plan, problem, theta, *given, **options)
+
+    monkeypatch.setattr(fitting, "solve", watched)
+    x = bursts(2.0)
+    y = Delay(RATE)(x, delay_ms=3.0, feedback=0.3, mix=0.3)
+    problem = Problem(x[None].double(), pad(y[None].double(), (REACH, REACH)))
+    settings = fitting.Settings({}, None, 0.0, free_delay=False)
+    for least in (0.0, 10.0):
+        starts.clear()
+        given = replace(settings, least_echo_ms=least)
+        fitting.quick_fit(build_chain("delay", RATE), problem, given, iterations=0)
+        assert (min(starts) < 10) == (least == 0)
