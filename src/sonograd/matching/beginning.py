@@ -31,8 +31,7 @@ def remembers(fit: Fit, problem: Problem) -> bool:
         or all(isinstance(stage, Gain) for _, stage in stages_of(fit.chain))
     ):
         return False
-    match = problem.counted(fit.plan.run(problem.dry, fit.plan.values(fit.solution.theta)))
-    rest = (match - problem.target(fit.solution.delay))[0]
+    rest = (fit.match(problem) - problem.target(fit.solution.delay))[0]
     power = rest.unfold(-1, _BLOCK, _BLOCK).square().mean((0, 2))
     if power.numel() < 4 * _HEAD:
         return False

@@ -88,6 +88,10 @@ class Fit:
         count = self.count / _ALIKE
         return count * math.log(energy) + len(self.plan) * math.log(count)
 
+    def match(self, problem: Problem) -> Tensor:
+        """Return what the chain makes of dry, where it counts."""
+        return problem.counted(self.plan.run(problem.dry, self.plan.values(self.solution.theta)))
+
 
 def make_plan(
     chain: Chain,
@@ -199,7 +203,7 @@ def quick_fit(
     return Fit(plan, best, used, problem.count)
 
 
-def _is_nearer(point: Mapping[str, Mapping[str, float]], settings: "Settings") -> bool:
+def _is_nearer(point: Mapping[str, Mapping[str, float]], settings: Settings) -> bool:
     """Tell whether a start has an echo nearer than what is looked for."""
     return any(
         value < settings.least_echo_ms

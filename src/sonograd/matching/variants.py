@@ -33,8 +33,7 @@ def unexplained(fit: Fit, problem: Problem) -> bool:
     alone = all(isinstance(stage, (Compressor, Gain)) for stage in stages)
     if depth < _GOOD_DB or depth >= _EXACT_DB or not alone:
         return depth < _GOOD_DB
-    match = problem.counted(fit.plan.run(problem.dry, fit.plan.values(fit.solution.theta)))
-    rest = match - problem.target(fit.solution.delay)
+    rest = fit.match(problem) - problem.target(fit.solution.delay)
     if rest.shape[-1] < 8 * _FRAME:
         return True
     power = rest.unfold(-1, _FRAME, _FRAME).square().mean((0, 1, 3))

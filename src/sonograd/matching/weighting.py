@@ -40,7 +40,7 @@ def looks_like_noise(fit: Fit, problem: Problem, sample_rate: float, codec: str 
     """
     if not _LOUD_DB < fit.solution.null_db < _QUIET_DB:
         return False
-    match = problem.counted(fit.plan.run(problem.dry, fit.plan.values(fit.solution.theta)))
+    match = fit.match(problem)
     wet = problem.target(fit.solution.delay)
     if wet.shape[-1] < 16 * 2048:
         return False
@@ -57,7 +57,7 @@ def fit_under_noise(fit: Fit, problem: Problem, *, iterations: int = 10) -> Fit:
     the weighted one.
     """
     delay = fit.solution.delay
-    match = problem.counted(fit.plan.run(problem.dry, fit.plan.values(fit.solution.theta)))
+    match = fit.match(problem)
     weighted = _weighted(problem, match, problem.target(delay))
     found = solve(
         fit.plan,

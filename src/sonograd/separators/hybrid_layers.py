@@ -4,6 +4,7 @@ Défossez, *Hybrid spectrogram and waveform source separation*, 2021 (arXiv:2111
 """
 
 import math
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -104,15 +105,14 @@ class Encoder(nn.Module):
             y = y + (inject[:, :, None] if y.ndim == 4 else inject)
         gate = self.gate
         if gate is None or not _may_cut(y, self.norm, self.gate_norm) or any(gate.padding):
-            y = self._branched(F.gelu(self.norm(y)))
+            y = _along_time(self.branches, F.gelu(self.norm(y)))
             return y if gate is None else F.glu(self.gate_norm(gate(y)), dim=1)
         if self.spectral:
-            return gated_bands(y, gate, y, before=lambda band: self._branched(F.gelu(band)))
-        y = self._branched(map_bands(F.gelu, y, y, dim=2))
+            return gated_bands(
+                y, gate, y, before=lambda band: _along_time(self.branches, F.gelu(band))
+            )
+        y = _along_time(self.branches, map_bands(F.gelu, y, y, dim=2))
         return gated_bands(y, gate, y)
-
-    def _branched(self, y: Tensor) -> Tensor:
-        return y if self.branches is None else _along_time(self.branches, y)
 
 
 class Decoder(nn.Module):
@@ -168,13 +168,10 @@ class Decoder(nn.Module):
         gate = self.gate
         if gate is None or not _may_cut(x, self.gate_norm):
             x = x if gate is None else F.glu(self.gate_norm(gate(x)), dim=1)
-            return self._branched(x)
+            return _along_time(self.branches, x)
         if x.ndim == 4:
-            return gated_bands(x, gate, x, after=self._branched)
-        return self._branched(gated_bands(x, gate, x))
-
-    def _branched(self, x: Tensor) -> Tensor:
-        return x if self.branches is None else _along_time(self.branches, x)
+            return gated_bands(x, gate, x, after=partial(_along_time, self.branches))
+        return _along_time(self.branches, gated_bands(x, gate, x))
 
 
 def _may_cut(x: Tensor, *norms: nn.Module) -> bool:
@@ -182,8 +179,10 @@ def _may_cut(x: Tensor, *norms: nn.Module) -> bool:
     return all(isinstance(norm, nn.Identity) for norm in norms) and may_work_in_bands(x)
 
 
-def _along_time(branches: ResidualBranches, x: Tensor) -> Tensor:
-    """Run branches over the steps of ``(batch, maps, [rows,] steps)``, each row alone."""
+def _along_time(branches: ResidualBranches | None, x: Tensor) -> Tensor:
+    """Run branches, if any, over the steps of ``(batch, maps, [rows,] steps)``, each row alone."""
+    if branches is None:
+        return x
     if x.ndim == 3:
         y: Tensor = branches(x)
         return y
