@@ -66,6 +66,13 @@ CASES = {
          "rewrite": False, "segment": 0.1},
         (6000, 1009),
     ),
+    "hdemucs_bands": Case(
+        hybrid_demucs, "demucs.hdemucs", "HDemucs",
+        {"sources": _STEMS, "channels": 4, "nfft": 256, "depth": 3, "norm_starts": 2,
+         "norm_groups": 2, "dconv_mode": 3, "dconv_comp": 2, "channels_time": 6,
+         "multi_freqs": [0.3, 0.6], "multi_freqs_depth": 2, "segment": 0.1},
+        (4410, 1009),
+    ),
     "htdemucs": Case(
         htdemucs, "demucs.htdemucs", "HTDemucs",
         {"sources": _STEMS, "channels": 4, "nfft": 512, "depth": 3, "norm_starts": 2,

@@ -1,7 +1,8 @@
 """What the Demucs models are built from: waveform, hybrid and hybrid transformer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Interval, MinLen
@@ -9,7 +10,7 @@ from annotated_types import Ge, Interval, MinLen
 from sonograd.config.common import STRICT, Positive, SampleRate, Seconds, target_problems
 from sonograd.errors import ConfigError
 
-__all__ = ["DemucsConfig", "HTDemucsConfig", "HybridDemucsConfig"]
+__all__ = ["DemucsConfig", "HTDemucsConfig", "HybridDemucsConfig", "band_limits"]
 
 #: Heads of the attention in branches.
 _HEADS = 4
@@ -176,6 +177,11 @@ class HybridDemucsConfig(_SpectralConfig, _BranchConfig):
     Attributes:
         legacy_padding: Pad the spectrum as the first published hybrid models did.
         time_stride: Stride of the layers in which the branches are one.
+        num_hidden_time_channels: Maps of the first layer of the temporal branch; 0 for as many as
+            the spectral branch has.
+        band_edges: Where bands of frequency end that have weights of their own in the outermost
+            layers, as parts of the rows; none for one set of weights.
+        banded_layers: How many layers have them.
 
     Raises:
         ConfigError: If values contradict each other.
@@ -184,6 +190,15 @@ class HybridDemucsConfig(_SpectralConfig, _BranchConfig):
     model_type: Literal["HybridDemucs"] = "HybridDemucs"
     legacy_padding: bool = False
     time_stride: Positive = 2
+    num_hidden_time_channels: Count = 0
+    band_edges: tuple[Annotated[float, Interval(gt=0, lt=1)], ...] = ()
+    banded_layers: Positive = 2
+
+    @staticmethod
+    def contradictions(values: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong between those fields that are in ``values``."""
+        problems = _SpectralConfig.contradictions(values)
+        return problems if problems else _band_problems(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +312,55 @@ def _group_problems(values: Mapping[str, Any]) -> list[str]:
                 if layer >= starts and (problems := _divided(channels, groups, "norm_groups")):
                     return problems
                 channels = int(growth * channels)
+    return []
+
+
+def band_limits(rows: int, stride: int, edges: Sequence[float]) -> tuple[list[int], list[int]]:
+    """Return where bands begin, and where the last one ends, in a layer with weights for each.
+
+    Args:
+        rows: What the layer of the encoder is given.
+        stride: Its stride; its kernels are twice as long.
+        edges: Ends of all bands but the last, as parts of the rows.
+
+    Returns:
+        Limits in rows that the encoder gives, and in those that the decoder is given.
+    """
+    wide = [0]
+    for edge in edges:
+        # The original rounds twice: an edge to rows that come in, and to kernels that fit before.
+        wide.append(wide[-1] + round(round(rows * edge) / stride - wide[-1] - 0.5))
+    narrow = [0, *(round(rows // stride * edge) for edge in edges)]
+    return [*wide, rows // stride], [*narrow, rows // stride]
+
+
+def _band_problems(values: Mapping[str, Any]) -> list[str]:
+    """Return what keeps layers from having weights for each band."""
+    match values:
+        case {"band_edges": (_, *_) as edges, "banded_layers": layers, "stride": stride}:
+            pass
+        case _:
+            return []
+    if stride % 2:
+        return [f"stride: {stride} is odd; expected an even one where there are band_edges."]
+    if layers > values.get("norm_starts", layers):
+        return [
+            f"banded_layers: {layers}, but layers from number {values['norm_starts']} on are "
+            f"normalized over all rows; expected at most {values['norm_starts']}."
+        ]
+    match values:
+        case {"num_fft": num_fft, "kernel_size": kernel, "depth": depth}:
+            rows = num_fft // 2
+            for layer in range(layers):
+                if layer >= depth or rows <= kernel:
+                    return [f"banded_layers: {layers}; expected at most {layer}."]
+                for limits in band_limits(rows, stride, edges):
+                    if any(end <= begin for begin, end in pairwise(limits)):
+                        return [
+                            f"band_edges: {', '.join(map(str, edges))} leave a band without rows "
+                            f"in layer {layer} of {rows // stride} rows."
+                        ]
+                rows //= stride
     return []
 
 

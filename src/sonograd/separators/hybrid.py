@@ -17,7 +17,14 @@ from sonograd.functional.wiener import wiener
 from sonograd.separators.base import Separator
 from sonograd.separators.chunking import ChunkPlan
 from sonograd.separators.demucs_blocks import rescale_
-from sonograd.separators.hybrid_layers import Decoder, Encoder, Geometry, HybridConfig
+from sonograd.separators.hybrid_layers import (
+    BandedDecoder,
+    BandedEncoder,
+    Decoder,
+    Encoder,
+    Geometry,
+    HybridConfig,
+)
 from sonograd.separators.survey import Blocks, LevelSurvey
 from sonograd.shapes import check_batch
 
@@ -68,31 +75,54 @@ class HybridSeparator(Separator):
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         self.time_encoder, self.time_decoder = nn.ModuleList(), nn.ModuleList()
         maps = config.num_hidden_channels
+        time_maps = getattr(config, "num_hidden_time_channels", 0) or maps
         above, time_above = parts * self.channels, self.channels
-        for index, size in enumerate(geometry.spectral):
+        for index in range(config.depth):
             spectral, merges = geometry.is_spectral(index), index == geometry.merges
-            self.encoder.append(Encoder(config, above, maps, index, size, spectral=spectral))
+            if merges:
+                maps = time_maps = max(maps, time_maps)
+            self.encoder.append(self._encoder(above, maps, index))
             if spectral:
                 self.time_encoder.append(
-                    Encoder(config, time_above, maps, index, time_size, spectral=False, bare=merges)
+                    Encoder(
+                        config, time_above, time_maps, index, time_size, spectral=False, bare=merges
+                    )
                 )
             if index == 0:
                 above, time_above = parts * outputs, outputs
-            self.decoder.insert(0, Decoder(config, maps, above, index, size, spectral=spectral))
+            self.decoder.insert(0, self._decoder(maps, above, index))
             if spectral:
                 self.time_decoder.insert(
                     0,
                     Decoder(
-                        config, maps, time_above, index, time_size, spectral=False, bare=merges
+                        config, time_maps, time_above, index, time_size, spectral=False, bare=merges
                     ),
                 )
-            above = time_above = maps
-            maps *= config.growth
+            above, time_above = maps, time_maps
+            maps, time_maps = maps * config.growth, time_maps * config.growth
         self.frequencies: nn.Embedding | None = None
         if config.frequency_embedding:
             self.frequencies = _frequency_embedding(
                 geometry.rows[0], config.num_hidden_channels, config.embedding_scale
             )
+
+    def _encoder(self, inputs: int, maps: int, index: int) -> nn.Module:
+        """Return a layer of the spectral branch, or of both where they are one."""
+        config, geometry, size = self.config, self._geometry, self._geometry.spectral[index]
+        if index < geometry.banded:
+            assert isinstance(config, HybridDemucsConfig)
+            rows = geometry.rows_before[index]
+            return BandedEncoder(config, inputs, maps, index, size, rows=rows)
+        return Encoder(config, inputs, maps, index, size, spectral=geometry.is_spectral(index))
+
+    def _decoder(self, maps: int, outputs: int, index: int) -> nn.Module:
+        """Return its counterpart in the decoder."""
+        config, geometry, size = self.config, self._geometry, self._geometry.spectral[index]
+        if index < geometry.banded:
+            assert isinstance(config, HybridDemucsConfig)
+            rows = geometry.rows_before[index]
+            return BandedDecoder(config, maps, outputs, index, size, rows=rows)
+        return Decoder(config, maps, outputs, index, size, spectral=geometry.is_spectral(index))
 
     def bottom(self, x: Tensor, wave: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Map the deepest maps of both branches to what the decoders start from."""

@@ -52,10 +52,11 @@ def config_from_published(kwargs: Mapping[str, Any]) -> HybridDemucsConfig:
         kwargs,
         defaults={
             **HYBRID_DEFAULTS, "hybrid_old": False, "depth": 6, "time_stride": 2,
-            "dconv_comp": 4, "dconv_attn": 4, "dconv_lstm": 4, "segment": 40,
+            "dconv_comp": 4, "dconv_attn": 4, "dconv_lstm": 4, "segment": 40, "channels_time": None,
+            "multi_freqs": None, "multi_freqs_depth": 2,
         },
-        ignored={"emb_smooth", "end_iters", "multi_freqs_depth"},
-        required={"hybrid": True, "channels_time": None, "multi_freqs": None},
+        ignored={"emb_smooth", "end_iters"},
+        required={"hybrid": True},
         source="HDemucs",
     )  # fmt: skip
     return HybridDemucsConfig(
@@ -64,6 +65,9 @@ def config_from_published(kwargs: Mapping[str, Any]) -> HybridDemucsConfig:
         time_stride=given["time_stride"],
         branch_attention_starts=given["dconv_attn"],
         branch_lstm_starts=given["dconv_lstm"],
+        num_hidden_time_channels=given["channels_time"] or 0,
+        band_edges=given["multi_freqs"] or (),
+        banded_layers=given["multi_freqs_depth"],
     )
 
 

@@ -5,11 +5,14 @@ Défossez, *Hybrid spectrogram and waveform source separation*, 2021 (arXiv:2111
 
 import math
 from functools import partial
+from itertools import pairwise
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sonograd.config.demucs import HTDemucsConfig, HybridDemucsConfig
+from sonograd.config.demucs import HTDemucsConfig, HybridDemucsConfig, band_limits
 from sonograd.separators.bandwise import (
     gated_bands,
     map_bands,
@@ -18,7 +21,7 @@ from sonograd.separators.bandwise import (
 )
 from sonograd.separators.demucs_blocks import ResidualBranches
 
-__all__ = ["Decoder", "Encoder", "Geometry", "HybridConfig"]
+__all__ = ["BandedDecoder", "BandedEncoder", "Decoder", "Encoder", "Geometry", "HybridConfig"]
 
 HybridConfig = HybridDemucsConfig | HTDemucsConfig
 
@@ -45,9 +48,15 @@ class Geometry:
         """Divide the bins until the layers are used up."""
         self.spectral: list[tuple[int, int, int]] = []  # kernel, stride and padding
         self.merges: int | None = None  # the layer that leaves one row
-        self.rows: list[int] = []  # after each layer
+        self.rows_before: list[int] = []  # what each layer of the encoder is given
+        self.rows: list[int] = []  # and what it gives
         rows = config.num_fft // 2
+        #: How many layers, from the outermost on, have weights for each band.
+        self.banded = 0
+        if isinstance(config, HybridDemucsConfig) and config.band_edges:
+            self.banded = config.banded_layers
         for index in range(config.depth):
+            self.rows_before.append(rows)
             if rows == 1:
                 step = getattr(config, "time_stride", 1)
                 self.spectral.append((2 * step, step, step // 2))
@@ -120,12 +129,15 @@ class Decoder(nn.Module):
 
     def __init__(
         self, config: HybridConfig, maps: int, outputs: int, index: int,
-        size: tuple[int, int, int], *, spectral: bool, bare: bool = False,
+        size: tuple[int, int, int], *, spectral: bool, bare: bool = False, banded: bool = False,
     ) -> None:  # fmt: skip
-        """Build layer ``index`` with kernel, stride and padding; a bare one only convolves."""
+        """Build layer ``index`` with kernel, stride and padding; a bare one only convolves.
+
+        One for a band does not see beyond its rows, and is not followed by an activation.
+        """
         super().__init__()
         kernel, stride, self.padding = size
-        self.spectral, self.bare, self.last = spectral, bare, index == 0
+        self.spectral, self.bare, self.last = spectral, bare, banded or index == 0
         #: Whether kernels reach over two strides, and half of one is cut off at each end.
         self._halves = kernel == 2 * stride and 2 * self.padding == stride
         normed, groups = index >= config.norm_starts, config.norm_groups
@@ -139,10 +151,9 @@ class Decoder(nn.Module):
         if bare:
             return
         kind = nn.Conv2d if spectral else nn.Conv1d
-        size_of_gate = 2 * config.context + 1
-        self.gate = (
-            kind(maps, 2 * maps, size_of_gate, padding=config.context) if config.rewrite else None
-        )
+        context: Any = (0, config.context) if banded else config.context
+        reach: Any = (1, 2 * config.context + 1) if banded else 2 * config.context + 1
+        self.gate = kind(maps, 2 * maps, reach, padding=context) if config.rewrite else None
         self.gate_norm = _norm(groups, 2 * maps, normed and config.rewrite)
         self.branches = _branches(config, maps, index) if config.branch_in_decoder else None
 
@@ -172,6 +183,69 @@ class Decoder(nn.Module):
         if x.ndim == 4:
             return gated_bands(x, gate, x, after=partial(_along_time, self.branches))
         return _along_time(self.branches, gated_bands(x, gate, x))
+
+
+class BandedEncoder(nn.Module):
+    """A spectral layer with weights of its own for each band of frequency."""
+
+    def __init__(
+        self, config: HybridDemucsConfig, inputs: int, maps: int, index: int,
+        size: tuple[int, int, int], *, rows: int,
+    ) -> None:  # fmt: skip
+        """Build layer ``index``, which is given ``rows`` rows, with kernel, stride and padding."""
+        super().__init__()
+        self.kernel, self.stride, self.padding = size
+        self.limits, _ = band_limits(rows, self.stride, config.band_edges)
+        size = self.kernel, self.stride, 0
+        self.bands = nn.ModuleList(
+            Encoder(config, inputs, maps, index, size, spectral=True) for _ in self.limits[1:]
+        )
+
+    def forward(self, x: Tensor, inject: None = None) -> Tensor:
+        """Map ``(batch, maps, rows, steps)``."""
+        del inject  # the other branch comes in deeper
+        x = F.pad(x, (0, 0, self.padding, self.padding))
+        seen = (
+            x[:, :, begin * self.stride : (end - 1) * self.stride + self.kernel]
+            for begin, end in pairwise(self.limits)
+        )
+        return torch.cat([band(part) for band, part in zip(self.bands, seen, strict=True)], dim=2)
+
+
+class BandedDecoder(nn.Module):
+    """The same in the decoder: what neighboring bands give is added where it overlaps."""
+
+    def __init__(
+        self, config: HybridDemucsConfig, maps: int, outputs: int, index: int,
+        size: tuple[int, int, int], *, rows: int,
+    ) -> None:  # fmt: skip
+        """Build layer ``index``, which gives ``rows`` rows, with kernel, stride and padding."""
+        super().__init__()
+        kernel, self.stride, self.padding = size
+        self.last = index == 0
+        _, self.limits = band_limits(rows, self.stride, config.band_edges)
+        size = kernel, self.stride, 0
+        self.bands = nn.ModuleList(
+            Decoder(config, maps, outputs, index, size, spectral=True, banded=True)
+            for _ in self.limits[1:]
+        )
+
+    def forward(self, x: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Return the maps of the layer above, and what they were made from."""
+        parts: list[Tensor] = []
+        overlap: Tensor | None = None
+        for band, (begin, end) in zip(self.bands, pairwise(self.limits), strict=True):
+            assert isinstance(band, Decoder)
+            assert band.conv.bias is not None
+            part, _ = band(x[:, :, begin:end], length)
+            if overlap is not None:  # both have a bias there
+                parts.append(overlap + (part[:, :, : self.stride] - band.conv.bias[:, None, None]))
+                part = part[:, :, self.stride :]
+            overlap = part[:, :, -self.stride :]
+            parts.append(part[:, :, : -self.stride])
+        assert overlap is not None
+        y = torch.cat([*parts, overlap], dim=2)[:, :, self.padding : -self.padding]
+        return y if self.last else F.gelu(y), x
 
 
 def _may_cut(x: Tensor, *norms: nn.Module) -> bool:

@@ -39,15 +39,16 @@ HYBRID_DEFAULTS: Mapping[str, Any] = {
 
 #: From published names of tensors to ours.
 HYBRID_RULES = (
+    (r"^((?:en|de)coder\.\d+)\.layers\.(\d+)\.", r"\1.bands.\2."),
     (r"^tencoder\.", "time_encoder."),
     (r"^tdecoder\.", "time_decoder."),
     (r"(encoder\.\d+)\.norm1\.", r"\1.norm."),
     (r"(encoder\.\d+)\.norm2\.", r"\1.gate_norm."),
     (r"(decoder\.\d+)\.norm1\.", r"\1.gate_norm."),
     (r"(decoder\.\d+)\.norm2\.", r"\1.norm."),
-    (r"(coder\.\d+)\.rewrite\.", r"\1.gate."),
-    (r"(coder\.\d+)\.conv_tr\.", r"\1.conv."),
-    (r"(coder\.\d+)\.dconv\.layers\.", r"\1.branches."),
+    (r"(coder\.\d+(?:\.bands\.\d+)?)\.rewrite\.", r"\1.gate."),
+    (r"(coder\.\d+(?:\.bands\.\d+)?)\.conv_tr\.", r"\1.conv."),
+    (r"(coder\.\d+(?:\.bands\.\d+)?)\.dconv\.layers\.", r"\1.branches."),
     (r"^freq_emb\.embedding\.", "frequencies."),
 )
 
