@@ -188,6 +188,17 @@ def test_open_unmix_streams_to_the_bit_whatever_the_blocks():
         assert torch.equal(torch.cat([*parts, stream.finish()], dim=-1), whole)
 
 
+@pytest.mark.parametrize("shift", [0, 1, 250, 1111])
+def test_open_unmix_hears_shifted_copies(shift):
+    """A copy begins after silence, and its frames and windows lie elsewhere in the song."""
+    mine = build_separator(cases.umx_config()).eval().double()
+    mix = cases.mix_of(2, 6001, dtype=torch.float64)[0]
+    expected = mine.separate(torch.nn.functional.pad(mix, (shift, 0)))[..., shift:]
+    copy = TimeShifts(mine, [shift])
+    torch.testing.assert_close(copy.separate(mix), expected, rtol=0, atol=1e-12)
+    assert not shift or (expected - mine.separate(mix)).abs().max() > 1e-4
+
+
 def test_one_target_alone_takes_the_phase_of_the_mix():
     config = dataclasses.replace(cases.umx_config(niter=2), targets=("vocals",))
     alone = build_separator(config).eval()

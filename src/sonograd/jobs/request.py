@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -210,10 +211,16 @@ def check_request(
         names = tuple(stems or separator.stems)
         problems.extend(_name_problems(names, residual_name if others["residual"] else None))
         plan = separator.plan
-        if overlap is not None:
-            attempt("overlap", lambda: plan.with_overlap(overlap))
-        if padding is not None:
-            attempt("padding", lambda: plan.with_padding(padding))
+        for option, given, changed in (
+            ("overlap", overlap, plan.with_overlap),
+            ("padding", padding, plan.with_padding),
+        ):
+            asked = None if given is None else attempt(option, partial(changed, given))
+            if asked is not None and not _is_followed(separator, asked):
+                problems.append(
+                    f"{option}: this model hears a song as a whole, so that nothing overlaps; "
+                    f"leave out {option}"
+                )
     if problems or resolved is None or separator is None or chosen is None:
         raise ConfigError("separate", problems)
     return Request(
@@ -232,6 +239,12 @@ def check_request(
         residual_name=residual_name,
         **others,
     )
+
+
+def _is_followed(separator: Separator, plan: ChunkPlan) -> bool:
+    """Tell whether a model cuts a song by a plan that it is given."""
+    survey = separator.survey(plan)
+    return survey is None or survey.second == plan
 
 
 def _check_format(name: str, bits: str | None) -> None:

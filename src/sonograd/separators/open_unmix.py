@@ -172,9 +172,12 @@ class OpenUnmix(Separator):
     def survey(
         self, plan: ChunkPlan | None = None, *, blocks: Blocks | None = None
     ) -> "OpenUnmixSurvey":
-        """Start to hear a whole mix; its ``plan`` is fixed by the frames of the filter."""
-        del plan
-        return OpenUnmixSurvey(self, {} if blocks is None else blocks)
+        """Start to hear a whole mix; of ``plan``, only the offset counts.
+
+        The rest is fixed by the frames of the filter.
+        """
+        shift = 0 if plan is None else plan.offset - self.plan.offset
+        return OpenUnmixSurvey(self, {} if blocks is None else blocks, shift=shift)
 
 
 class OpenUnmixSurvey(Survey):
@@ -184,8 +187,14 @@ class OpenUnmixSurvey(Survey):
     the output of the last layer, in ``blocks``; the spectra are made again in the second pass.
     """
 
-    def __init__(self, separator: OpenUnmix, blocks: Blocks) -> None:
-        """Start before the first sample; ``blocks`` keeps what is needed later."""
+    def __init__(self, separator: OpenUnmix, blocks: Blocks, *, shift: int = 0) -> None:
+        """Start ``shift`` samples of silence before the first one of the mix.
+
+        Args:
+            separator: The model.
+            blocks: Keeps what is needed later.
+            shift: How many; whole windows are left out.
+        """
         config = separator.config
         self._net, self._blocks = separator, blocks
         self._frames, self._hop, self._size = (
@@ -197,12 +206,18 @@ class OpenUnmixSurvey(Survey):
         hop = self._frames * self._hop
         # A window of frames reaches half a frame beyond the middle of its first and last one.
         length = hop - self._hop + self._size
-        self.first = self.second = ChunkPlan(length, hop, context=half, offset=half, summed=True)
+        self._shift = shift % hop
+        self.first = self.second = ChunkPlan(
+            length, hop, context=half, offset=half + self._shift, summed=True
+        )
         self._windows = 0
         self._samples = 0
 
     def _spectrum(self, chunk: Tensor, index: int, samples: int | None) -> Tensor | None:
-        """Return the frames of a window, ``(channels, bins, frames)``, or None if it has none."""
+        """Return the frames of a window, ``(channels, bins, frames)``, or None if it has none.
+
+        Places are those in the mix with the silence before it, and so are ``samples``.
+        """
         begin, half = index * self.first.hop, self._size // 2
         frames = self._frames
         if samples is not None:
@@ -228,7 +243,9 @@ class OpenUnmixSurvey(Survey):
     def look(self, chunk: Tensor, index: int, samples: int | None) -> list[Tensor]:
         """Return the encoded features of every target, ``(frames, hidden_size)``."""
         with torch.autocast(chunk.device.type, enabled=False):
-            spectrum = self._spectrum(chunk, index, samples)
+            spectrum = self._spectrum(
+                chunk, index, None if samples is None else samples + self._shift
+            )
         if spectrum is None:
             return []
         magnitude = spectrum.abs()[None]
@@ -248,7 +265,7 @@ class OpenUnmixSurvey(Survey):
     @torch.no_grad()
     def finish(self, samples: int, run: Run = map) -> None:
         """Run all recurrences, each target and direction on its own."""
-        self._samples = samples
+        self._samples = samples + self._shift
         config = self._net.config
         directions = (0,) if config.unidirectional else (0, 1)
         for layer in range(config.recurrent_depth):

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 from sonograd.separators.chunking import Chunker, ChunkPlan
@@ -97,7 +98,7 @@ class LevelSurvey(Survey):
     def look(self, chunk: Tensor, index: int, samples: int | None) -> tuple[int, float, float]:
         """Return the number of samples, their mean and the sum of their squared deviations."""
         del index, samples
-        mono = chunk.double().mean(dim=0)
+        mono = chunk.to("cpu", torch.float64).mean(dim=0)  # not every device has this type
         mean = mono.mean()
         return mono.shape[-1], float(mean), float((mono - mean).square().sum())
 
