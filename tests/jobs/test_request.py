@@ -19,5 +19,5 @@ def test_whole_songs_have_no_overlap(use_model, make_song, tmp_path, option):
     )
     song, _ = make_song(samples=1000)
     with pytest.raises(ConfigError, match="hears a song as a whole, so that nothing overlaps"):
-        separate_files("umx", [song], save=tmp_path / "out", **option)
+        separate_files("m", [song], save=tmp_path / "out", **option)
     assert not (tmp_path / "out").exists()

@@ -5,7 +5,6 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -211,12 +210,13 @@ def check_request(
         names = tuple(stems or separator.stems)
         problems.extend(_name_problems(names, residual_name if others["residual"] else None))
         plan = separator.plan
-        for option, given, changed in (
-            ("overlap", overlap, plan.with_overlap),
-            ("padding", padding, plan.with_padding),
-        ):
-            asked = None if given is None else attempt(option, partial(changed, given))
-            if asked is not None and not _is_followed(separator, asked):
+        asked = {
+            "overlap": None if overlap is None else lambda: plan.with_overlap(overlap),
+            "padding": None if padding is None else lambda: plan.with_padding(padding),
+        }
+        for option, change in asked.items():
+            changed = None if change is None else attempt(option, change)
+            if changed is not None and not _is_followed(separator, changed):
                 problems.append(
                     f"{option}: this model hears a song as a whole, so that nothing overlaps; "
                     f"leave out {option}"
