@@ -13,7 +13,7 @@ class Server:
 
     def __init__(self):
         self.files, self.broken, self.requests = {}, {}, []
-        self.ranges = True
+        self.ranges, self.says_length, self.chunked, self.moved = True, False, False, {}
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -36,6 +36,11 @@ class Server:
     def answer(self, request):
         name = request.path
         self.requests.append((name, request.headers.get("Range")))
+        if name in self.moved:
+            request.send_response(302)
+            request.send_header("Location", self.moved[name])
+            request.end_headers()
+            return
         if name not in self.files:
             request.send_error(404)
             return
@@ -45,16 +50,26 @@ class Server:
         if asked:
             begin = int(asked.removeprefix("bytes=").removesuffix("-"))
             if begin >= len(content):
-                request.send_error(416)
+                request.send_response(416)
+                if self.says_length:
+                    request.send_header("Content-Range", f"bytes */{len(content)}")
+                request.end_headers()
                 return
         request.send_response(206 if asked else 200)
-        request.send_header("Content-Length", str(len(content) - begin))
+        if self.chunked:
+            request.send_header("Transfer-Encoding", "chunked")
+        else:
+            request.send_header("Content-Length", str(len(content) - begin))
         if asked:
             span = f"bytes {begin}-{len(content) - 1}/{len(content)}"
             request.send_header("Content-Range", span)
         request.end_headers()
         limit = self.broken.pop(name, None)
-        request.wfile.write(content[begin : None if limit is None else begin + limit])
+        content = content[begin : None if limit is None else begin + limit]
+        if self.chunked:  # one that breaks off has no last chunk
+            content = b"%x\r\n%s\r\n" % (len(content), content)
+            content += b"0\r\n\r\n" if limit is None else b""
+        request.wfile.write(content)
 
     def close(self):
         self._server.shutdown()

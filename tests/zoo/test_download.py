@@ -1,6 +1,8 @@
 """Files arrive whole, or not at all."""
 
+import errno
 import hashlib
+import http.client
 import re
 import socket
 import time
@@ -62,6 +64,83 @@ def test_a_complete_part_needs_no_bytes(server, tmp_path):
     (tmp_path / "a.pth.part").write_bytes(CONTENT)
     fetch([url], tmp_path / "a.pth", sha256=sha256, size=len(CONTENT))
     assert server.requests == []
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_complete_part_is_known_by_its_hash(server, tmp_path, offline):
+    url, sha256 = server.add("a.pth", CONTENT)
+    (tmp_path / "a.pth.part").write_bytes(CONTENT)
+    assert fetch([url], tmp_path / "a.pth", sha256=sha256[:8], offline=offline) == sha256
+    assert server.requests == []
+    assert left(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.parametrize("says_length", [False, True])
+@pytest.mark.parametrize("part", [CONTENT, CONTENT + b"x", b"x" * 2 * len(CONTENT)])
+def test_a_part_of_which_nothing_is_missing(server, tmp_path, says_length, part):
+    """Neither hash nor size are known, so that the server has to tell whether it is whole."""
+    server.says_length = says_length
+    url, sha256 = server.add("a.pth", CONTENT)
+    (tmp_path / "a.pth.part").write_bytes(part)
+    assert fetch([url], tmp_path / "a.pth") == sha256
+    asked = [f"bytes={len(part)}-", None]
+    assert [ask for _, ask in server.requests] == asked[
+        : 1 if says_length and part == CONTENT else 2
+    ]
+    assert left(tmp_path) == ["a.pth"]
+
+
+def test_a_long_part_of_another_file_is_replaced(server, tmp_path):
+    url, sha256 = server.add("a.pth", CONTENT)
+    (tmp_path / "a.pth.part").write_bytes(b"x" * 2 * len(CONTENT))
+    assert fetch([url], tmp_path / "a.pth", sha256=sha256) == sha256
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_chunked_answer_that_breaks_off_is_not_the_end(server, tmp_path, known):
+    server.chunked = True
+    url, sha256 = server.add("a.pth", CONTENT)
+    server.broken["/a.pth"] = 300_000
+    assert fetch([url], tmp_path / "a.pth", sha256=sha256 if known else None) == sha256
+    assert [asked for _, asked in server.requests] == [None, "bytes=300000-"]
+    assert left(tmp_path) == ["a.pth"]
+
+
+def test_a_network_that_goes_away_is_no_error_of_writing(server, tmp_path, monkeypatch):
+    url, sha256 = server.add("a.pth", CONTENT)
+    read = http.client.HTTPResponse.read
+    gone = OSError(errno.EHOSTUNREACH, "No route to host")
+
+    def after_some(response, amount=None):
+        if response.fp is not None and response.length and response.length < len(CONTENT):
+            raise gone
+        return read(response, 1000)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(http.client.HTTPResponse, "read", after_some)
+        with pytest.raises(DownloadError, match=r"No route to host.* bytes are kept"):
+            fetch([url], tmp_path / "a.pth", sha256=sha256)
+    assert fetch([url], tmp_path / "a.pth", sha256=sha256) == sha256
+    with monkeypatch.context() as patch:
+        patch.setattr(http.client.HTTPConnection, "getresponse", lambda _: raise_(gone))
+        for get in (fetch_bytes, lambda url, limit: fetch([url], tmp_path / "b.pth")):
+            with pytest.raises(DownloadError, match="No route to host"):
+                get(url, limit=10)
+
+
+def raise_(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    "where", ["http://[x", "ftp://127.0.0.1/a", "file:///etc/passwd", "http://" + "a" * 70 + "/"]
+)
+def test_servers_that_lead_nowhere(server, tmp_path, where):
+    server.moved["/a.pth"] = where
+    with pytest.raises(DownloadError, match=r"a\.pth: "):
+        fetch([f"{server.url}/a.pth"], tmp_path / "a.pth")
+    with pytest.raises(DownloadError, match=r"a\.pth: "):
+        fetch_bytes(f"{server.url}/a.pth", limit=10)
 
 
 def test_the_beginning_of_another_file_is_thrown_away(server, tmp_path):

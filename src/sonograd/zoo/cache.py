@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ __all__ = [
     "damaged_files",
     "file_sha256",
     "models_folder",
+    "only_one",
     "read_source",
     "remove_cached",
     "staged_folder",
@@ -167,6 +168,33 @@ def staged_folder(target: Path) -> Iterator[Path]:
             raise OutputError(f"{target}: cannot be written: {error.strerror}.") from None
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+@contextmanager
+def only_one(lock: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Let one process or thread at a time go on, where the system can tell.
+
+    Args:
+        lock: A file that all of them lock; it is made, and stays.
+        on_wait: Called before waiting for another one, if there is one; it may raise.
+
+    Raises:
+        OSError: If the file cannot be made.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("ab") as file:
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if on_wait is not None:
+                on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def file_sha256(path: Path) -> str:

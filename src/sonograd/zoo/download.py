@@ -17,11 +17,11 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 from sonograd import __version__
 from sonograd.errors import CheckpointError, DownloadError, OutputError, ParameterError
-from sonograd.zoo.cache import file_sha256
+from sonograd.zoo.cache import file_sha256, only_one
 
 __all__ = ["fetch", "fetch_bytes", "is_offline"]
 
@@ -40,6 +40,14 @@ _PORTS = {"http": 80, "https": 443}
 
 class _BrokenError(Exception):
     """A connection ended early; another try may go on from there."""
+
+
+class _NoMoreError(Exception):
+    """The file has no bytes from there on; ``length`` is how many it has, if that was said."""
+
+    def __init__(self, length: int | None) -> None:
+        super().__init__(length)
+        self.length = length
 
 
 def is_offline(offline: bool | None = None) -> bool:
@@ -70,7 +78,7 @@ def fetch(
         size: Its bytes, if they are known.
         offline: Use no network; ``$SONOGRAD_OFFLINE`` if None.
         on_progress: Called with ``(done, total)`` in bytes.
-        on_source: Told which address gave the file, unless it was there.
+        on_source: Told which address gave the last of the file, unless all of it was there.
 
     Returns:
         All 64 digits of its hash.
@@ -83,22 +91,18 @@ def fetch(
     check_hash(sha256)
     if target.is_file() and _fits(target, sha256, size):
         return file_sha256(target)
-    if is_offline(offline):
-        raise DownloadError(f"{target.name}: is not here yet, and the network is off (--offline).")
     part = target.with_name(target.name + ".part")
+    if is_offline(offline) and not _is_whole(part, sha256, size):
+        raise DownloadError(f"{target.name}: is not here yet, and the network is off (--offline).")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _only_one(part):
+        with only_one(part.with_name(part.name + ".lock")):
             if target.is_file() and _fits(target, sha256, size):
                 return file_sha256(target)  # another process was faster
-            resumed = part.exists() and part.stat().st_size > 0
-            url = _from_any(urls, part, size, on_progress)
-            if resumed and not _fits(part, sha256, size):
-                part.unlink()  # its beginning was that of another file
-                url = _from_any(urls, part, size, on_progress)
+            url = _complete(urls, part, sha256, size, on_progress)
             actual = _check(part, target, sha256, size)
             part.replace(target)
-            if on_source is not None:
+            if on_source is not None and url is not None:
                 on_source(url)
             return actual
     except OSError as error:
@@ -143,6 +147,25 @@ def _fits(path: Path, sha256: str | None, size: int | None) -> bool:
     if size is not None and path.stat().st_size != size:
         return False
     return sha256 is None or file_sha256(path).startswith(sha256)
+
+
+def _is_whole(part: Path, sha256: str | None, size: int | None) -> bool:
+    """Tell whether a file that is still called ``.part`` is known to lack nothing."""
+    return sha256 is not None and part.is_file() and _fits(part, sha256, size)
+
+
+def _complete(
+    urls: Sequence[str], part: Path, sha256: str | None, size: int | None, on: OnBytes | None
+) -> str | None:
+    """Get what is missing of ``part``; return who gave it, None if nothing was missing."""
+    if _is_whole(part, sha256, size):
+        return None
+    resumed = part.exists() and part.stat().st_size > 0
+    url = _from_any(urls, part, size, on)
+    if resumed and not _fits(part, sha256, size):
+        part.unlink()  # its beginning was that of another file
+        url = _from_any(urls, part, size, on)
+    return url
 
 
 def _check(part: Path, target: Path, sha256: str | None, size: int | None) -> str:
@@ -193,6 +216,15 @@ def _receive(url: str, part: Path, size: int | None, on_progress: OnBytes | None
     have = part.stat().st_size if part.exists() else 0
     if size is not None and have >= size:
         return
+    try:
+        _append(url, part, have, size, on_progress)
+    except _NoMoreError as error:
+        if error.length != have:  # the beginning is that of another file
+            part.unlink()
+            _append(url, part, 0, size, on_progress)
+
+
+def _append(url: str, part: Path, have: int, size: int | None, on_progress: OnBytes | None) -> None:
     with _open(url, have) as response:
         have, total = _position(response, have)
         limit = min(size or total or _MAX_BYTES, _MAX_BYTES)
@@ -201,15 +233,18 @@ def _receive(url: str, part: Path, size: int | None, on_progress: OnBytes | None
         with part.open("r+b" if have else "wb") as file:
             file.seek(have)
             file.truncate()
-            for block in _blocks(response):
+            while True:
+                block, breaks_off = _block(response)
                 file.write(block)
                 have += len(block)
                 if have > limit:
                     raise _BrokenError(f"goes on after the {limit} bytes that were expected")
                 if on_progress is not None:
                     on_progress(have, total or size or have)
-    if total is not None and have < total:
-        raise _BrokenError(f"broke off after {have} of {total} bytes")
+                if breaks_off or not block:
+                    break
+    if breaks_off or (total is not None and have < total):
+        raise _BrokenError(f"broke off after {have}{f' of {total}' if total else ''} bytes")
 
 
 def _position(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
@@ -225,13 +260,13 @@ def _position(response: http.client.HTTPResponse, have: int) -> tuple[int, int |
     return 0, int(length) if length.isdigit() else None
 
 
-def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+def _block(response: http.client.HTTPResponse) -> tuple[bytes, bool]:
+    """Return the next bytes, none at the end; and whether the rest is not going to come."""
     try:
-        while block := response.read(_BLOCK):
-            yield block
+        return response.read(_BLOCK), False
     except http.client.IncompleteRead as error:
-        yield error.partial
-    except (TimeoutError, ConnectionError, ssl.SSLError) as error:
+        return error.partial, True
+    except OSError as error:
         raise _BrokenError(_reason(error)) from None
 
 
@@ -244,14 +279,32 @@ def _open(url: str, have: int) -> Iterator[http.client.HTTPResponse]:
     request = urllib.request.Request(url, headers=headers)
     try:
         # A new opener each time, which looks at the proxies of the environment as they are now.
-        response = urllib.request.build_opener().open(request, timeout=_READ_TIMEOUT)
+        response = urllib.request.build_opener(_Redirects).open(request, timeout=_READ_TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and have:  # nothing is left to send, or this is another file
-            raise _BrokenError("has no more bytes") from None
+            said = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "").strip())
+            raise _NoMoreError(int(said[1]) if said else None) from None
         raise
+    except urllib.error.URLError:
+        raise
+    except (OSError, ValueError) as error:  # so that nobody takes it for one of writing
+        raise urllib.error.URLError(error) from None
     with response:
         yield response
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows to other places on the web, and nowhere else."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any,
+        newurl: str,
+    ) -> urllib.request.Request | None:  # fmt: skip
+        """Return the next request, see the base class."""
+        if urllib.parse.urlsplit(newurl).scheme not in _PORTS:
+            raise urllib.error.URLError(f"leads to {newurl}, expected http:// or https://")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class _Call:
@@ -330,21 +383,4 @@ def _reason(error: BaseException) -> str:
         if isinstance(reason, socket.gaierror):
             return "no network, or no such server"
         return str(getattr(reason, "strerror", None) or reason)
-    return str(error) or type(error).__name__
-
-
-@contextmanager
-def _only_one(part: Path) -> Iterator[None]:
-    """Let one process at a time write ``part``, where the system can tell."""
-    lock = part.with_name(part.name + ".lock")
-    with lock.open("ab") as file:
-        _lock(file)
-        yield
-
-
-def _lock(file: IO[bytes]) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    fcntl.flock(file, fcntl.LOCK_EX)
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
