@@ -21,3 +21,14 @@ def test_whole_songs_have_no_overlap(use_model, make_song, tmp_path, option):
     with pytest.raises(ConfigError, match="hears a song as a whole, so that nothing overlaps"):
         separate_files("m", [song], save=tmp_path / "out", **option)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("faster", [False, True])
+def test_slow_arithmetic_is_said(monkeypatch, use_model, filters, make_song, tmp_path, faster):
+    use_model(filters())
+    monkeypatch.setattr("sonograd.jobs.separate.bf16_is_faster", lambda _: faster)
+    song, _ = make_song()
+    told = []
+    separate_files("m", [song], save=tmp_path / "out", precision="bf16", on_event=told.append)
+    warnings = [event.message for event in told if event.kind == "warning"]
+    assert warnings == ([] if faster else ["bf16 is not faster than float32 on this cpu"])

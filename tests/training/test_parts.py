@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from sonograd.config import TrainingConfig
 from sonograd.data.stems import Example
 from sonograd.errors import CheckpointError, OutputError
 from sonograd.training.averaging import WeightAverage
 from sonograd.training.logging import LogTable, TrainingEvent
+from sonograd.training.loop import chosen_precision
 from sonograd.training.schedule import Clock, learning_rate, steps_per_epoch
 from sonograd.training.state import TrainingState, read_state, write_state
 from sonograd.training.validation import median_scores, score_song
@@ -201,3 +203,13 @@ def test_parts_import_without_lightning():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'sonograd[train]'" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("faster", "use_amp", "wanted"),
+    [(True, True, "bf16-mixed"), (False, True, "32-true"), (True, False, "32-true")],
+)
+def test_automatic_precision_is_the_faster_one(monkeypatch, faster, use_amp, wanted):
+    monkeypatch.setattr("sonograd.training.loop.bf16_is_faster", lambda _: faster)
+    config = TrainingConfig(max_epochs=1, use_amp=use_amp)
+    assert chosen_precision(config, torch.device("cpu")) == wanted

@@ -22,6 +22,7 @@ from sonograd.jobs.pipeline import separate_blocks
 from sonograd.jobs.request import Request, check_request
 from sonograd.jobs.resources import check_space, check_writable
 from sonograd.jobs.workers import ChunkRunner
+from sonograd.precision import bf16_is_faster
 from sonograd.separators import ChunkPlan, Separator
 from sonograd.separators.base import Progress
 
@@ -181,6 +182,9 @@ class _Job:
             self._fail(failure)
         if self.request.model.note:
             self._tell("warning", Path(self.request.model.name), self.request.model.note)
+        if self.request.precision == "bf16" and not bf16_is_faster(self.request.device):
+            message = f"bf16 is not faster than float32 on this {self.request.device.type}"
+            self._tell("warning", Path(self.request.model.name), message)
         for folder in remove_abandoned(song.folder.parent for song in songs):
             self._tell("warning", folder, "was left by a run that was killed, and is removed")
         tasks = []

@@ -74,7 +74,7 @@ class _Split(nn.Module):
         else:
             taken = x[:, self.begin : self.begin + bands * most]
         taken = taken.reshape(rows, bands, most * parts).transpose(0, 1)
-        level = taken.square().sum(-1, keepdim=True).clamp(min=1e-24).sqrt()  # no NaN in silence
+        level = torch.linalg.vector_norm(taken, dim=-1, keepdim=True).clamp(min=1e-12)
         weight = self.weight * (self.gamma * self.counts.sqrt()[:, None]).mT
         factors = (self.bias, taken / level, weight)
         return torch.baddbmm(*(factor.to(x.dtype) for factor in factors), out=out)

@@ -19,6 +19,7 @@ from sonograd.config.training import TrainingConfig
 from sonograd.data.chunks import Chunk, ChunkDataset
 from sonograd.data.stems import Example
 from sonograd.errors import MissingExtraError, OutputError, ParameterError, TrainingError
+from sonograd.precision import bf16_is_faster
 from sonograd.separators.base import Separator
 from sonograd.training.callbacks import Conductor
 from sonograd.training.logging import OnEvent
@@ -34,7 +35,7 @@ try:
 except ImportError:
     raise MissingExtraError("training", "train") from None
 
-__all__ = ["bf16_is_faster", "check_compiler", "chosen_precision", "fit"]
+__all__ = ["check_compiler", "chosen_precision", "fit"]
 
 
 def fit(
@@ -260,16 +261,3 @@ def chosen_precision(
             if device.type == "cuda" and (config.scale_grad or not bf16_is_faster(device)):
                 return "16-mixed"
             return "bf16-mixed" if bf16_is_faster(device) else "32-true"
-
-
-def bf16_is_faster(device: torch.device) -> bool:
-    """Tell whether convolutions in bfloat16 are faster there: GPUs, and CPUs with tile units."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "amx_bf16" in flags
