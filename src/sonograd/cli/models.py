@@ -28,7 +28,7 @@ def models(
 
     Args:
         action: list them; show what is known about one; verify the files of those that were
-            downloaded; remove downloaded ones.
+            downloaded; remove downloaded ones, and what downloads that broke off have left.
         names: The models to show, verify (all by default) or remove.
         filter: List those with this in their name, family or stems.
         family: List those of one architecture.
@@ -147,13 +147,20 @@ def _plain(status: "ModelStatus") -> dict[str, Any]:
 
 
 def _verify(names: tuple[str, ...]) -> int:
-    from sonograd.jobs.models import verify_models
+    from sonograd.jobs.models import leftovers, verify_models
 
     with Console(unit="models") as console:
         results = verify_models(names, on_progress=console.progress)
         for result in results:
             for problem in result.problems:
                 console.error(f"{result.name}: {problem}")
+        if not results:
+            console.message("no model was downloaded, there is nothing to verify.")
+        for name, size in leftovers().items() if not names else ():
+            console.message(
+                f"{name}: {size / 1e6:.1f} MB are left of a download that did not end; a new one "
+                f"goes on from there, sonograd models remove {name} deletes them."
+            )
     for result in results:
         print(f"{result.name}: {'damaged' if result.problems else 'as it was written'}")
     return 1 if any(result.problems for result in results) else 0

@@ -10,6 +10,7 @@ from sonograd.zoo.cache import (
     SourceRecord,
     cached_models,
     damaged_files,
+    leftovers,
     models_folder,
     read_source,
     remove_cached,
@@ -19,6 +20,7 @@ from sonograd.zoo.registry import ModelEntry, find_entry, model_entries
 __all__ = [
     "ModelStatus",
     "VerifiedModel",
+    "leftovers",
     "list_models",
     "remove_model",
     "show_model",
@@ -96,7 +98,7 @@ def list_models(
         for status in found
         if (query is None or query.lower() in _words(status))
         and (family is None or family.lower() == _family(status).lower())
-        and (stem is None or stem.lower() in _stems(status))
+        and (stem is None or stem.lower() in {name.lower() for name in _stems(status)})
         and (not here or status.is_here)
         and (not commercial or (status.entry is not None and status.entry.commercial is True))
     ]
@@ -139,21 +141,21 @@ def verify_models(
 
 
 def remove_model(name: str) -> int:
-    """Delete a model from the cache; return the bytes that this freed.
+    """Delete a model from the cache, or what is left of its download; return the freed bytes.
 
     Raises:
-        ModelNotFoundError: If it was not downloaded.
-        OutputError: If it cannot be deleted.
+        ModelNotFoundError: If nothing of it was downloaded.
+        OutputError: If it cannot be deleted, or is being downloaded.
     """
-    return remove_cached(_cached_folder(name).name)
+    return remove_cached(_cached_folder(name, (*cached_models(), *leftovers())).name)
 
 
-def _cached_folder(name: str) -> Path:
+def _cached_folder(name: str, known: tuple[str, ...] | None = None) -> Path:
     from sonograd.zoo.install import cache_name
 
     folder = models_folder() / cache_name(name)
-    if cache_name(name) not in cached_models():
-        known = cached_models()
+    known = cached_models() if known is None else known
+    if cache_name(name) not in known:
         raise ModelNotFoundError(
             f"{name!r}: was not downloaded; {', '.join(known) or 'no model'} was."
             + suggest(name, known)

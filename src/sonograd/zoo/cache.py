@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -27,11 +27,15 @@ __all__ = [
     "SourceRecord",
     "cached_models",
     "damaged_files",
+    "downloads_folder",
     "file_sha256",
+    "leftovers",
+    "lock_model",
     "models_folder",
     "only_one",
     "read_source",
     "remove_cached",
+    "remove_leftovers",
     "staged_folder",
     "write_source",
 ]
@@ -127,21 +131,86 @@ def damaged_files(folder: Path) -> list[str]:
     return problems
 
 
-def remove_cached(name: str) -> int:
-    """Delete a model from the cache; return how many bytes that freed.
+def downloads_folder() -> Path:
+    """Return the folder for files that are on their way into the cache."""
+    return models_folder().with_name("downloads")
+
+
+def leftovers() -> dict[str, int]:
+    """Return how many bytes are left of downloads that broke off or were refused, by model."""
+    folder = downloads_folder()
+    if not folder.is_dir():
+        return {}
+    sizes = {path.name: _size(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+    return {name: size for name, size in sizes.items() if size}
+
+
+def remove_leftovers(name: str) -> int:
+    """Delete what downloads and conversions of a model left; return how many bytes that freed.
+
+    To be called while the model is locked, see :func:`lock_model`.
+    """
+    folder = models_folder()
+    stale = [downloads_folder() / name]
+    if folder.is_dir():
+        stale += [
+            path
+            for path in folder.iterdir()
+            if path.name.startswith(f".{name}.") and path.name.endswith(".part")
+        ]
+    size = sum(_size(path) for path in stale)
+    for path in stale:
+        shutil.rmtree(path, ignore_errors=True)
+    return size
+
+
+@contextmanager
+def lock_model(name: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Let nobody else write or remove a model of the cache.
+
+    Args:
+        name: What its folder is called.
+        on_wait: See :func:`only_one`.
 
     Raises:
-        OutputError: If it cannot be deleted.
+        OutputError: If the cache cannot be written to.
+    """
+    lock = downloads_folder() / f"{name}.lock"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(only_one(lock, on_wait))
+        except OSError as error:
+            raise OutputError(f"{lock}: cannot be written: {error.strerror or error}.") from None
+        yield
+
+
+def remove_cached(name: str) -> int:
+    """Delete a model from the cache, and what is left of its downloads; return the freed bytes.
+
+    Raises:
+        OutputError: If it cannot be deleted, or another process is at it.
     """
     folder = models_folder() / name
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    trash = folder.with_name(f".{name}.{secrets.token_hex(4)}.part")
-    try:
-        folder.replace(trash)  # so that nobody finds half of it
-        shutil.rmtree(trash)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be removed: {error.strerror}.") from None
-    return size
+
+    def refuse() -> None:
+        raise OutputError(f"{folder}: is being written by another process; try again later.")
+
+    with lock_model(name, refuse):
+        size = remove_leftovers(name)
+        if not folder.exists():
+            return size
+        size += _size(folder)
+        trash = folder.with_name(f".{name}.{secrets.token_hex(4)}.part")
+        try:
+            folder.replace(trash)  # so that nobody finds half of it
+            shutil.rmtree(trash)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be removed: {error.strerror}.") from None
+        return size
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @contextmanager
@@ -194,6 +263,8 @@ def only_one(lock: Path, on_wait: Callable[[], None] | None = None) -> Iterator[
             if on_wait is not None:
                 on_wait()
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # some file systems have no locks
+            pass
         yield
 
 

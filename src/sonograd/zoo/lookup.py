@@ -90,6 +90,9 @@ class ResolvedModel:
             from sonograd.zoo.install import install
 
             install(self.name)
+            found = _published(self.name)  # what comes from a hub may have members
+            if found.path != self.path:
+                return found._build(sample_rate, channels)
         if self.is_published:
             self._check_published(self.path.parent)
         if self.path.name == SOURCE_NAME:

@@ -90,7 +90,7 @@ class ModelEntry:
     """What is known about a model by its name.
 
     Attributes:
-        family: Its architecture.
+        family: Its architecture; what a file of weights says about itself comes first.
         stems: What it gives.
         sample_rate: Rate it works at, in Hz; None for any.
         license: Under which conditions its weights may be used; None if its publisher says nothing.
@@ -98,6 +98,8 @@ class ModelEntry:
         files: The weights; several for one network per stem, or for members.
         member_weights: For members: how much of each stem each gives, ``(members, stems)``.
         arguments: Arguments of the constructor that the weights were published for.
+        overrides: Arguments that the publisher changes in every member, beside those that its file
+            holds; a ``segment`` longer than that of a member with a transformer is left out.
         settings_urls: Where a file with such arguments is, if they are not here.
         parameters: Number of weights, in millions.
         gflop_per_second: Billion floating-point operations per second of stereo audio.
@@ -117,6 +119,7 @@ class ModelEntry:
     files: tuple[PublishedFile, ...] = ()
     member_weights: tuple[tuple[float, ...], ...] | None = None
     arguments: dict[str, Any] | None = None
+    overrides: dict[str, Any] | None = None
     settings_urls: tuple[str, ...] = ()
     parameters: Annotated[float, Gt(0)] | None = None
     gflop_per_second: Annotated[float, Gt(0)] | None = None
@@ -137,7 +140,9 @@ class ModelEntry:
                 )
         match values:
             case {"member_weights": rows, "files": files, "stems": stems} if rows and (
-                len(rows) != len(files) or any(len(row) != len(stems) for row in rows)
+                len(rows) != len(files)
+                or len(columns := {len(row) for row in rows}) > 1
+                or (stems != (UNKNOWN,) and columns != {len(stems)})
             ):
                 problems.append("member_weights: expected a row per file, a column per stem.")
         return problems
