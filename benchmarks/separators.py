@@ -23,9 +23,18 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks._kept import Kept, digest
+from benchmarks._separators import (
+    CASES,
+    ROFORMER,
+    SHALLOW,
+    SMALL_RATE,
+    Case,
+    build_ours,
+    build_theirs,
+    load_original,
+    separate,
+)
 
-STEMS = ["drums", "bass", "other", "vocals"]
-UMX_TARGETS = ("vocals", "drums", "bass", "other")
 SOURCES = Path(__file__).parents[1] / "src" / "sonograd"
 #: What a row was measured on: processor time of one thread, two idle cores, or one of them taken.
 ALONE, QUIET, BUSY = "one thread", "two cores", "two cores, one busy"
@@ -37,245 +46,6 @@ MOST_FOREIGN = 0.15
 #: Cores that a program keeps busy, at least, that is taken for the one beside which to measure.
 LEAST_BUSY = 0.7
 REPEATS = int(os.environ.get("BENCHMARK_REPEATS", "2"))
-#: Samples that are compared, at both ends and in between.
-KEPT_SAMPLES = 20_000
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network of a family.
-
-    Attributes:
-        label: What it is called in the table.
-        module: Where the original is.
-        cls: Its class.
-        kwargs: Arguments of the original.
-        ours: Module of ours.
-        extra: Further arguments of ours.
-        seconds: Length of the song.
-        rate: Its sample rate in Hz.
-        channels: Its channels.
-    """
-
-    label: str
-    module: str
-    cls: str
-    kwargs: dict
-    ours: str
-    extra: dict
-    seconds: int
-    rate: int = 44_100
-    channels: int = 2
-
-
-_HT = {
-    "sources": STEMS, "dconv_mode": 3, "bottom_channels": 512, "t_dropout": 0.02, "segment": 7.8,
-}  # fmt: skip
-_ROFORMER = {
-    "dim": 128, "depth": 4, "time_transformer_depth": 1, "freq_transformer_depth": 1,
-    "stereo": True, "stft_hop_length": 441, "mask_estimator_depth": 2,
-}  # fmt: skip
-_UMX = {"nb_bins": 2049, "hidden_size": 512, "max_bin": 1487}
-_CHUNKED = {"zero_dc": False, "sources": ["vocals"], "chunk_size": 4 * 44_100, "num_overlap": 2}
-CASES = {
-    "umxhq": Case("umxhq", "openunmix.model", "OpenUnmix", _UMX, "open_unmix", {}, 30),
-    "htdemucs": Case("htdemucs", "demucs.htdemucs", "HTDemucs", _HT, "htdemucs", {}, 23),
-    "hdemucs_mmi": Case(
-        "hdemucs_mmi", "demucs.hdemucs", "HDemucs", {"sources": STEMS, "segment": 44},
-        "hybrid_demucs", {}, 60,
-    ),
-    "demucs": Case(
-        "Demucs v3, waveform", "demucs.demucs", "Demucs", {"sources": STEMS, "segment": 10},
-        "demucs", {}, 20,
-    ),
-    "conv_tasnet": Case(
-        "ConvTasNet, 8 kHz mono", "asteroid.models", "ConvTasNet", {"n_src": 2}, "conv_tasnet",
-        {}, 60, 8000, 1,
-    ),
-    "bs_roformer": Case(
-        "BandSplitRoFormer, 4 blocks of width 128", "bs_roformer", "BSRoformer", _ROFORMER,
-        "band_split_roformer", _CHUNKED, 10,
-    ),
-    "mel_band_roformer": Case(
-        "MelBandRoFormer, 4 blocks of width 128", "bs_roformer", "MelBandRoformer",
-        {**_ROFORMER, "num_bands": 60, "sample_rate": 44_100, "linear_transformer_depth": 0},
-        "mel_band_roformer", _CHUNKED, 10,
-    ),
-}  # fmt: skip
-#: The same families as small networks, for hours of music, and the sample rate of the song in Hz;
-#: the networks are not told.
-SMALL_RATE = 8000
-_TINY = {"channels": 4, "sources": STEMS}
-_SMALL_FFT = {"n_fft": 1024, "n_hop": 512}
-SMALL = {
-    "umxhq": {"nb_bins": 513, "hidden_size": 32, "max_bin": 400},
-    "htdemucs": {**_HT, "channels": 8, "bottom_channels": 16, "t_layers": 1, "t_heads": 2},
-    "hdemucs_mmi": {**_TINY, "segment": 10},
-    "demucs": {**_TINY, "segment": 10, "resample": False},
-    "conv_tasnet": {"n_src": 2, "n_repeats": 1, "n_blocks": 2, "bn_chan": 16, "hid_chan": 16,
-                    "skip_chan": 16, "n_filters": 32},
-    "bs_roformer": {**_ROFORMER, "dim": 8, "depth": 1, "heads": 1, "dim_head": 8},
-    "mel_band_roformer": {**_ROFORMER, "dim": 8, "depth": 1, "heads": 1, "dim_head": 8,
-                          "num_bands": 60, "sample_rate": 44_100, "linear_transformer_depth": 0},
-}  # fmt: skip
-
-
-def _tests(name):
-    """Load a file of the tests, which knows the originals."""
-    import importlib.util
-
-    path = Path(__file__).parents[1] / "tests" / "separators" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _original(name):
-    originals = _tests("originals")
-    try:
-        return originals, originals.original(name)
-    except BaseException as error:  # a skip of pytest
-        raise ImportError(str(error)) from None
-
-
-def _blocks(case, samples):
-    """Yield noise, the same whatever its length."""
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    left = samples
-    while left:
-        size = min(left, 1 << 16)
-        yield 0.1 * torch.randn(case.channels, size, generator=generator)
-        left -= size
-
-
-def _theirs(family, small=False):
-    """Return the original network, and its whole program as a function of the mix."""
-    import warnings
-
-    import torch
-
-    warnings.simplefilter("ignore")
-    case = CASES[family]
-    kwargs = SMALL[family] if small else case.kwargs
-    originals, module = _original(case.module)
-    if family == "umxhq":
-        nets = {
-            name: originals.randomize(module.OpenUnmix(**kwargs), seed)
-            for seed, name in enumerate(UMX_TARGETS)
-        }
-        network = module.Separator(nets, niter=1, **(_SMALL_FFT if small else {})).eval()
-        return network, lambda mix: network(mix[None])[0]
-    network = originals.randomize(getattr(module, case.cls)(**kwargs))
-    if family == "conv_tasnet":
-        return network, lambda mix: network(mix[None])[0][:, None]
-    if "roformer" in family:
-        for name, tensor in network.state_dict().items():
-            if "rotary" in name:
-                steps = torch.arange(tensor.numel()) / tensor.numel()
-                tensor.copy_((10_000.0**-steps).view_as(tensor))
-        demix = _tests("test_chunking").msst_demix
-
-        def overlapping(mix):
-            return demix(lambda part: network(part[None])[0], mix, _CHUNKED["chunk_size"], 2)
-
-        return network, lambda mix: overlapping(mix)[None]
-    _, apply = _original("demucs.apply")
-
-    def separate(mix):
-        mono = mix.mean(0)
-        level = mono.std() + 1e-8
-        stems = apply.apply_model(network, ((mix - mono.mean()) / level)[None], shifts=0)
-        return stems[0] * level + mono.mean()
-
-    return network, separate
-
-
-def _ours(family, theirs, small=False):
-    import importlib
-
-    from sonograd.separators import build_separator
-
-    case = CASES[family]
-    module = importlib.import_module(f"sonograd.separators.{case.ours}")
-    kwargs = {**(SMALL[family] if small else case.kwargs), **case.extra}
-    if family == "umxhq":
-        kwargs |= {"targets": UMX_TARGETS, **(_SMALL_FFT if small else {})}
-    config = module.config_from_published(kwargs)
-    separator = build_separator(config)
-    separator.load_state_dict(module.convert_state(theirs.state_dict(), config))
-    return separator.eval()
-
-
-def _places(samples):
-    step = max(samples // KEPT_SAMPLES, 1)
-    return slice(0, samples, step)
-
-
-def child(family, program, precision, seconds, reference, small, workers):
-    """Run one program once and print its time, its memory and how far it is from ``reference``."""
-    import resource
-
-    import torch
-
-    def peak():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-    case = CASES[family]
-    samples = seconds * (SMALL_RATE if small else case.rate)
-    places = _places(samples)
-    with torch.no_grad():
-        network, separate = _theirs(family, small)
-        before = peak()
-        if program == "theirs":
-            mix = torch.cat(list(_blocks(case, samples)), -1)
-            begin = _now()
-            stems = separate(mix)
-            elapsed = _now() - begin
-            found = stems[..., places].clone()
-        else:
-            separator = _ours(family, network, small)
-            del network, separate
-            elapsed, found = _separate(
-                case, separator, precision, samples, workers or None, keep=bool(reference)
-            )
-        most = peak()
-    deviation = None
-    if reference and program == "theirs":
-        torch.save(found, reference)
-    elif reference and Path(reference).exists():
-        wanted = torch.load(reference, weights_only=True)
-        found = found[..., places]
-        deviation = float((found - wanted).norm() / wanted.norm())
-    print(json.dumps([elapsed, before, most, deviation]))
-
-
-def _now() -> float:
-    """Return seconds: of the processor where there is one thread, and on the clock otherwise."""
-    return time.process_time() if os.environ.get("OMP_NUM_THREADS") == "1" else time.perf_counter()
-
-
-def _separate(case, separator, precision, samples, workers, *, keep):
-    """Separate block by block, as ``sonograd separate`` does; forget what is not asked for."""
-    import torch
-
-    from sonograd.jobs.pipeline import separate_blocks
-    from sonograd.jobs.workers import ChunkRunner
-
-    begin = _now()
-    stems, rate = [], separator.sample_rate
-    with ChunkRunner(torch.device("cpu"), workers=workers, precision=precision) as runner:
-        for _, part in separate_blocks(
-            runner, separator, lambda: _blocks(case, samples), plan=separator.plan,
-            channels=case.channels, sample_rate=rate, output_rate=rate,
-        ):  # fmt: skip
-            if keep:
-                stems.append(part)
-    elapsed = _now() - begin
-    return elapsed, torch.cat(stems, -1) if stems else None
 
 
 @dataclass(frozen=True)
@@ -287,13 +57,14 @@ class Run:
     precision: str = "32"
     minutes: int = 0
     where: str = QUIET
-    small: bool = False
+    size: str = "full"
 
     @property
     def name(self) -> str:
         parts = [self.family, self.program, self.precision]
         parts += [f"{self.minutes} min"] if self.minutes else []
-        return " ".join([*parts, *[self.where] * (self.where != QUIET), *["small"] * self.small])
+        parts += [self.where] if self.where != QUIET else []
+        return " ".join([*parts, *[self.size] * (self.size != "full")])
 
     def start(self) -> list:
         """Return time in seconds, memory before and at most in megabytes, the deviation, and how
@@ -301,13 +72,12 @@ class Run:
         seconds = 60 * self.minutes or CASES[self.family].seconds
         reference = FOLDER / f"{self.family}.pt" if not self.minutes else ""
         code = (
-            "import sys; from benchmarks.separators import child; "
-            "child(*sys.argv[1:4], int(sys.argv[4]), sys.argv[5], sys.argv[6] == 'small', "
-            "int(sys.argv[7]))"
+            "import sys; from benchmarks._separators import child; "
+            "child(*sys.argv[1:4], int(sys.argv[4]), *sys.argv[5:7], int(sys.argv[7]))"
         )
         workers = 2 if self.minutes else 1 if self.where == ALONE else 0
         given = [self.family, self.program, self.precision, str(seconds), str(reference),
-                 "small" if self.small else "full", str(workers)]  # fmt: skip
+                 self.size, str(workers)]  # fmt: skip
         environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
         if self.where == ALONE or (self.minutes and self.program == "theirs"):
             environment["OMP_NUM_THREADS"] = "1"  # which takes no more memory
@@ -367,19 +137,25 @@ def runs() -> list[tuple[Run, int]]:
     speed = [
         (Run(family, program, where=where), 1 if where == ALONE else REPEATS)
         for where in (ALONE, QUIET, BUSY)
-        for family in CASES
+        for family, case in CASES.items()
         for program in ("theirs", "ours")
+        if case.module or (where != BUSY and program == "ours")
     ]
     speed += [(Run(family, "ours", "bf16", where=ALONE), 1) for family in CASES]
-    memory = [(run, 1) for family in CASES for run in memory_runs(family)]
+    memory = [
+        (run, 1)
+        for family, case in CASES.items()
+        for run in memory_runs(family)
+        if case.module or run.program == "ours"
+    ]
     return sorted(speed + memory, key=lambda item: item[0].where != ALONE and not item[0].minutes)
 
 
 def memory_runs(family: str) -> list[Run]:
     """What is compared at three minutes, and how it is with small networks and longer songs."""
-    small = "roformer" in family  # three minutes would take half an hour
-    whole = [Run(family, program, minutes=3, small=small) for program in ("theirs", "ours")]
-    return whole + [Run(family, "ours", minutes=minutes, small=True) for minutes in (3, 10, 60)]
+    size = "shallow" if family in SHALLOW else "full"
+    whole = [Run(family, program, minutes=3, size=size) for program in ("theirs", "ours")]
+    return whole + [Run(family, "ours", minutes=minutes, size="small") for minutes in (3, 10, 60)]
 
 
 def version() -> str:
@@ -437,7 +213,7 @@ def _filter_parts() -> list[str]:
 
     from sonograd.functional import expectation_maximization
 
-    _, filtering = _original("openunmix.filtering")
+    _, filtering = load_original("openunmix.filtering")
     generator = torch.Generator().manual_seed(0)
     y = torch.randn(300, 2049, 2, 2, 4, generator=generator)
     x = torch.randn(300, 2049, 2, 2, generator=generator)
@@ -458,11 +234,11 @@ def _band_parts() -> list[str]:
 
     from sonograd.separators.bands import BandMasks, BandSplit
 
-    theirs, _ = _theirs("bs_roformer")
-    layers = list(_ours("bs_roformer", theirs).modules())
+    theirs, _ = build_theirs("bs_roformer")
+    layers = list(build_ours("bs_roformer", theirs).modules())
     split = next(layer for layer in layers if isinstance(layer, BandSplit))
     masks = next(layer for layer in layers if isinstance(layer, BandMasks))
-    width, rows = _ROFORMER["dim"], []
+    width, rows = ROFORMER["dim"], []
     for frames in (100, 400):
         spectrum, features = torch.randn(1, frames, 1025, 4), torch.randn(1, frames, 62, width)
         flat, bands = spectrum.flatten(2), features[0].transpose(0, 1).contiguous()
@@ -505,10 +281,10 @@ def _best(kept: Kept, run: Run) -> list | str:
 
 def speed_rows(kept: Kept, family: str) -> list[str]:
     case, rows = CASES[family], []
-    for where, precision in ((ALONE, "32"), (ALONE, "bf16"), (QUIET, "32"), (BUSY, "32")):
+    for where in (ALONE, QUIET, BUSY):
         theirs = _best(kept, Run(family, "theirs", where=where))
-        ours = _best(kept, Run(family, "ours", precision, where=where))
-        begin = f"| {case.label}, {case.seconds} s | {where} | {precision} "
+        ours = _best(kept, Run(family, "ours", where=where))
+        begin = f"| {case.label}, {case.seconds} s | {where} "
         if NOT_MEASURED in (theirs, ours):
             continue
         if isinstance(theirs, str) or isinstance(ours, str):
@@ -523,12 +299,60 @@ def speed_rows(kept: Kept, family: str) -> list[str]:
     return rows
 
 
+def precision_rows(kept: Kept, family: str) -> list[str]:
+    """Compare bf16 with float32, of the same program and of the original."""
+    theirs, ours, lower = (
+        _best(kept, Run(family, program, precision, where=ALONE))
+        for program, precision in (("theirs", "32"), ("ours", "32"), ("ours", "bf16"))
+    )
+    if isinstance(ours, str) or isinstance(lower, str):
+        return []
+    times = [f"{x[0]:.1f} s" if isinstance(x, list) else "" for x in (theirs, ours, lower)]
+    ratios = [f"{x[0] / lower[0]:.2f}x" if isinstance(x, list) else "" for x in (theirs, ours)]
+    gap = "" if family == "conv_tasnet" or lower[3] is None else f"{lower[3]:.0e}"
+    case = CASES[family]
+    return [f"| {case.label}, {case.seconds} s | {' | '.join([*times, *ratios])} | {gap} |"]
+
+
+def score_rows() -> list[str]:
+    """Compare the scores of trained models on a song that is made."""
+    import torch
+
+    import sonograd
+    from sonograd.data.songs import make_song
+    from sonograd.functional import snr
+
+    song = make_song(24, seconds=30.0)
+    mix, rows = song.mixture, []
+    for name in ("default", "SpectrogramNetLSTM", "SpectrogramNetSimple"):
+        separator = sonograd.load(name)
+        case = Case(name, "", "", {}, "", {}, 30)
+        found = []
+        for precision in ("32", "bf16"):
+            with torch.no_grad():
+                _, stems = separate(
+                    case, separator, precision, mix.shape[-1], 1, keep=True, mix=mix
+                )
+            found.append(
+                [
+                    float(snr(stem.double().flatten(), song.stems[target].double().flatten()))
+                    for target, stem in zip(separator.stems, stems, strict=True)
+                ]
+            )
+        change = max(abs(b - a) for a, b in zip(*found, strict=True))
+        mean, lower = (sum(row) / len(row) for row in found)
+        rows.append(f"| {name} | {mean:.3f} dB | {lower:.3f} dB | {change:.4f} dB |")
+    return rows
+
+
 def memory_rows(kept: Kept, family: str) -> list[str]:
     cells = []
     for run in memory_runs(family):
         found = _best(kept, run)
         cells.append(found if isinstance(found, str) else f"{found[2] - found[1]:.0f} MB")
-    if set(cells) == {NOT_MEASURED}:
+    if not CASES[family].module:
+        cells[0] = ""
+    if NOT_MEASURED in cells[1:] and len(set(cells[1:])) == 1:
         return []
     return [f"| {CASES[family].label.split(',')[0]} | {' | '.join(cells)} |"]
 
@@ -538,22 +362,40 @@ def table(kept: Kept) -> str:
         [
             "## Published separators against their originals",
             "",
-            "Noise, random weights; whole programs without reading or writing files. On one thread "
-            "the seconds are those of the processor. On two cores they are those of the clock: "
-            "ours in chunk workers with one thread each, theirs with the threads that torch takes, "
-            "alone on the machine or beside another program that keeps one core busy; the least "
-            f"of up to {REPEATS}, each in a process of its own. SCNet is published as a repository "
-            "only, so that there is no program to run it against; `tests/golden` holds its values.",
+            "Noise, random weights, float32; whole programs without reading or writing files. On "
+            "one thread the seconds are those of the processor. On two cores they are those of the "
+            "clock: ours in chunk workers with one thread each, theirs with the threads that torch "
+            "takes, alone on the machine or beside another program that keeps one core busy; the "
+            f"least of up to {REPEATS}, each in a process of its own. SCNet is published as a "
+            "repository only, so that there is no program to run it against; `tests/golden` holds "
+            "its values.",
             "",
-            "| model | machine | precision | original | sonograd | ratio | deviation |",
-            "|---|---|---|---|---|---|---|",
+            "| model | machine | original | sonograd | ratio | deviation |",
+            "|---|---|---|---|---|---|",
             *[row for family in CASES for row in speed_rows(kept, family)],
             "",
-            "ConvTasNet normalizes over all it sees, which is the file there and a chunk here. "
-            "Whether bf16 is faster depends on the processor: it needs units of its own for it.",
+            "ConvTasNet normalizes over all it sees, which is the file there and a chunk here.",
+            "",
+            "With `--precision bf16`, on one thread. Whether it is faster depends on the "
+            f"processor: here, a product of matrices takes {_bf16_ratio():.2f} times as long in "
+            "bf16 as in float32, which `sonograd separate` says, too. With units for it, products "
+            "take half as long or less.",
+            "",
+            "| model | original, float32 | sonograd, float32 | sonograd, bf16 | bf16 against the "
+            "original | bf16 against float32 | deviation |",
+            "|---|---|---|---|---|---|---|",
+            *[row for family in CASES for row in precision_rows(kept, family)],
+            "",
+            "What bf16 changes with trained weights, mean SDR over the stems of a song of 30 s "
+            "that is made (`make_song`, seed 24):",
+            "",
+            "| model | float32 | bf16 | largest change of a stem |",
+            "|---|---|---|---|",
+            *score_rows(),
             "",
             "Peak memory beyond that of the loaded weights. Two chunks are in work at a time here, "
-            "one in the original; `--workers 1` takes less. RoFormers are small at 3 minutes, too. "
+            "one in the original; `--workers 1` takes less. RoFormers have one block instead of "
+            "four, which takes as much memory. "
             "That it does not grow with the song is "
             f"seen with small networks and {SMALL_RATE} samples per second, which take a minute or "
             "two for an hour; it varies with which steps of the two chunks coincide, more often in "
@@ -563,13 +405,22 @@ def table(kept: Kept) -> str:
             "|---|---|---|---|---|---|",
             *[row for family in CASES for row in memory_rows(kept, family)],
             "",
-            "Parts, on one thread:",
+            "Parts, on one thread. Masks are large products, which the original runs near the "
+            "speed of the processor, too:",
             "",
             "| work | original | sonograd | ratio | deviation |",
             "|---|---|---|---|---|",
             *part_rows(),
         ]
     )
+
+
+def _bf16_ratio() -> float:
+    import torch
+
+    from sonograd.precision import product_seconds
+
+    return product_seconds(torch.bfloat16) / product_seconds(torch.float32)
 
 
 def run() -> str:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sonograd.config import DemucsConfig, HTDemucsConfig, HybridDemucsConfig
-from sonograd.separators import BandSplitRoFormer, build_separator
+from sonograd.separators import BandSplitRoFormer, SCNet, build_separator
 from sonograd.separators.bandwise import bands, gated_bands, map_bands, spread_bands
 
 TINY = runpy.run_path(str(Path(__file__).with_name("tiny.py")))["TINY"]
@@ -17,6 +17,7 @@ SMALL = {"num_hidden_channels": 4, "sample_length": 0.5, "sample_rate": 8000}
 CONFIGS = {
     "demucs": DemucsConfig(**SMALL, depth=4),
     "hybrid": HybridDemucsConfig(**SMALL),
+    "hybrid with bands": HybridDemucsConfig(**SMALL, band_edges=(0.3, 0.7)),
     "ht": HTDemucsConfig(
         **{**SMALL, "num_hidden_channels": 8}, transformer_layers=1, transformer_heads=2
     ),
@@ -77,9 +78,9 @@ def test_transposed_convolution_is_that_of_the_whole(band_elements, conv, stride
     torch.testing.assert_close(spread_bands(x, layer, after=F.gelu), wanted)
 
 
-@pytest.mark.parametrize("name", [*CONFIGS, "roformer"])
+@pytest.mark.parametrize("name", [*CONFIGS, BandSplitRoFormer, SCNet])
 def test_networks_give_the_same_in_bands(band_elements, name):
-    made = TINY[BandSplitRoFormer]() if name == "roformer" else build_separator(CONFIGS[name])
+    made = build_separator(CONFIGS[name]) if name in CONFIGS else TINY[name]()
     separator = made.double().eval()
     mix = torch.randn(2, separator.channels, 3001, dtype=torch.float64)
     given = mix.clone()

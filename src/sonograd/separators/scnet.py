@@ -144,11 +144,13 @@ class SCNet(Separator):
         parts = _real_parts(spectrum)
         estimate: Tensor = self.core(parts).to(parts.dtype)
         estimate = estimate.unflatten(1, (len(self.stems), self.channels, 2))
-        stems = torch.view_as_complex(estimate.movedim(3, -1).contiguous())
-        if self.config.masked:
-            stems = stems * spectrum.unsqueeze(1)
+        # One stem after the other: spectra are large.
+        heard = [
+            self._inverse(part, spectrum if self.config.masked else None, samples)
+            for part in estimate.unbind(1)
+        ]
         silent: Tensor = (mix == 0).all(-1).all(-1)
-        return self._inverse(stems, samples).masked_fill(silent[:, None, None, None], 0.0)
+        return torch.stack(heard, dim=1).masked_fill(silent[:, None, None, None], 0.0)
 
     def survey(
         self, plan: ChunkPlan | None = None, *, blocks: Blocks | None = None
@@ -177,14 +179,16 @@ class SCNet(Separator):
         spectrum: Tensor = stft(padded, n_fft=length, hop_length=hop, window=window)
         return spectrum / math.sqrt(length)
 
-    def _inverse(self, spectrum: Tensor, samples: int) -> Tensor:
+    def _inverse(self, parts: Tensor, mask_of: Tensor | None, samples: int) -> Tensor:
+        """Return the waveform of a stem from ``(batch, channels, 2, bins, frames)``."""
+        spectrum = torch.complex(*(part.contiguous() for part in parts.unbind(2)))
+        spectrum = spectrum if mask_of is None else spectrum * mask_of
         length = self.config.num_fft
-        window = self._window(spectrum.real)
         return istft(
             spectrum * math.sqrt(length),
             n_fft=length,
             hop_length=self.config.hop_length,
-            window=window,
+            window=self._window(parts),
             length=samples,
         )
 

@@ -1,10 +1,14 @@
 """Layers of SCNet."""
 
+from collections.abc import Iterator
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonograd.config.scnet import SCNetConfig
+from sonograd.separators.bandwise import map_bands, may_work_in_bands
 
 __all__ = ["Decoder", "DualPath", "Encoder"]
 
@@ -59,8 +63,10 @@ class Encoder(nn.Module):
             y = down(F.pad(band, (0, 0, *pad)))
             batch, channels, rows, frames = y.shape
             y = y.transpose(1, 2).reshape(batch * rows, channels, frames)
-            y = F.gelu(blocks(y)).unflatten(0, (batch, rows))
-            parts.append(y.transpose(1, 2))
+            refine = partial(_refined, blocks)
+            # Rows do not see each other.
+            y = map_bands(refine, y, y, dim=0) if may_work_in_bands(y) else refine(y)
+            parts.append(y.unflatten(0, (batch, rows)).transpose(1, 2))
         skip = torch.cat(parts, dim=2)
         return self.mix(skip), skip
 
@@ -81,6 +87,10 @@ class Encoder(nn.Module):
         ]
 
 
+def _refined(blocks: nn.Module, x: Tensor) -> Tensor:
+    return F.gelu(blocks(x))
+
+
 class Decoder(nn.Module):
     """Join a level with its skip, and lengthen each band again."""
 
@@ -91,6 +101,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.bands = bands
         self.short = short
+        self.outputs = outputs
         self.fuse = nn.Conv2d(2 * inputs, 2 * inputs, 3, padding=1)
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(inputs, outputs, (kernel, 1), (stride, 1))
@@ -98,14 +109,36 @@ class Decoder(nn.Module):
         )
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Map ``(batch, inputs, rows, frames)`` to the level above."""
-        x = F.glu(self.fuse((x + skip).repeat(1, 2, 1, 1)), dim=1)
-        parts = []
+        """Map ``(batch, inputs, rows, frames)`` to the level above.
+
+        Where no gradient is asked for, ``x`` is overwritten.
+        """
+        if not may_work_in_bands(x):
+            return torch.cat(list(self._bands(self._fused(x + skip))), dim=2)
+        x = self._fused(x.add_(skip))
+        result = x.new_empty(x.shape[0], self.outputs, sum(self.bands), x.shape[3])
+        for place, band in zip(result.split(self.bands, dim=2), self._bands(x), strict=True):
+            place.copy_(band)
+        return result
+
+    def _bands(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield each band at the length it has above."""
         for part, up, length in zip(x.split(self.short, dim=2), self.up, self.bands, strict=True):
             y = up(part)
             start = abs(length - y.shape[2]) // 2
-            parts.append(y[:, :, start : start + length])
-        return torch.cat(parts, dim=2)
+            yield y[:, :, start : start + length]
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """Return the gated convolution of maps that the published network stacks on themselves."""
+        # Both halves of the weights see the same maps, so that their sum does.
+        weight = torch.add(*self.fuse.weight.chunk(2, dim=1))
+        if not may_work_in_bands(x):
+            return F.glu(F.conv2d(x, weight, self.fuse.bias, padding=1), dim=1)
+
+        def gated(band: Tensor) -> Tensor:
+            return F.glu(F.conv2d(band, weight, self.fuse.bias, padding=(0, 1)), dim=1)
+
+        return map_bands(gated, x, x, dim=2, reach=1)
 
 
 class _Path(nn.Module):
