@@ -1,10 +1,11 @@
+import errno
 import threading
 
 import pytest
 import torch
 
 from sonograd.config import HTDemucsConfig, OpenUnmixConfig
-from sonograd.errors import ParameterError
+from sonograd.errors import OutputError, ParameterError
 from sonograd.jobs import spool
 from sonograd.jobs.pipeline import separate_blocks
 from sonograd.jobs.spool import SpooledBlocks
@@ -56,6 +57,15 @@ def test_threads_share_it():
     for thread in threads:
         thread.join()
     assert all((blocks[key] == key[0] * 1000 + key[1]).all() for key in blocks)
+
+
+def test_a_full_disk_is_named(monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile", full)
+    with pytest.raises(OutputError, match=r"cannot be written: No space left.*; TMPDIR=FOLDER"):
+        SpooledBlocks()["a", 0] = torch.zeros(3)
 
 
 def open_unmix():

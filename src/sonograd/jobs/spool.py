@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sonograd.atomic import write_problem
+from sonograd.errors import OutputError
+
 __all__ = ["SpooledBlocks"]
 
 #: Bytes that stay in memory before anything is written to disk.
@@ -29,16 +32,26 @@ class SpooledBlocks(MutableMapping[tuple[int | str, ...], Tensor]):
         self._end = 0
 
     def __setitem__(self, key: tuple[int | str, ...], value: Tensor) -> None:
-        """Write a tensor."""
+        """Write a tensor.
+
+        Raises:
+            OutputError: If the folder for temporary files is full, or cannot be written to.
+        """
         array = np.ascontiguousarray(value.detach().cpu().numpy())
         with self._lock:
             known = self._places.get(key)
             fits = known is not None and _bytes(known[1], known[2]) == array.nbytes
             begin = known[0] if known is not None and fits else self._end
-            if self._file is None:
-                self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
-            self._file.seek(begin)
-            self._file.write(array.tobytes())
+            try:
+                if self._file is None:
+                    self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
+                self._file.seek(begin)
+                self._file.write(array.tobytes())
+            except OSError as error:
+                raise OutputError(
+                    f"{tempfile.gettempdir()}: what a model keeps of a long song cannot be "
+                    f"written: {write_problem(error)}; TMPDIR=FOLDER takes another place"
+                ) from None
             self._places[key] = (begin, array.shape, array.dtype)
             self._end = max(self._end, begin + array.nbytes)
 
