@@ -23,7 +23,8 @@ def download(
     come with sonograd need no network.
 
     Args:
-        model: Its name, see sonograd models; or hf://OWNER/NAME.
+        model: Its name, see sonograd models; or hf://OWNER/NAME, or hf://OWNER/NAME/FILE for one
+            of several models in a repository.
         save: A session folder to write; by default the model stays in the cache.
         overwrite: Replace model.json and weights.safetensors in a folder that is not empty;
             without --save: download it again.

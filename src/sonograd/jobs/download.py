@@ -57,7 +57,8 @@ def download(
     """Bring a model into the cache, or into a session folder that can be trained on.
 
     Args:
-        model: Its name, see :func:`sonograd.zoo.model_entries`, or ``hf://owner/name``.
+        model: Its name, see :func:`sonograd.zoo.model_entries`, or ``hf://owner/name``, with
+            ``/file`` where a repository has several.
         folder: The session folder to write; None leaves it in the cache.
         overwrite: Replace ``model.json`` and the weights, and nothing else, in a folder that is
             not empty; without a folder: download again what is in the cache.
