@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ class Server:
     def __init__(self):
         self.files, self.broken, self.requests = {}, {}, []
         self.ranges, self.says_length, self.chunked, self.moved = True, False, False, {}
+        self.delay = 0.0
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -36,6 +38,7 @@ class Server:
     def answer(self, request):
         name = request.path
         self.requests.append((name, request.headers.get("Range")))
+        time.sleep(self.delay)
         if name in self.moved:
             request.send_response(302)
             request.send_header("Location", self.moved[name])

@@ -23,7 +23,7 @@ from sonograd.errors import (
 from sonograd.jobs.download import download
 from sonograd.separators import SCNet, save_separator
 from sonograd.zoo import find_entry, load, model_entries, model_names, resolve
-from sonograd.zoo.cache import cached_models, models_folder, read_source
+from sonograd.zoo.cache import cached_models, lock_model, models_folder, read_source
 from sonograd.zoo.install import install, license_notice
 from sonograd.zoo.registry import CLASSICAL, FAMILIES
 
@@ -193,6 +193,113 @@ def test_the_mirror_that_gave_a_file_is_written_down(entry, tmp_path):
     assert [file.url for file in source.files] == [url]
 
 
+@pytest.mark.parametrize("second", ["model", "Model"])
+def test_two_files_of_one_name_stay_two(entry, server, tmp_path, second):
+    """Neither has a hash that would notice that one took the place of the other."""
+    nets = [SCNet(tiny()).eval() for _ in range(2)]
+    files = []
+    for number, member in enumerate(nets):
+        torch.save({"state_dict": published(member)}, tmp_path / "model.ckpt")
+        name = f"{number}/{second if number else 'model'}.ckpt"
+        url, _ = server.add(name, (tmp_path / "model.ckpt").read_bytes())
+        files.append({"urls": [url]})
+    bag = {**entry, "files": files, "member_weights": [[1.0, 0.0], [0.0, 1.0]]}
+    (tmp_path / "models.json").write_text(json.dumps({"models": {"bag": bag}}))
+    mix = torch.randn(2, 2000)
+    expected = torch.stack([nets[0].separate(mix)[0], nets[1].separate(mix)[1]])
+    assert_close(load("bag").separate(mix), expected)
+
+
+def test_settings_come_before_what_is_large(entry, server, tmp_path):
+    entry = {key: value for key, value in entry.items() if key != "arguments"}
+    for name, content, error in (
+        ("gone.yaml", None, DownloadError), ("bad.yaml", b"a: [", ConfigError),
+    ):  # fmt: skip
+        if content is not None:
+            server.add(name, content)
+        entry["settings_urls"] = [f"{server.url}/{name}"]
+        (tmp_path / "models.json").write_text(json.dumps({"models": {"tiny": entry}}))
+        with pytest.raises(error):
+            install("tiny", on_message=print)
+    assert [name for name, _ in server.requests] == ["/gone.yaml", "/bad.yaml"]
+    server.add("good.yaml", json.dumps({"model": ARGUMENTS}).encode())
+    entry["settings_urls"] = [f"{server.url}/good.yaml"]
+    (tmp_path / "models.json").write_text(json.dumps({"models": {"tiny": entry}}))
+    install("tiny", on_message=print)
+    assert load("tiny").stems == ("a", "b")
+
+
+def test_what_cannot_be_checked_is_said_and_held_to_the_first_time(entry, server, net, tmp_path):
+    del entry["files"][0]["sha256"]
+    (tmp_path / "models.json").write_text(json.dumps({"models": {"tiny": entry}}))
+    said = []
+    install("tiny", on_message=said.append)
+    assert "tiny: tiny.ckpt cannot be checked, its publisher gives no hash" in said
+    first = server.files["/tiny.ckpt"]
+    torch.save({"state_dict": published(SCNet(tiny()))}, tmp_path / "tiny.ckpt")
+    server.files["/tiny.ckpt"] = (tmp_path / "tiny.ckpt").read_bytes()
+    with pytest.raises(CheckpointError, match=r"SHA-256 is .*downloaded first.*models remove tiny"):
+        install("tiny", overwrite=True, on_message=said.append)
+    mix = torch.randn(1, 2, 900)
+    with torch.no_grad():
+        assert torch.equal(load("tiny")(mix), net(mix))
+    server.files["/tiny.ckpt"] = first
+    said.clear()
+    install("tiny", overwrite=True, on_message=said.append)
+    assert not any("cannot be checked" in line for line in said)
+
+
+def test_processes_that_want_one_model_bring_it_once(entry, server, tmp_path):
+    """The first one holds the others up until the model is whole."""
+    server.delay = 0.3
+    code = (
+        "import sys; from sonograd.zoo.install import install; "
+        "install('bag', on_message=lambda text: print(text))"
+    )
+    command = [sys.executable, "-c", code]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [process.communicate() for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], said
+    assert sorted(name for name, _ in server.requests) == ["/tiny.ckpt", "/tiny.ckpt?second"]
+    assert sum("waiting for another process" in out for out, _ in said) >= 1
+    assert sum("no commercial use" in out for out, _ in said) == 1
+    assert load("bag").stems == ("a", "b")
+
+
+def test_a_model_that_is_being_written_is_not_removed(entry, capsys):
+    install("tiny", on_message=print)
+    with lock_model("tiny"):
+        assert main(["models", "remove", "tiny"]) == 2
+    assert "is being written by another process" in capsys.readouterr().err
+    assert main(["models", "remove", "tiny"]) == 0
+
+
+def test_what_downloads_leave_is_said_and_removed(entry, server, capsys):
+    assert main(["models", "verify"]) == 0
+    shown = capsys.readouterr()
+    assert (shown.out, "no model was downloaded" in shown.err) == ("", True)
+    right = server.files["/tiny.ckpt"]
+    server.files["/tiny.ckpt"] = b"another file"
+    assert main(["download", "tiny", "--quiet"]) == 2
+    capsys.readouterr()
+    assert main(["models", "verify"]) == 0
+    assert "tiny: 0.0 MB are left of a download" in capsys.readouterr().err
+    assert main(["models", "remove", "tiny"]) == 0
+    assert "tiny: removed" in capsys.readouterr().out
+    downloads = models_folder().parent / "downloads"
+    assert [path.name for path in downloads.iterdir()] == ["tiny.lock"]
+    assert main(["models", "remove", "tiny"]) == 2
+    server.files["/tiny.ckpt"] = right
+    stale = models_folder() / ".tiny.0123abcd.part"
+    stale.mkdir(parents=True)
+    (stale / "weights.safetensors").write_bytes(b"half")
+    install("tiny", on_message=print)
+    assert [path.name for path in models_folder().iterdir()] == ["tiny"]
+
+
 def test_models_are_removed(entry, capsys):
     install("tiny")
     assert main(["models", "remove", "tiny"]) == 0
@@ -239,6 +346,14 @@ def test_the_list_can_be_filtered(entry, capsys):
 def test_lists_of_what_cannot_be(options, match, capsys):
     assert main(["models", *options]) == 2
     assert re.search(match, capsys.readouterr().err)
+
+
+def test_letter_case_of_stems_does_not_count(entry, tmp_path, capsys):
+    entry["stems"] = ["Vocals", "Rest"]
+    (tmp_path / "models.json").write_text(json.dumps({"models": {"tiny": entry}}))
+    for given in ("Vocals", "vocals"):
+        assert main(["models", "--stem", given, "--filter", "tiny", "--json"]) == 0
+        assert list(json.loads(capsys.readouterr().out)) == ["tiny"]
 
 
 def test_one_model_is_shown(entry, capsys):

@@ -82,6 +82,96 @@ def test_demucs(run, tmp_path, module, name, kwargs):
     assert_equal(stems, dict(zip(kwargs["sources"], expected, strict=True)))
 
 
+def serialized(net):
+    """Return what the package publishes of a network."""
+    states = original("demucs.states")
+    return states.serialize_model(net, original("omegaconf").OmegaConf.create(), half=False)
+
+
+def test_a_bag_of_demucs(server, tmp_path, monkeypatch):
+    """Members of two architectures, and segments that the bag changes, but no transformer's."""
+    apply = original("demucs.apply")
+    kinds = {
+        "demucs.demucs.Demucs": {},
+        "demucs.hdemucs.HDemucs": {"nfft": 256, "depth": 3, "multi_freqs": [0.3, 0.6]},
+        "demucs.htdemucs.HTDemucs": {"nfft": 512, "t_layers": 1, "t_heads": 2, "dconv_comp": 2},
+    }
+    nets, files = [], []
+    for seed, (kind, own) in enumerate(kinds.items()):
+        module, _, name = kind.rpartition(".")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            nets.append(randomize(getattr(original(module), name)(**{**DEMUCS, **own}), seed))
+        torch.save(serialized(nets[-1]), tmp_path / "net.th")
+        url, sha256 = server.add(f"{seed}.th", (tmp_path / "net.th").read_bytes())
+        files.append({"urls": [url], "sha256": sha256})
+    weights = [[1.0, 0.5], [0.0, 1.0], [0.5, 1.0]]
+    entry = {
+        "family": "HybridDemucs", "stems": DEMUCS["sources"], "license": "MIT", "files": files,
+        "member_weights": weights, "overrides": {"segment": 0.3},
+    }  # fmt: skip
+    (tmp_path / "models.json").write_text(json.dumps({"models": {"bag": entry}}))
+    monkeypatch.setenv("SONOGRAD_MODELS", str(tmp_path / "models.json"))
+    separator = load("bag")
+    segments = [member.config.sample_length for member in separator.members]
+    assert segments == [0.3, 0.3, 0.2]
+    mix = torch.randn(2, 30_000, generator=torch.Generator().manual_seed(3)) / 5
+    mono = mix.mean(0)
+    level = mono.std() + 1e-8
+    bag = apply.BagOfModels(nets, weights, segment=0.3)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = apply.apply_model(bag, ((mix - mono.mean()) / level)[None], shifts=0)[0]
+    expected = found * level + mono.mean()
+    stems = dict(zip(separator.stems, separator.separate(mix), strict=True))
+    assert_equal(stems, dict(zip(DEMUCS["sources"], expected, strict=True)))
+
+
+def test_a_bag_on_a_hub(server, tmp_path, monkeypatch):
+    """As their own tools write it: settings in the header of each file, and a list of members."""
+    save_file = original("safetensors.torch").save_file
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = randomize(original("demucs.hdemucs").HDemucs(**DEMUCS, nfft=64))
+    header = {"klass": "demucs.hdemucs.HDemucs", "args": "[]",
+              "kwargs": json.dumps({**DEMUCS, "nfft": 64})}  # fmt: skip
+    save_file(net.state_dict(), tmp_path / "net.safetensors", metadata=header)
+    content = (tmp_path / "net.safetensors").read_bytes()
+    files = {"0123abcd.safetensors": content, "net.yaml": b"models: ['0123abcd']\nsegment: 0.5"}
+    for name, content in files.items():
+        server.add(f"me/net/resolve/main/{name}", content)
+    listing = {
+        "siblings": [{"rfilename": name} for name in files], "cardData": {"license": "mit"},
+    }  # fmt: skip
+    server.add("api/models/me/net?blobs=true", json.dumps(listing).encode())
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    separator = load("hf://me/net")
+    assert separator.config.sample_length == 0.5
+    mix = torch.randn(1, 2, 3000)
+    with torch.no_grad():
+        expected = net.eval()(mix)
+        torch.testing.assert_close(separator(mix), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_conv_tasnet_on_a_hub(server, tmp_path, monkeypatch):
+    module = original("asteroid.models")
+    net = randomize(module.ConvTasNet(n_src=2, n_filters=12, kernel_size=8, stride=4, n_blocks=2,
+                                      n_repeats=2, bn_chan=6, hid_chan=8, skip_chan=6))  # fmt: skip
+    saved = {
+        "model_name": "ConvTasNet", "state_dict": net.state_dict(),
+        "model_args": net.get_model_args(), "infos": {"torch_version": torch.__version__},
+    }  # fmt: skip
+    torch.save(saved, tmp_path / "net.bin")
+    server.add("me/net/resolve/main/pytorch_model.bin", (tmp_path / "net.bin").read_bytes())
+    listing = {"siblings": [{"rfilename": "pytorch_model.bin"}], "cardData": {"license": "mit"}}
+    server.add("api/models/me/net?blobs=true", json.dumps(listing).encode())
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    mix = torch.randn(2, 1, 3000)
+    with torch.no_grad():
+        found = load("hf://me/net")(mix).flatten(1, 2)
+        torch.testing.assert_close(found, net(mix), rtol=1e-5, atol=1e-6)
+
+
 def test_open_unmix(run, tmp_path):
     module = original("openunmix.model")
     nets = {}

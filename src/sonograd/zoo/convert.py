@@ -6,6 +6,8 @@ must fit the model exactly. The family is chosen from a list: nothing that a fil
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -21,7 +23,7 @@ from sonograd.zoo.registry import FAMILIES
 from sonograd.zoo.settings import model_arguments, read_settings
 from sonograd.zoo.unpickle import PublishedCheckpoint, read_published
 
-__all__ = ["convert_checkpoint", "detect_family"]
+__all__ = ["Hints", "convert_checkpoint", "detect_family"]
 
 #: Our modules, by family; this list is all that can be imported.
 _MODULES = {
@@ -52,6 +54,7 @@ _SIGNS = (
     ("masker.TCN.", "ConvTasNet"),
     ("encoder.0.0.weight", "Demucs"),
 )
+_NUMBER = (int, float, Fraction)
 
 
 class _Family(Protocol):
@@ -64,12 +67,29 @@ class _Family(Protocol):
     ) -> dict[str, Tensor]: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hints:
+    """What others say about a file that may know better itself.
+
+    Attributes:
+        family: Its architecture, unless the file names its own.
+        settings: Arguments of the constructor, or the file with them, unless it has its own.
+        overrides: Arguments that are changed, whoever gave them; see
+            :attr:`~sonograd.zoo.ModelEntry.overrides`.
+    """
+
+    family: str | None = None
+    settings: Path | Mapping[str, Any] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
 def convert_checkpoint(
     files: Sequence[Path] | Mapping[str, Path],
     *,
     family: str | None = None,
     settings: Path | Mapping[str, Any] | None = None,
     stems: Sequence[str] | None = None,
+    hints: Hints | None = None,
 ) -> Separator:
     """Read published weights into a separator.
 
@@ -78,8 +98,9 @@ def convert_checkpoint(
         family: One of :data:`~sonograd.zoo.registry.FAMILIES`; found out from the names of the
             tensors if None.
         settings: Arguments of the constructor that the weights were made for, or the ``.yaml`` or
-            ``.json`` file that holds them; for files that say nothing about themselves.
+            ``.json`` file that holds them; they take the place of those in the file.
         stems: Names of the stems, in the order of the network; those of the settings if None.
+        hints: What counts where neither the file nor the arguments above say anything.
 
     Returns:
         The model in evaluation mode, in float32 on the CPU.
@@ -94,16 +115,17 @@ def convert_checkpoint(
             f"family is {family!r}; expected one of {', '.join(FAMILIES)}."
             + suggest(family, FAMILIES)
         )
-    named = files if isinstance(files, Mapping) else {file.name: file for file in files}
+    hints = hints or Hints()
+    named = files if isinstance(files, Mapping) else {str(file): file for file in files}
     if not named:
         raise ParameterError("there is no file to convert")
     name = ", ".join(path.name for path in named.values())
     if len(named) == 1 and is_checkpoint(next(iter(named.values()))):
         return load_separator(next(iter(named.values())))
     read = {key: read_published(path) for key, path in named.items()}
-    family = family or _family_of(read, name)
+    family = family or _family_of(read, name, hints.family)
     checkpoint = _joined(read, family, per_stem=isinstance(files, Mapping))
-    arguments = _arguments(checkpoint, family, settings, name)
+    arguments = _arguments(checkpoint, family, settings, hints, name)
     if isinstance(files, Mapping):
         arguments["targets"] = list(files)
     if stems is not None:
@@ -153,10 +175,13 @@ def _sign_of_another(names: Iterable[str], family: str) -> str:
     return f"The file looks like a {other}, which has {found}, not like a {family}."
 
 
-def _family_of(read: Mapping[str, PublishedCheckpoint], name: str) -> str:
+def _family_of(
+    read: Mapping[str, PublishedCheckpoint], name: str, expected: str | None = None
+) -> str:
+    """Return what a file says about itself, else what is expected, else what it looks like."""
     first = next(iter(read.values()))
     known = _PUBLISHED_CLASSES.get(first.class_name or "")
-    family = known or detect_family(list(first.state))
+    family = known or expected or detect_family(list(first.state))
     if family is None:
         raise CheckpointError(
             f"{name}: of no family that is known (its tensors are {_some(first.state)}); "
@@ -183,14 +208,13 @@ def _arguments(
     checkpoint: PublishedCheckpoint,
     family: str,
     settings: Path | Mapping[str, Any] | None,
+    hints: Hints,
     name: str,
 ) -> dict[str, Any]:
-    if isinstance(settings, Path):
-        arguments = model_arguments(read_settings(settings), source=str(settings))
-    else:
-        arguments = dict(settings or {})
+    arguments = _read_arguments(settings)
     if not arguments and checkpoint.class_name is not None:
         arguments = dict(checkpoint.arguments)
+    arguments = arguments or _read_arguments(hints.settings)
     if not arguments and family not in {"OpenUnmix", "SCNet"}:
         raise ParameterError(
             f"{name}: nothing says how this {family} was built; give the file with its settings: "
@@ -198,7 +222,23 @@ def _arguments(
         )
     if family == "SCNet" and any(key.startswith("mask_layer") for key in checkpoint.state):
         arguments["masked"] = True
-    return arguments
+    return {**arguments, **_overrides(hints.overrides, arguments, family)}
+
+
+def _read_arguments(settings: Path | Mapping[str, Any] | None) -> dict[str, Any]:
+    if isinstance(settings, Path):
+        return model_arguments(read_settings(settings), source=str(settings))
+    return dict(settings or {})
+
+
+def _overrides(
+    overrides: Mapping[str, Any], arguments: Mapping[str, Any], family: str
+) -> dict[str, Any]:
+    """Leave out a chunk that is longer than that of a transformer, which hears no longer one."""
+    own, wanted = arguments.get("segment", 10), overrides.get("segment")
+    is_longer = isinstance(own, _NUMBER) and isinstance(wanted, _NUMBER) and wanted > own
+    left_out = {"segment"} if family == "HTDemucs" and is_longer else set()
+    return {key: value for key, value in overrides.items() if key not in left_out}
 
 
 def _config(module: _Family, arguments: Mapping[str, Any], family: str) -> SeparatorConfig:

@@ -1,13 +1,11 @@
 """Bring a published model into the cache: download, check, convert, and forget the rest."""
 
-import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from sonograd.config import write_config
 from sonograd.config.session import CONFIG_NAME, WEIGHTS_NAME
@@ -16,14 +14,18 @@ from sonograd.zoo.cache import (
     FileRecord,
     SourceRecord,
     damaged_files,
+    downloads_folder,
     file_sha256,
+    lock_model,
     models_folder,
     read_source,
+    remove_leftovers,
     staged_folder,
     write_source,
 )
 from sonograd.zoo.download import OnBytes, fetch
-from sonograd.zoo.registry import HUB_PREFIX, UNKNOWN, ModelEntry, find_entry
+from sonograd.zoo.registry import HUB_PREFIX, UNKNOWN, ModelEntry, PublishedFile, find_entry
+from sonograd.zoo.settings import model_arguments, read_settings
 
 if TYPE_CHECKING:
     from sonograd.separators import Separator
@@ -47,13 +49,17 @@ def install(
 ) -> Path:
     """Make sure that a published model is in the cache; return its folder.
 
+    Where several processes ask for one model, one brings it and the others wait.
+
     Args:
         name: Its name.
         offline: Use no network; ``$SONOGRAD_OFFLINE`` if None.
-        overwrite: Download it again, even if it is there and whole.
+        overwrite: Download it again, even if it is there and whole. Files whose publisher gives
+            no hash have to be those of the first time.
         on_progress: Called with ``(done, total)`` in bytes, for each file.
-        on_message: Told what happens, and once under which license; if None, a warning says so
-            where the license forbids commercial use, or there is none.
+        on_message: Told what happens, once under which license, and which files cannot be
+            checked; if None, a warning says so where the license forbids commercial use, or
+            there is none.
 
     Raises:
         ModelNotFoundError: If there is no such model, or it is not one to download.
@@ -64,46 +70,94 @@ def install(
     Warns:
         UserWarning: Once, when it is downloaded, see ``on_message``.
     """
-    if name.startswith(HUB_PREFIX):
-        from sonograd.zoo.hub import hub_entry
-
-        find: Callable[[str], ModelEntry] = partial(hub_entry, offline=offline)
-    else:
-        find = find_entry
     folder = models_folder() / cache_name(name)
-    if not overwrite and read_source(folder) is not None and not damaged_files(folder):
+    if not overwrite and _is_whole(folder):
         return folder
-    entry = find(name)
+    entry = _find(name, offline)
     if not entry.files:
         raise ModelNotFoundError(f"{name}: comes with sonograd, there is nothing to download.")
     tell = on_message or (lambda _: None)
-    tell(license_notice(name, entry))
-    raw = models_folder().with_name("downloads") / cache_name(name)
-    paths, files = [], []
-    for file in entry.files:
-        path = raw / file_name(file.urls[0])
-        sources = [file.urls[0]]
-        sha256 = fetch(
-            file.urls, path, sha256=file.sha256, size=file.size, offline=offline,
-            on_progress=on_progress, on_source=sources.append,
-        )  # fmt: skip
-        paths.append(path)
-        files.append(FileRecord(url=sources[-1], sha256=sha256, size=path.stat().st_size))
-    settings = _settings(entry, raw, offline)
-    if on_message is None and (entry.license is None or entry.commercial is False):
-        warnings.warn(license_notice(name, entry), stacklevel=2)
-    tell(f"{name}: converting")
-    separators = _converted(entry, paths, settings)
-    record = SourceRecord(
-        name=name,
-        family=separators[0].config.model_type if separators[0].config else entry.family,
-        license=entry.license,
-        files=tuple(files),
-        member_weights=entry.member_weights,
-    )
-    write_converted(separators, folder, record)
-    shutil.rmtree(raw, ignore_errors=True)
+    with lock_model(folder.name, lambda: tell(f"{name}: waiting for another process")):
+        if not overwrite and _is_whole(folder):
+            return folder
+        tell(license_notice(name, entry))
+        if on_message is None and (entry.license is None or entry.commercial is False):
+            warnings.warn(license_notice(name, entry), stacklevel=2)
+        settings, paths, files = _fetched(name, entry, offline, on_progress, tell)
+        tell(f"{name}: converting")
+        separators = _converted(entry, paths, settings)
+        record = SourceRecord(
+            name=name,
+            family=_family(entry, separators),
+            license=entry.license,
+            files=files,
+            member_weights=_member_weights(entry, separators),
+        )
+        write_converted(separators, folder, record)
+        remove_leftovers(folder.name)
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    return read_source(folder) is not None and not damaged_files(folder)
+
+
+def _find(name: str, offline: bool | None) -> ModelEntry:
+    if name.startswith(HUB_PREFIX):
+        from sonograd.zoo.hub import hub_entry
+
+        return hub_entry(name, offline=offline)
+    return find_entry(name)
+
+
+def _fetched(
+    name: str,
+    entry: ModelEntry,
+    offline: bool | None,
+    on_progress: OnBytes | None,
+    tell: Callable[[str], None],
+) -> tuple[Path | None, list[Path], tuple[FileRecord, ...]]:
+    """Bring the settings, then the weights; return where they are, and what they are."""
+    raw = downloads_folder() / cache_name(name)
+    before = read_source(models_folder() / cache_name(name))
+    urls = [file.urls for file in entry.files]
+    if entry.arguments is None and entry.settings_urls:
+        urls.append(entry.settings_urls)
+    paths = [raw / called for called in _file_names([mirrors[0] for mirrors in urls])]
+    settings = None
+    if len(urls) > len(entry.files):  # first, since nothing can be done without them
+        settings = paths.pop()
+        fetch(entry.settings_urls, settings, offline=offline)
+        if entry.family != UNKNOWN:  # else the weights may do without
+            model_arguments(read_settings(settings), source=str(settings))
+    files = []
+    for file, path in zip(entry.files, paths, strict=True):
+        expected = _expected(file, before)
+        if expected is None:
+            tell(f"{name}: {path.name} cannot be checked, its publisher gives no hash")
+        sources = [file.urls[0]]
+        try:
+            sha256 = fetch(
+                file.urls, path, sha256=expected, size=file.size, offline=offline,
+                on_progress=on_progress, on_source=sources.append,
+            )  # fmt: skip
+        except CheckpointError as error:
+            if expected == file.sha256:
+                raise
+            raise CheckpointError(
+                f"{error} It was another one when it was downloaded first; to take this one: "
+                f"sonograd models remove {name}, then download it again."
+            ) from None
+        files.append(FileRecord(url=sources[-1], sha256=sha256, size=path.stat().st_size))
+    return settings, paths, tuple(files)
+
+
+def _expected(file: PublishedFile, before: SourceRecord | None) -> str | None:
+    """Return the hash that a file must have: the published one, or that of the first time."""
+    for known in before.files if before is not None else ():
+        if known.url in file.urls and known.sha256.startswith(file.sha256 or ""):
+            return known.sha256
+    return file.sha256
 
 
 def cache_name(name: str) -> str:
@@ -112,7 +166,8 @@ def cache_name(name: str) -> str:
     >>> cache_name("hf://owner/name")
     'hf--owner--name'
     """
-    return name.replace("://", "--").replace("/", "--")
+    flat = name.replace("://", "--").replace("/", "--")
+    return _plain_name(flat) if name.startswith(HUB_PREFIX) else flat
 
 
 def license_notice(name: str, entry: ModelEntry) -> str:
@@ -153,35 +208,73 @@ def file_name(url: str) -> str:
     >>> file_name("https://example.org/a/b.th?download=true")
     'b.th'
     """
-    name = PurePosixPath(urlsplit(url).path).name
-    return "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in name) or "file"
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    return _plain_name(name) or "file"
 
 
-def _settings(entry: ModelEntry, raw: Path, offline: bool | None) -> Path | Mapping[str, Any]:
-    """Return the arguments of a model's constructor, or the file with them."""
-    if entry.arguments is not None or not entry.settings_urls:
-        return entry.arguments or {}
-    path = raw / file_name(entry.settings_urls[0])
-    fetch(entry.settings_urls, path, offline=offline)
-    return path
+def _plain_name(name: str) -> str:
+    """Return a name that every system takes for a file."""
+    return "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in name)
+
+
+def _file_names(urls: Sequence[str]) -> list[str]:
+    """Return names for files, no two alike, even where letter case does not count."""
+    names: list[str] = []
+    for number, url in enumerate(urls):
+        name = file_name(url)
+        while name.lower() in {other.lower() for other in names}:
+            name = f"{number}-{name}"
+        names.append(name)
+    return names
 
 
 def _converted(
-    entry: ModelEntry, paths: Sequence[Path], settings: Path | Mapping[str, Any]
+    entry: ModelEntry, paths: Sequence[Path], settings: Path | None
 ) -> "list[Separator]":
-    from sonograd.zoo.convert import convert_checkpoint  # loads torch
+    from sonograd.zoo.convert import Hints, convert_checkpoint  # loads torch
 
-    family = None if entry.family == UNKNOWN else entry.family
+    hints = Hints(
+        family=None if entry.family == UNKNOWN else entry.family,
+        settings=settings,
+        overrides=entry.overrides or {},
+    )
     groups: list[Sequence[Path] | Mapping[str, Path]] = [paths]
     if entry.member_weights is not None:
         groups = [[path] for path in paths]
     elif all(file.target for file in entry.files):
         groups = [{str(file.target): path for file, path in zip(entry.files, paths, strict=True)}]
-    found = [convert_checkpoint(group, family=family, settings=settings) for group in groups]
-    for separator in found:
-        if entry.stems != (UNKNOWN,) and set(separator.stems) != set(entry.stems):
+    found = [convert_checkpoint(group, settings=entry.arguments, hints=hints) for group in groups]
+    stems = found[0].stems if entry.stems == (UNKNOWN,) else entry.stems
+    for separator, group in zip(found, groups, strict=True):
+        if set(separator.stems) != set(stems):
+            path = next(iter(group.values() if isinstance(group, Mapping) else group))
             raise CheckpointError(
-                f"{paths[0].name}: gives {', '.join(separator.stems)}; "
-                f"expected {', '.join(entry.stems)}."
+                f"{path.name}: gives {', '.join(separator.stems)}; expected {', '.join(stems)}."
             )
     return found
+
+
+def _family(entry: ModelEntry, separators: "Sequence[Separator]") -> str:
+    """Return the architecture of most of what is known; members may differ."""
+    found = [separator.config.model_type for separator in separators if separator.config]
+    return entry.family if entry.family in found or not found else found[0]
+
+
+def _member_weights(
+    entry: ModelEntry, separators: "Sequence[Separator]"
+) -> tuple[tuple[float, ...], ...] | None:
+    """Return a weight per stem for each member; one number is meant for all stems.
+
+    Raises:
+        CheckpointError: If there are more or less numbers than stems.
+    """
+    if entry.member_weights is None:
+        return None
+    stems = separators[0].stems
+    rows = tuple(row * len(stems) if len(row) == 1 else row for row in entry.member_weights)
+    if any(len(row) != len(stems) for row in rows):
+        raise CheckpointError(
+            f"{entry.page or 'members'}: has weights for {len(entry.member_weights[0])} stems, but "
+            f"the members give {', '.join(stems)}."
+        )
+    return rows

@@ -171,8 +171,9 @@ def resolve(model: str | os.PathLike[str]) -> ResolvedModel:
 
     Args:
         model: A session folder, a ``.safetensors`` file, or the name of a model, see
-            :func:`model_names` and :func:`~sonograd.zoo.model_entries`; or ``hf://owner/name``, with
-            ``/file`` for one of several. A name comes first; write ``./hpss`` for a folder that is called like a model.
+            :func:`model_names` and :func:`~sonograd.zoo.model_entries`; or ``hf://owner/name``,
+            with ``/file`` for one of several. A name comes first; write ``./hpss`` for a folder
+            that is called like a model.
 
     Raises:
         ModelNotFoundError: If it is none of them, or a session folder without weights.
