@@ -38,6 +38,9 @@ __all__ = [
     "UnrelatedError",
 ]
 
+#: Environment variable; if it is set, programs show where an error came from.
+TRACEBACK = "SONOGRAD_TRACEBACK"
+
 
 class SonogradError(Exception):
     """Base of all errors raised on purpose."""

@@ -124,6 +124,19 @@ def test_errors_become_a_line_and_a_status(error, status, text, command, capsys)
     assert capsys.readouterr().err == text
 
 
+def test_where_an_error_came_from_can_be_shown(command, capsys, monkeypatch):
+    def fail() -> None:
+        raise ParameterError("gain is 3") from KeyError("cause")
+
+    command(fail)
+    monkeypatch.setenv("SONOGRAD_TRACEBACK", "1")
+    assert shell.main(["probe"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "KeyError: 'cause'" in lines
+    assert any("in fail" in line for line in lines)
+    assert lines[-1] == "error: gain is 3"
+
+
 def test_a_bug_keeps_its_traceback(command):
     def fail() -> None:
         raise ZeroDivisionError

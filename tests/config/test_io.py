@@ -174,6 +174,7 @@ def test_validate_looks_at_what_python_does_not():
         ('{"size": 1,\n}', "not valid JSON at line 2, column 1"),
         ('{"size": 1, "size": 2}', "size: this key is there twice"),
         ("[" * 100_000, "nested too deeply"),
+        ('{"size": ' + "9" * 5000 + "}", "not valid JSON: Exceeds the limit"),
         ("[]", "(file)"),
     ],
 )
@@ -236,3 +237,17 @@ def test_suggestions():
 def test_configurations_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Square().size = math.pi
+
+
+def test_what_cannot_be_json_is_an_error_of_the_settings():
+    circle = {"name": []}
+    circle["name"].append(circle)
+    for data in (circle, {"size": 10**5000}, {"size": {1, 2}}):
+        with pytest.raises(ConfigError, match="not plain JSON data"):
+            parse_config(data, Square)
+
+
+def test_a_thousand_problems_are_not_all_told():
+    found = problems({f"unknown {n}": 1 for n in range(1000)})
+    assert len(found) == 101
+    assert found[-1] == "and 900 more."

@@ -552,6 +552,45 @@ def test_nothing_half_done_stays(separate, make_song, use_model, filters, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("shapes differ\nand more"), "RuntimeError: shapes differ"),
+        (MemoryError(), "MemoryError"),
+        (TypeError("no float64 here"), "TypeError: no float64 here"),
+    ],
+)
+def test_a_song_that_stops_the_model_does_not_stop_the_others(
+    separate, make_song, use_model, filters, tmp_path, monkeypatch, error, words, workers
+):
+    """Whatever it is; the line says what, and how to find out where."""
+    model = use_model(filters())
+    songs = [make_song(f"{name}.wav", samples=5000)[0] for name in "abc"]
+    original, current = model.forward, []
+
+    def forward(mix):
+        if current[-1] == songs[1]:
+            raise error
+        return original(mix)
+
+    model.forward = forward
+    options = {
+        "model": "m", "workers": workers, "on_event": lambda event: current.append(event.source),
+    }  # fmt: skip
+    report = separate(*songs, **options)
+    assert [song.source for song in report.done] == [songs[0], songs[2]]
+    assert report.status == 1
+    (failed,) = report.failed
+    hint = "(with SONOGRAD_TRACEBACK=1 it stops here and shows where)"
+    assert failed.message == f"{songs[1]}: {words} {hint}"
+    assert leftovers(tmp_path / "out") == []
+    monkeypatch.setenv("SONOGRAD_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        separate(*songs, **{**options, "overwrite": True})
+    assert leftovers(tmp_path / "out") == []
+
+
 def test_progress_counts_seconds_over_all_songs(separate, make_song, use_model, filters):
     use_model(filters())
     paths = [make_song(f"{number}.wav", samples=4000)[0] for number in range(3)]

@@ -66,7 +66,7 @@ def test_a_class_that_stands_for_a_program_is_never_imported(tmp_path):
         convert_checkpoint([path], settings={"sources": ["a"]})
 
 
-@pytest.mark.parametrize("entry", ["../../evil", "/etc/evil", "..\\evil", "C:evil"])
+@pytest.mark.parametrize("entry", ["../../evil", "/etc/evil", "..\\evil", "C:\\evil"])
 def test_paths_that_lead_out_of_an_archive(tmp_path, entry):
     path = tmp_path / "a.ckpt"
     torch.save({"weight": torch.ones(2)}, path)
@@ -162,7 +162,7 @@ def test_shapes_of_another_model_are_named(tmp_path):
         settings={**ARGUMENTS, "dims": [4, 12]},
     )
     refused(
-        r"holds \d+ numbers, but a model with these settings has \d{10,}",
+        r"holds \d+ numbers, but a SCNet with these settings has more than \d+",
         convert_checkpoint,
         [path],
         settings={**ARGUMENTS, "dims": [4, 100_000]},
@@ -203,15 +203,6 @@ def test_numbers_of_numpy_and_fractions_are_harmless(tmp_path):
     assert read_published(path).state["weight"].tolist() == [1, 1]
 
 
-def test_objects_of_a_training_are_refused_by_name(tmp_path):
-    path = tmp_path / "last_a.ckpt"
-    parameter = torch.nn.Parameter(torch.ones(1))
-    optimizer = torch.optim.SGD([parameter], lr=1)
-    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
-    torch.save({"model_state_dict": {"weight": torch.ones(2)}, "best": schedule}, path)
-    refused("it asks for torch.optim.lr_scheduler.ReduceLROnPlateau", read_published, path)
-
-
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"PK\x03\x04", bytes(1000), b"\x80\x02}q\x00."])
 @pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
 def test_what_is_no_checkpoint(tmp_path, content, suffix):
@@ -235,7 +226,6 @@ def test_missing_files_and_folders(tmp_path):
     ],
 )
 def test_programs_in_yaml(tmp_path, text):
-    pytest.importorskip("yaml")
     path = tmp_path / "a.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"refused; it asks for python/") as info:
@@ -244,7 +234,6 @@ def test_programs_in_yaml(tmp_path, text):
 
 
 def test_tuples_in_yaml_are_lists(tmp_path):
-    pytest.importorskip("yaml")
     path = tmp_path / "a.yaml"
     path.write_text("model:\n  bands: !!python/tuple [1, 2]\n  lr: 1.0e-05\n")
     assert read_settings(path) == {"model": {"bands": [1, 2], "lr": 1e-5}}

@@ -20,6 +20,7 @@ import gc
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
@@ -29,7 +30,7 @@ from cyclopts.exceptions import UnknownCommandError, UnknownOptionError
 
 from sonograd import __version__
 from sonograd.cli.console import print_error
-from sonograd.errors import ConfigError, SonogradError
+from sonograd.errors import TRACEBACK, ConfigError, SonogradError
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -123,12 +124,14 @@ def _run(tokens: list[str]) -> int:
             print_error(line)
         return 2
     except ConfigError as error:
+        _show_traceback()
         for problem in error.problems:
             print_error(f"{error.source}: {problem}")
         return 2
     except BrokenPipeError:
         raise
     except SonogradError as error:
+        _show_traceback()
         print_error(str(error))
         return 2
     except OSError as error:
@@ -136,6 +139,12 @@ def _run(tokens: list[str]) -> int:
         print_error(f"{where}{error.strerror or error}")
         return 2
     return status if isinstance(status, int) else 0
+
+
+def _show_traceback() -> None:
+    """Print where the error came from, if that is wanted."""
+    if os.environ.get(TRACEBACK):
+        traceback.print_exc()
 
 
 def _usage_errors(error: CycloptsError, tokens: list[str]) -> list[str]:

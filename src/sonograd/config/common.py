@@ -21,8 +21,9 @@ _RESERVED = frozenset({"mix", "mixture", "residual"})
 def target_problems(targets: Sequence[str]) -> list[str]:
     """Return what keeps ``targets`` from being names of stems, and of their files."""
     problems = []
+    seen: set[str] = set()
     for index, name in enumerate(targets):
-        if name in targets[:index]:
+        if name in seen:
             problems.append(f"targets: {name!r} is listed twice.")
         elif not re.fullmatch(r"\w[\w .+-]{0,99}", name) or name != name.rstrip(" ."):
             problems.append(
@@ -34,6 +35,7 @@ def target_problems(targets: Sequence[str]) -> list[str]:
                 f"targets.{index}: {name!r} is the name of another file beside the stems; "
                 "expected another name."
             )
+        seen.add(name)
     return problems
 
 

@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+#: Problems of one file that are told.
+_MOST_PROBLEMS = 100
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
@@ -175,13 +177,17 @@ def parse_config(data: Any, kind: type[T], *, source: str = "configuration") -> 
     schema: Any = Annotated[kind, Field(discriminator=tag)] if tag else kind
     adapter: TypeAdapter[T] = TypeAdapter(schema)
     try:
-        # Strict JSON rules: "3" is no number, 3 is a float, a list is a tuple.
-        return adapter.validate_json(json.dumps(_without_ignored(data, kind, tag)), strict=True)
-    except TypeError as error:
+        text = json.dumps(_without_ignored(data, kind, tag))
+    except (TypeError, ValueError, RecursionError) as error:  # objects, circles, endless numbers
         raise ConfigError(source, [f"not plain JSON data: {error}."]) from None
+    try:
+        # Strict JSON rules: "3" is no number, 3 is a float, a list is a tuple.
+        return adapter.validate_json(text, strict=True)
     except ValidationError as error:
         errors = error.errors()
-        problems = [text for item in errors for text in _problems(item, kind)]
+        problems = [text for item in errors[:_MOST_PROBLEMS] for text in _problems(item, kind)]
+        if len(errors) > _MOST_PROBLEMS:
+            problems.append(f"and {len(errors) - _MOST_PROBLEMS} more.")
         problems += _contradictions(data, _meant(data, kind, tag), _wrong_fields(errors, kind))
         raise ConfigError(source, problems) from None
 
@@ -197,7 +203,7 @@ def validate(config: T, *, source: str = "configuration") -> T:
 
     try:
         plain = TypeAdapter(type(config)).dump_python(config, mode="json", warnings=False)
-    except PydanticSerializationError as error:
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise ConfigError(source, [f"not plain JSON data: {error}."]) from None
     return parse_config(plain, type(config), source=source)
 
@@ -243,6 +249,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise ConfigError(str(path), [problem]) from None
     except _DuplicateKeyError as error:
         raise ConfigError(str(path), [f"{error}: this key is there twice."]) from None
+    except ValueError as error:  # such as a number of thousands of digits
+        raise ConfigError(str(path), [f"not valid JSON: {error}."]) from None
     except RecursionError:
         raise ConfigError(str(path), ["nested too deeply."]) from None
 

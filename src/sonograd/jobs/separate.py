@@ -12,7 +12,7 @@ from torch import Tensor
 from sonograd.config import SeparationRecord, write_config
 from sonograd.config.output import Bits, Precision
 from sonograd.data import AudioFile, check_finite, check_format, resampled_length
-from sonograd.errors import OutputError, SonogradError
+from sonograd.errors import TRACEBACK, OutputError, SonogradError
 from sonograd.jobs.catalog import RECORD_NAME, Song, find_songs
 from sonograd.jobs.download import ensure_model
 from sonograd.jobs.existing import has_results, remove_replaced
@@ -236,12 +236,14 @@ class _Job:
         """Separate one song; what goes wrong is reported, not raised."""
         self._started += 1
         self._tell("started", task.song.source)
-        self._tell_channels(task)
         begin = time.perf_counter()
         try:
+            self._tell_channels(task)
             check_space(self.request.save, _bytes_needed([task], self.request))
             gain_db = self._separate(task)
-        except (SonogradError, OSError) as error:
+        except Exception as error:  # a mistake of ours, too, must not cost the other songs
+            if os.environ.get(TRACEBACK) and not isinstance(error, SonogradError | OSError):
+                raise
             message = _line(task.song, error)
             self._fail(SongOutcome(task.song.source, task.song.folder, message=message))
         else:
@@ -369,5 +371,12 @@ def _bytes_needed(tasks: Sequence[_Task], request: Request) -> int:
 
 def _line(song: Song, error: Exception) -> str:
     """Return an error as one line that names the song."""
-    text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    if isinstance(error, OSError):
+        text = error.strerror or str(error)
+    elif isinstance(error, SonogradError):
+        text = str(error)
+    else:  # nothing that was foreseen
+        lines = str(error).splitlines()
+        reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        text = f"{reason} (with {TRACEBACK}=1 it stops here and shows where)"
     return text if str(song.source) in text else f"{song.source}: {text}"

@@ -7,10 +7,10 @@ Nothing in such a file is executed: it holds named tensors and JSON. Files made 
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,15 +21,19 @@ from sonograd.atomic import AtomicFile, write_problem
 from sonograd.config import SeparatorConfig, parse_config, to_dict
 from sonograd.errors import CheckpointError, ConfigError, OutputError, ParameterError
 from sonograd.separators.base import Separator
-from sonograd.separators.build import build_separator
+from sonograd.separators.fitting import filled_separator, join_some
 
 __all__ = ["CheckpointInfo", "load_separator", "read_checkpoint_info", "save_separator"]
 
 FORMAT = "sonograd-separator"
 VERSION = 1
 PICKLED = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".th"})
-#: Settings that may change after training, since no weight depends on them.
-FREE_SETTINGS = frozenset({"dropout_p", "sample_length"})
+#: Settings that may change after training, since no weight depends on them: the length and the
+#: overlap of chunks, and how spectra are filtered behind the networks.
+FREE_SETTINGS = frozenset(
+    {"dropout_p", "num_overlap", "residual_target", "sample_length", "softmask"}
+    | {"wiener_frames", "wiener_iterations", "wiener_residual"}
+)
 
 
 @dataclass(frozen=True)
@@ -129,12 +133,7 @@ def load_separator(
     info, tensors = _read(path, weights=True)
     if config is not None:
         _check_same_model(path, info.config, config)
-    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
-        separator = build_separator(config or info.config)
-    expected = separator.state_dict()
-    check_tensors(path, tensors, expected)
-    separator.load_state_dict({name: tensors[name].to(expected[name].dtype) for name in expected})
-    return separator.eval()
+    return filled_separator(path, config or info.config, tensors)
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -223,7 +222,7 @@ def check_layers(what: Path | str, config: SeparatorConfig | None, found: str) -
 
 
 def _check_same_model(path: Path, stored: SeparatorConfig, expected: SeparatorConfig) -> None:
-    """Refuse configurations that lead to different weights, or to other results from them."""
+    """Refuse configurations that the weights were not trained for."""
     if type(stored) is not type(expected):
         raise CheckpointError(
             f"{path}: holds a {stored.model_type}, expected a {expected.model_type}."
@@ -236,44 +235,6 @@ def _check_same_model(path: Path, stored: SeparatorConfig, expected: SeparatorCo
     ]
     if differences:
         raise CheckpointError(
-            f"{path}: was trained with {_some(differences)}; "
+            f"{path}: was trained with {join_some(differences)}; "
             "restore the configuration, or train again."
         )
-
-
-def check_tensors(
-    path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
-) -> None:
-    """Refuse tensors that are missing, left over, of another shape, or not finite."""
-    missing = [name for name in expected if name not in tensors]
-    left_over = [name for name in tensors if name not in expected]
-    wrong = [
-        f"{name} {_shape(tensors[name])} instead of {_shape(tensor)}"
-        for name, tensor in expected.items()
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
-    broken = [
-        name
-        for name, tensor in tensors.items()
-        if tensor.is_floating_point() and not tensor.isfinite().all()
-    ]
-    found = {
-        "missing": missing,
-        "left over": left_over,
-        "of another shape": wrong,
-        "not finite": broken,
-    }
-    problems = [f"{label}: {_some(names)}" for label, names in found.items() if names]
-    if problems:
-        raise CheckpointError(f"{path}: weights do not fit the model; {'; '.join(problems)}.")
-
-
-def _shape(tensor: Tensor) -> tuple[Any, ...]:
-    return tuple(tensor.shape)
-
-
-def _some(items: Iterable[str], most: int = 3) -> str:
-    """Join the first few of ``items`` and count the others."""
-    items = list(items)
-    rest = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + rest

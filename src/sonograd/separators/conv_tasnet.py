@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from sonograd.config.conv_tasnet import ConvTasNetConfig
 from sonograd.config.io import validate
+from sonograd.errors import ConfigError
 from sonograd.separators.base import Separator
 from sonograd.separators.chunking import ChunkPlan
 from sonograd.separators.published import published_arguments, rename
@@ -200,6 +201,8 @@ def config_from_published(kwargs: Mapping[str, Any]) -> ConvTasNetConfig:
     norm = _NORMS.get(given["norm_type"], given["norm_type"])
     if given["causal"] and norm in {"global", "batch"}:
         norm = "channel"  # as there
+    if not 1 <= given["n_src"] <= 1000:
+        raise ConfigError("ConvTasNet", [f"n_src: is {given['n_src']}, expected 1 to 1000."])
     names = tuple(f"speaker {index + 1}" for index in range(given["n_src"]))
     return ConvTasNetConfig(
         targets=given["targets"] or names,

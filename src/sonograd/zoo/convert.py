@@ -4,7 +4,7 @@ A file is read as plain data, its tensors are renamed by the rules of the family
 must fit the model exactly. The family is chosen from a list: nothing that a file says is imported.
 """
 
-import math
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -12,13 +12,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import torch
 from torch import Tensor
 
-from sonograd.config import SeparatorConfig, parse_config, suggest
-from sonograd.errors import CheckpointError, ConfigError, ParameterError
-from sonograd.separators import Separator, build_separator
-from sonograd.separators.checkpoint import check_tensors, is_checkpoint, load_separator
+from sonograd.config import SeparatorConfig, parse_config, suggest, validate
+from sonograd.errors import CheckpointError, ConfigError, ParameterError, SonogradError
+from sonograd.separators import Separator
+from sonograd.separators.checkpoint import is_checkpoint, load_separator
+from sonograd.separators.fitting import check_limits, filled_separator, shown
 from sonograd.zoo.registry import FAMILIES
 from sonograd.zoo.settings import model_arguments, read_settings
 from sonograd.zoo.unpickle import PublishedCheckpoint, read_published
@@ -55,6 +55,10 @@ _SIGNS = (
     ("encoder.0.0.weight", "Demucs"),
 )
 _NUMBER = (int, float, Fraction)
+#: What settings of a network have at most: names, values under each, and the numbers among them.
+_MOST_ARGUMENTS = 1000
+_MOST_VALUES = 100_000
+_MOST_WHOLE = 1 << 53
 
 
 class _Family(Protocol):
@@ -162,7 +166,9 @@ def _built(
     config = _config(module, arguments, family)
     if config.model_type != family:
         raise ConfigError(name, [f"settings: of a {config.model_type}, expected a {family}."])
-    return _filled(config, module.convert_state(checkpoint.state, config), name)
+    check_limits(Path(name), config)
+    state = _converted(module, checkpoint.state, config, name)
+    return filled_separator(Path(name), config, state)
 
 
 def _sign_of_another(names: Iterable[str], family: str) -> str:
@@ -242,40 +248,66 @@ def _overrides(
 
 
 def _config(module: _Family, arguments: Mapping[str, Any], family: str) -> SeparatorConfig:
+    if problems := _argument_problems(arguments):
+        raise ConfigError(family, problems)
     if arguments.get("model_type") == family:  # a model.json of ours
         plain = {key: value for key, value in arguments.items() if key != "sources"}
         return parse_config(plain, cast("type[SeparatorConfig]", SeparatorConfig), source=family)
     try:
-        return module.config_from_published(arguments)
-    except (TypeError, KeyError, IndexError, ZeroDivisionError, OverflowError) as error:
-        raise ConfigError(family, [f"settings that make no sense: {error!r}."]) from None
+        return validate(module.config_from_published(arguments), source=family)
+    except SonogradError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
+            ValueError) as error:  # fmt: skip
+        # What is calculated with a value of another kind than was expected.
+        given = ", ".join(f"{key} {reprlib.repr(value)}" for key, value in arguments.items())
+        raise ConfigError(
+            family,
+            [
+                f"settings that make no sense ({type(error).__name__}: {shown(str(error))}); "
+                f"given are {shown(given, 400)}."
+            ],
+        ) from error
 
 
-def _filled(config: SeparatorConfig, state: Mapping[str, Tensor], name: str) -> Separator:
-    """Build the model and load all weights, once they are known to fit."""
-    path = Path(name)
-    _check_size(config, state, path)
-    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
-        separator = build_separator(config)
-    expected = separator.state_dict()
-    check_tensors(path, state, expected)
-    separator.load_state_dict({key: state[key].to(expected[key].dtype) for key in expected})
-    return separator.eval()
+def _argument_problems(arguments: Mapping[str, Any]) -> list[str]:
+    """Return which arguments are far larger than any network's, before they are looked into."""
+    if len(arguments) > _MOST_ARGUMENTS:
+        return [f"has {len(arguments)} settings, expected {_MOST_ARGUMENTS} at most."]
+    problems = ((name, _value_problem(value)) for name, value in arguments.items())
+    return [f"{shown(str(name))}: {problem}" for name, problem in problems if problem]
 
 
-def _check_size(config: SeparatorConfig, state: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse settings of a far larger model before any memory is taken for it."""
+def _value_problem(value: Any) -> str:
+    waiting = [value]
+    for _ in range(_MOST_VALUES):
+        if not waiting:
+            return ""
+        match waiting.pop():
+            case Mapping() as found:
+                waiting.extend(found.values())
+            case list() | tuple() | set() | frozenset() as found:
+                waiting.extend(found)
+            case int(found) if abs(found) > _MOST_WHOLE:
+                return f"a number of {found.bit_length()} bits, expected {_MOST_WHOLE} at most."
+            case Tensor():
+                return "a tensor, expected plain values."
+    return f"more than {_MOST_VALUES} values, or one within itself."
+
+
+def _converted(
+    module: _Family, state: Mapping[str, Tensor], config: SeparatorConfig, name: str
+) -> dict[str, Tensor]:
+    """Return tensors under our names; those of another network may not even have the axes."""
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            expected = build_separator(config).state_dict()
-    except (RuntimeError, NotImplementedError):  # it computes something while it is built
-        expected = {}
-    wanted = sum(math.prod(tensor.shape) for tensor in expected.values())
-    given = sum(tensor.numel() for tensor in state.values())
-    if wanted > 4 * given + 1_000_000:
+        return module.convert_state(state, config)
+    except SonogradError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
+            ValueError) as error:  # fmt: skip
         raise CheckpointError(
-            f"{path}: holds {given} numbers, but a model with these settings has {wanted}."
-        )
+            f"{name}: weights do not fit the model ({type(error).__name__}: {shown(str(error))})."
+        ) from error
 
 
 def _some(names: Mapping[str, Any]) -> str:

@@ -6,12 +6,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sonograd.errors import ConfigError, MissingExtraError
+from sonograd.errors import ConfigError
+
+yaml: Any = import_module("yaml")  # has no types
 
 __all__ = ["model_arguments", "read_settings"]
 
-_MAX_BYTES = 4 << 20
+_MAX_BYTES = 1 << 20
+_MAX_VALUES = 100_000
+_MAX_NUMBER = 100
 _TUPLE = "tag:yaml.org,2002:python/tuple"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -21,7 +26,6 @@ def read_settings(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: If it is missing, damaged, or asks for anything else.
-        MissingExtraError: If it is YAML and no package can read that.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -45,27 +49,56 @@ def _json(path: Path, text: str) -> Any:
 
 
 def _yaml(path: Path, text: str) -> Any:
-    try:
-        yaml: Any = import_module("yaml")
-    except ImportError:
-        raise MissingExtraError("Reading YAML", "train") from None
-
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
         """Plain values, and tuples as lists."""
 
+        def construct_document(self, node: Any) -> Any:
+            """Count before anything is made: references may stand for other references."""
+            _count(node, {})
+            return super().construct_document(node)
+
     Loader.add_constructor(_TUPLE, lambda loader, node: loader.construct_sequence(node))
-    if text.count("*") + text.count("&") > 1000:
-        raise ConfigError(str(path), ["has too many references."])
     try:
         return yaml.load(text, Loader)  # the loader knows plain values only
+    except _TooMuchError as error:
+        raise ConfigError(str(path), [f"{error}."]) from None
     except yaml.constructor.ConstructorError as error:
-        tag = str(error.problem or error).rsplit("yaml.org,2002:", 1)[-1].strip(" '")
+        problem = str(error.problem or error)
+        if "constructor for the tag" not in problem:
+            raise ConfigError(str(path), [f"not valid YAML: {problem}."]) from None
+        tag = problem.rsplit("yaml.org,2002:", 1)[-1].strip(" '")
         raise ConfigError(
             str(path), [f"refused; it asks for {tag}, and only plain values are read."]
         ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, AttributeError, LookupError, RecursionError, TypeError,
+            ValueError) as error:  # fmt: skip
         reason = " ".join(str(error).split())
         raise ConfigError(str(path), [f"not valid YAML: {reason}."]) from None
+
+
+class _TooMuchError(Exception):
+    """What a file of settings stands for is out of all proportion."""
+
+
+def _count(node: Any, counted: dict[int, int]) -> int:
+    """Return how many values a node of YAML stands for, what it refers to included."""
+    if (known := counted.get(id(node))) is not None:
+        if known == 0:  # still being counted
+            raise _TooMuchError("has a reference to what it is part of")
+        return known
+    counted[id(node)] = 0
+    total = 1
+    if isinstance(node, yaml.ScalarNode):
+        if len(node.value) > _MAX_NUMBER and node.tag in _NUMBERS:
+            raise _TooMuchError(f"has a number of {len(node.value)} digits")
+    else:
+        for part in node.value:
+            parts = part if isinstance(part, tuple) else (part,)
+            total += sum(_count(one, counted) for one in parts)
+    if total > _MAX_VALUES:
+        raise _TooMuchError(f"has references that stand for more than {_MAX_VALUES} values")
+    counted[id(node)] = total
+    return total
 
 
 def model_arguments(settings: Mapping[str, Any], *, source: str) -> dict[str, Any]:

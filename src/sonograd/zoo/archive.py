@@ -1,0 +1,219 @@
+"""Open the files that ``torch.save`` writes: archives, and what it wrote before torch 1.6."""
+
+import io
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from sonograd.errors import CheckpointError
+from sonograd.separators.fitting import shown
+from sonograd.zoo.pickles import (
+    MAX_PROGRAM,
+    PickleReader,
+    PickleRefusedError,
+    Storage,
+    StoredTensor,
+)
+
+__all__ = ["Archive"]
+
+_MAX_ENTRIES = 100_000
+_MAX_AXES = 16
+#: How many times the numbers in a file may be used by tensors that share them.
+_MAX_SHARED = 4
+_BLOCK = 16 << 20
+#: What begins the files of before torch 1.6, as pickles: a number and a version.
+_OLD_START = (0x1950A86A20F9469CFC6C, 1001)
+
+
+class Archive:
+    """What is in a file of ``torch.save``; tensors are read when they are asked for.
+
+    Attributes:
+        content: Plain data, with a :class:`~sonograd.zoo.pickles.StoredTensor` for each tensor.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read everything but the tensors.
+
+        Raises:
+            CheckpointError: If the file is damaged, or asks for more than to be read.
+        """
+        self.path = path
+        #: Storages by key, each with its entry of the archive, or where it begins in the file.
+        self._places: dict[str, tuple[Storage, zipfile.ZipInfo | int]] = {}
+        self._size = path.stat().st_size
+        try:
+            with path.open("rb") as file:
+                is_archive = file.read(4) == b"PK\x03\x04"
+                file.seek(0)
+                self.content = self._read_archive() if is_archive else self._read_old(file)
+        except PickleRefusedError as error:
+            raise CheckpointError(_refusal(path, error)) from None
+        except (EOFError, OSError, ValueError, zipfile.BadZipFile, RuntimeError, MemoryError,
+                NotImplementedError) as error:  # fmt: skip
+            raise CheckpointError(_damage(path, error)) from error
+
+    def tensors(self, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
+        """Read tensors, by names of the caller's.
+
+        Raises:
+            CheckpointError: If the file does not hold as many numbers as it says.
+        """
+        for name, tensor in stored.items():
+            _check_shape(self.path, name, tensor)
+        used = sum(math.prod(one.shape) * one.storage.dtype.itemsize for one in stored.values())
+        if used > _MAX_SHARED * self._size:
+            raise CheckpointError(
+                f"{self.path}: refused; its tensors have {used} bytes, the file {self._size}."
+            )
+        read: dict[str, Tensor] = {}
+        try:
+            with self.path.open("rb") as file:
+                for tensor in stored.values():
+                    key = tensor.storage.key
+                    if key not in read:
+                        read[key] = self._numbers(file, key)
+        except (EOFError, OSError, ValueError, zipfile.BadZipFile, RuntimeError, MemoryError,
+                NotImplementedError) as error:  # fmt: skip
+            raise CheckpointError(_damage(self.path, error)) from error
+        return {
+            name: read[one.storage.key].as_strided(
+                one.shape, one.stride, one.offset + one.storage.begin
+            )
+            for name, one in stored.items()
+        }
+
+    def _read_archive(self) -> Any:
+        with zipfile.ZipFile(self.path) as archive:
+            entries = archive.infolist()
+            _check_entries(self.path, self._size, entries)
+            named = {entry.filename: entry for entry in entries}
+            tops = [
+                name.partition("/")[0] for name in named if re.fullmatch(r"[^/]+/data\.pkl", name)
+            ]
+            if len(tops) != 1:
+                raise ValueError("an archive, but not of torch.save")
+            if f"{tops[0]}/constants.pkl" in named:
+                raise PickleRefusedError("a TorchScript program")
+            if f"{tops[0]}/byteorder" in named and archive.read(f"{tops[0]}/byteorder") == b"big":
+                raise ValueError("numbers with the highest byte first are not supported")
+            program = named[f"{tops[0]}/data.pkl"]
+            if program.file_size > MAX_PROGRAM:
+                raise PickleRefusedError(f"{program.file_size} bytes that are no tensors")
+            reader = PickleReader(io.BytesIO(archive.read(program)), program.file_size)
+            content = reader.load()
+        for key, storage in reader.storages.items():
+            entry = named.get(f"{tops[0]}/data/{key}")
+            if entry is None or entry.file_size < storage.nbytes:
+                size = 0 if entry is None else entry.file_size
+                raise ValueError(f"storage {key} has {size} bytes instead of {storage.nbytes}")
+            self._places[key] = (storage, entry)
+        return content
+
+    def _read_old(self, file: IO[bytes]) -> Any:
+        reader = PickleReader(file, self._size)
+        if (reader.load(), reader.load()) != _OLD_START:
+            raise ValueError("it does not begin like one of torch.save")
+        system = reader.load()
+        if isinstance(system, Mapping) and system.get("little_endian") is False:
+            raise ValueError("numbers with the highest byte first are not supported")
+        content = reader.load()
+        keys = reader.load()
+        if not isinstance(keys, list):
+            raise ValueError("no list of storages")
+        for key in keys:
+            storage = reader.storages.get(str(key))
+            count = int.from_bytes(file.read(8), "little")
+            if storage is None or count != storage.count:
+                raise ValueError(f"a storage of {count} numbers that was not announced")
+            self._places[storage.key] = (storage, file.tell())
+            if file.seek(storage.nbytes, 1) > self._size:
+                raise EOFError("ends early")
+        return content
+
+    def _numbers(self, file: IO[bytes], key: str) -> Tensor:
+        """Return all numbers of a storage."""
+        if key not in self._places:
+            raise ValueError(f"storage {key} is not there")
+        storage, place = self._places[key]
+        if isinstance(place, int):
+            file.seek(place)
+            return _take(file, storage)
+        with zipfile.ZipFile(file) as archive, archive.open(place) as entry:
+            return _take(entry, storage)
+
+
+def _take(file: IO[bytes], storage: Storage) -> Tensor:
+    data = torch.empty(storage.count, dtype=storage.dtype)
+    if not storage.count:
+        return data
+    numbers: Any = data.view(torch.uint8).numpy()
+    rest = memoryview(numbers)
+    while rest:
+        block = file.read(min(len(rest), _BLOCK))
+        if not block:
+            raise EOFError("ends early")
+        rest[: len(block)] = block
+        rest = rest[len(block) :]
+    return data
+
+
+def _check_shape(path: Path, name: str, tensor: StoredTensor) -> None:
+    """Refuse shapes that reach out of what is stored."""
+    numbers = (tensor.offset, *tensor.shape, *tensor.stride)
+    whole = all(type(number) is int and 0 <= number < 1 << 50 for number in numbers)
+    if not whole or len(tensor.shape) != len(tensor.stride) or len(tensor.shape) > _MAX_AXES:
+        raise CheckpointError(f"{path}: damaged; {shown(name)} has no valid shape.")
+    count = math.prod(tensor.shape)
+    steps = zip(tensor.shape, tensor.stride, strict=True)
+    last = tensor.offset + sum((size - 1) * stride for size, stride in steps)
+    if count and max(count, last + 1) > tensor.storage.count:
+        raise CheckpointError(
+            f"{path}: refused; {shown(name)} has shape {tensor.shape}, of which the file "
+            f"holds {tensor.storage.nbytes} bytes."
+        )
+
+
+def _check_entries(path: Path, size: int, entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse archives that are larger than they look.
+
+    Entries are read by their names, and never written anywhere; names that lead out of a folder
+    are refused nevertheless, as ``torch.save`` writes none and only harm can be meant.
+    """
+    if len(entries) > _MAX_ENTRIES:
+        raise CheckpointError(f"{path}: refused; it has {len(entries)} entries.")
+    for entry in entries:
+        name = entry.filename.replace("\\", "/")
+        if ".." in PurePosixPath(name).parts or re.match(r"/|[A-Za-z]:/", name):
+            raise CheckpointError(
+                f"{path}: refused; an entry leads out of the archive ({entry.filename[:80]!r})."
+            )
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise CheckpointError(
+                f"{path}: refused; {entry.filename[:80]!r} is compressed ({entry.compress_size} "
+                f"to {entry.file_size} bytes), which files of weights never are."
+            )
+    total = sum(entry.file_size for entry in entries)
+    if total > size:
+        raise CheckpointError(f"{path}: refused; it would unpack to {total} bytes from {size}.")
+
+
+def _refusal(path: Path, error: PickleRefusedError) -> str:
+    if error.name is None:
+        return f"{path}: refused; it is more than tensors and plain values ({error})."
+    return (
+        f"{path}: refused; it asks for {shown(error.name)}, which could run a program. "
+        "Only tensors and plain values are read."
+    )
+
+
+def _damage(path: Path, error: Exception) -> str:
+    reason = shown(str(error) or type(error).__name__, 200)
+    return f"{path}: damaged, or no file of weights ({reason})."

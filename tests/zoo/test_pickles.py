@@ -1,0 +1,319 @@
+"""The machine behind pickles: it reads what torch.save writes, and does nothing but read."""
+
+import argparse
+import datetime
+import io
+import pickle
+import struct
+import time
+import zipfile
+from collections import Counter, OrderedDict, defaultdict, namedtuple
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sonograd.errors import CheckpointError
+from sonograd.zoo.unpickle import read_published
+
+TYPES = (
+    torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32,
+    torch.int16, torch.int8, torch.uint8, torch.bool, torch.complex64,
+)  # fmt: skip
+
+
+def program(*parts):
+    """Return a pickle of these instructions."""
+    return b"\x80\x02" + b"".join(parts) + b"."
+
+
+def name(text):
+    module, _, last = text.rpartition(".")
+    return pickle.GLOBAL + f"{module}\n{last}\n".encode()
+
+
+def text(value):
+    data = value.encode()
+    return pickle.BINUNICODE + struct.pack("<I", len(data)) + data
+
+
+def archive(path, data, storages=None):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a/data.pkl", data)
+        for key, numbers in (storages or {}).items():
+            file.writestr(f"a/data/{key}", numbers)
+    return path
+
+
+def refused(path, match):
+    begin = time.process_time()
+    with pytest.raises(CheckpointError, match=match) as info:
+        read_published(path)
+    assert time.process_time() - begin < 5
+    assert "\n" not in str(info.value)
+    assert len(str(info.value)) < 600
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_tensors_are_those_that_were_saved(tmp_path, old):
+    base = torch.arange(24.0).reshape(2, 3, 4)
+    state = OrderedDict(
+        whole=base,
+        turned=base.transpose(0, 2),
+        part=base[1, 1:],
+        steps=base[..., ::2],
+        wide=torch.ones(3, 1).expand(3, 1),
+        scalar=torch.tensor(3.5),
+        empty=torch.zeros(0, 3),
+        parameter=torch.nn.Parameter(torch.ones(2)),
+        **{f"type {dtype}": torch.tensor([0, 1, 2]).to(dtype) for dtype in TYPES},
+    )
+    state["again"] = state["whole"]
+    state._metadata = OrderedDict({"": {"version": 1}})
+    path = tmp_path / "a.pth"
+    torch.save({"state": state, "epoch": 3}, path, _use_new_zipfile_serialization=not old)
+    read = read_published(path).state
+    assert list(read) == list(state)
+    for key, tensor in state.items():
+        assert read[key].dtype == tensor.dtype
+        assert torch.equal(read[key], tensor), key
+
+
+def test_a_view_of_an_old_storage(tmp_path):
+    """Files of torch 0.x name parts of storages."""
+    storage = (
+        name("torch.FloatStorage") + text("7") + text("cpu") + b"K\x06"
+        + text("8") + b"K\x02K\x03\x87t"
+    )  # fmt: skip
+    pid = b"(" + text("storage") + storage + b"Q"
+    tensor = name("torch._utils._rebuild_tensor") + pid + b"K\x01K\x02\x85K\x01\x85" + b"t"
+    tensor = tensor.replace(b"_rebuild_tensor\n", b"_rebuild_tensor\n(", 1) + b"R"
+    content = program(b"}", text("w"), tensor, b"s")
+    path = tmp_path / "a.pth"
+    head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+    data = b"".join(pickle.dumps(item, protocol=2) for item in head) + content
+    data += pickle.dumps(["7"], protocol=2)
+    path.write_bytes(data + struct.pack("<q6f", 6, *range(6)))
+    assert read_published(path).state["w"].tolist() == [3, 4]
+    assert torch.load(path, weights_only=True)["w"].tolist() == [3, 4]  # as torch reads it
+
+
+Pair = namedtuple("Pair", "a b")
+
+
+class Settings(dict):
+    """Stands for the dictionaries of other programs."""
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        argparse.Namespace(lr=1e-3, path=Path("/x")),
+        defaultdict(list, {"a": [1]}),
+        Counter("abc"),
+        datetime.datetime(2024, 1, 1),
+        {(1, (2, 3)): 4, "set": {1, 2}, "bytes": b"abc", "complex": 1j},
+        Settings(a=1),
+        torch.device("cpu"),
+        torch.Size([1, 2]),
+        np.float64(9.0),
+        np.arange(3),
+        np.dtype("float32"),
+        [Fraction(39, 5), Fraction(-1, 3), Fraction(2)],
+    ],
+    ids=lambda extra: type(extra).__name__,
+)
+@pytest.mark.parametrize("key", ["args", "kwargs", "config"])
+def test_what_a_training_keeps_beside_its_weights_is_read_past(tmp_path, extra, key):
+    path = tmp_path / "a.ckpt"
+    torch.save({"state_dict": {"weight": torch.ones(2)}, key: extra}, path)
+    read = read_published(path)
+    assert read.state["weight"].tolist() == [1, 1]
+    assert read.arguments == {}
+
+
+def test_optimizers_and_schedules_are_read_past(tmp_path):
+    path = tmp_path / "last.ckpt"
+    parameter = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([parameter], lr=1)
+    content = {
+        "model_state_dict": {"weight": torch.ones(2)},
+        "optimizer": optimizer.state_dict(),
+        "best": torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer),
+    }
+    torch.save(content, path)
+    assert read_published(path).state["weight"].tolist() == [1, 1]
+
+
+def test_a_whole_network_is_no_state(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save(torch.nn.Linear(2, 2), path)
+    refused(path, r"holds a torch\.nn\.modules\.linear\.Linear, expected tensors by name")
+
+
+@pytest.mark.parametrize(
+    ("called", "arguments"),
+    [
+        ("posix.system", text("x") + b"\x85"),
+        ("os.system", text("x") + b"\x85"),
+        ("builtins.eval", text("x") + b"\x85"),
+        ("__builtin__.eval", text("x") + b"\x85"),
+        ("builtins.getattr", text("x") + b"\x85"),
+        ("commands.getoutput", text("x") + b"\x85"),
+        ("torch.hub.load", text("x") + b"\x85"),
+        ("torch.load", text("x") + b"\x85"),
+        ("my_training.start", b")"),
+        ("numpy.load", text("x") + b"\x85"),
+    ],
+)
+def test_functions_are_not_called(tmp_path, called, arguments):
+    path = archive(tmp_path / "a.pth", program(name(called), arguments, b"R"))
+    refused(path, r"asks for \S+\.\w+, which could run a program")
+
+
+@pytest.mark.parametrize(
+    "called",
+    [
+        # Each would take memory or time that a small file must not cost.
+        name("builtins.bytearray") + b"\x8a\x08" + struct.pack("<q", 10**12) + b"\x85R",
+        name("torch.Tensor") + b"\x8a\x08" + struct.pack("<q", 10**10) + b"\x85R",
+        name("torch.Tensor") + b"\x8a\x08" + struct.pack("<q", 10**10) + b"\x85\x81",
+        name("torch.storage.UntypedStorage") + b"J\xff\xff\xff\x7f\x85\x81",
+        name("torch._utils._rebuild_meta_tensor_no_storage") + b"(NJ\xff\xff\xff\x7f\x85NNtR",
+        name("torch._utils._rebuild_qtensor") + b")R",
+        b"".join(
+            [b"(", name("_codecs.encode"), text("x" * 100), text("hex"), b"\x86R"]
+            + [b"q\x01", name("_codecs.encode"), b"h\x01", text("hex"), b"\x86R"] * 60
+            + [b"t"]
+        ),
+    ],
+    ids=range(7),
+)
+def test_what_a_function_would_make_is_not_made(tmp_path, called):
+    path = archive(tmp_path / "a.pth", program(b"}", text("weight"), called, b"s"))
+    refused(path, "holds no tensors|is no plain tensor|do not have|asks for")
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("number", ["1e999999999", "0." + "1" * 10_000, "9" * 5000, "1/0", "a", ""])
+def test_fractions_are_two_numbers(tmp_path, number, old):
+    content = program(b"}", text("a"), name("fractions.Fraction"), text(number), b"\x85Rs")
+    path = tmp_path / "a.pth"
+    archive(path, content)
+    refused(path, "fraction")
+
+
+def test_fractions_in_both_spellings(tmp_path):
+    for arguments in (text("39/5") + b"\x85R", b"K\x27K\x05\x86R"):
+        path = tmp_path / "a.th"
+        weight = torch.ones(2)
+        buffer = io.BytesIO()
+        torch.save({"klass": 0, "kwargs": 0, "state": {"w": weight}}, buffer)
+        with zipfile.ZipFile(buffer) as file:
+            data = file.read("archive/data.pkl")
+            numbers = file.read("archive/data/0")
+        klass = name("demucs.htdemucs.HTDemucs")
+        kwargs = b"}" + text("segment") + name("fractions.Fraction") + arguments + b"s"
+        found = list(data.split(b"K\x00"))
+        data = found[0] + klass + found[1] + kwargs + b"K\x00".join(found[2:])
+        archive(path, data, {"0": numbers})
+        read = read_published(path)
+        assert read.class_name == "demucs.htdemucs.HTDemucs"
+        assert read.arguments == {"segment": Fraction(39, 5)}
+
+
+def stored(shape, stride, offset=0, count=4):
+    """Return a pickle of a tensor of ``count`` numbers."""
+
+    def number(value):
+        return b"\x8a\x0a" + value.to_bytes(10, "little", signed=True)
+
+    storage = name("torch.FloatStorage") + text("0") + text("cpu") + number(count)
+    pid = b"(" + text("storage") + storage + b"tQ"
+    sizes, strides = ([b"(", *map(number, values), b"t"] for values in (shape, stride))
+    call = [b"(", pid, number(offset), *sizes, *strides, b"\x89", b"}", b"tR"]
+    return program(b"}", text("weight"), name("torch._utils._rebuild_tensor_v2"), *call, b"s")
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride", "offset", "count", "match"),
+    [
+        ([5], [1], 0, 4, r"has shape \(5,\), of which the file holds 16 bytes"),
+        ([2], [10**12], 0, 4, "of which the file holds 16 bytes"),
+        ([10**12], [0], 0, 4, "of which the file holds 16 bytes"),
+        ([4], [1], 1, 4, "of which the file holds 16 bytes"),
+        ([-4], [1], 0, 4, "no valid shape"),
+        ([4], [-1], 3, 4, "no valid shape"),
+        ([4], [1], -1, 4, "no valid shape"),
+        ([4], [1, 1], 0, 4, "no valid shape"),
+        ([1] * 100, [1] * 100, 0, 4, "no valid shape"),
+        ([1 << 60], [1], 0, 4, "no valid shape"),
+        ([2**40, 2**40], [1, 1], 0, 4, "of which the file holds 16 bytes"),
+        ([10**9], [1], 0, 10**9, "storage 0 has 16 bytes instead of 4000000000"),
+        ([1], [1], 0, -1, "a storage without a size"),
+    ],
+)  # fmt: skip
+def test_tensors_lie_within_the_file(tmp_path, shape, stride, offset, count, match):
+    path = archive(tmp_path / "a.pth", stored(shape, stride, offset, count), {"0": bytes(16)})
+    refused(path, match)
+
+
+def test_one_storage_is_not_a_thousand_weights(tmp_path):
+    path = tmp_path / "a.pth"
+    weight = torch.ones(100_000)
+    torch.save({f"{n}": weight for n in range(100)}, path)
+    refused(path, "refused; its tensors have 40000000 bytes, the file 4")
+
+
+def test_programs_end(tmp_path):
+    doubled = b"K\x01" + b"q\x00h\x00\x86" * 40  # a tuple of tuples: 2**40 numbers
+    path = archive(tmp_path / "a.pth", program(b"}", doubled, b"K\x01s"))
+    refused(path, "holds no tensors")
+    path = archive(tmp_path / "c.pth", program(*[b"]"] * 2_100_000))
+    refused(path, "more than 2000000 instructions")
+    path = archive(tmp_path / "d.pth", program(*[b"("] * 1_000_000))
+    refused(path, "damaged")
+    path = archive(tmp_path / "e.pth", program(b"X\xff\xff\xff\xff"))
+    refused(path, "ends early")
+    path = archive(tmp_path / "f.pth", program(b"cos\n" + b"x" * 1000 + b"\n"))
+    refused(path, "a name that is too long")
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_other_protocols(tmp_path, protocol):
+    path = tmp_path / "a.pth"
+    torch.save({"weight": torch.ones(2)}, path, pickle_protocol=protocol)
+    if protocol == 3:
+        assert read_published(path).state["weight"].tolist() == [1, 1]
+    else:
+        refused(path, f"protocol {protocol}, where torch.save has 2")
+
+
+def test_names_of_tensors_stay_on_one_line(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"a\nb\x1b[2J": torch.ones(1).to_sparse()}, path)
+    refused(path, r"'a\\nb\\x1b\[2J' is no plain tensor")
+
+
+def test_the_order_of_bytes(tmp_path):
+    path = tmp_path / "a.pth"
+    with zipfile.ZipFile(archive(path, stored([4], [1]), {"0": bytes(16)}), "a") as file:
+        file.writestr("a/byteorder", "big")
+    refused(path, "highest byte first")
+
+
+def test_a_torchscript_program_is_refused(tmp_path):
+    path = tmp_path / "a.pt"
+    archive(path, stored([4], [1]), {"0": bytes(16)})
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("a/constants.pkl", b"")
+    refused(path, "TorchScript")
+
+
+@pytest.mark.parametrize("stem", ["run 12:30", "a", "ü ñ", "C: and D:", "data"])
+def test_files_may_be_called_anything(tmp_path, stem):
+    path = tmp_path / f"{stem}.ckpt"
+    torch.save({"weight": torch.ones(2)}, path)
+    assert read_published(path).state["weight"].tolist() == [1, 1]
