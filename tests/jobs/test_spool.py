@@ -10,7 +10,7 @@ from sonograd.jobs import spool
 from sonograd.jobs.pipeline import separate_blocks
 from sonograd.jobs.spool import SpooledBlocks
 from sonograd.jobs.workers import ChunkRunner
-from sonograd.separators import HTDemucs, OpenUnmix
+from sonograd.separators import Ensemble, HTDemucs, OpenUnmix, SelectStems
 
 
 @pytest.mark.parametrize("in_memory", [1 << 20, 64])
@@ -110,6 +110,20 @@ def test_models_that_hear_a_song_first_give_the_whole_to_the_bit(make):
             assert torch.equal(stems, whole)
     _, stems = run(separator, list(mix.split(999, dim=-1)), channels=2, batch_size=3)
     torch.testing.assert_close(stems, whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("others", [("filters",), ("htdemucs",), ("filters", "htdemucs")])
+def test_models_that_hear_a_song_first_join_others(filters, order, others):
+    known = {"filters": lambda: filters(sample_rate=8000), "htdemucs": htdemucs}
+    members = [open_unmix(), *(known[name]() for name in others)][::order]
+    members = [SelectStems(member, member.stems[:1]) for member in members]
+    for member in members:
+        member.stems = ("one",)
+    separator = Ensemble(members)
+    mix = torch.randn(2, 3001)
+    _, stems = run(separator, list(mix.split(700, dim=-1)), channels=2)
+    torch.testing.assert_close(stems, separator.separate(mix), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("make", [open_unmix, htdemucs])

@@ -15,6 +15,7 @@ from sonograd.jobs.surround import ChannelLayout
 from sonograd.jobs.workers import ChunkRunner
 from sonograd.separators import Chunker, ChunkPlan, Separator
 from sonograd.separators.stream import LaneMixer, LaneStream
+from sonograd.separators.survey import Survey
 
 __all__ = ["separate_blocks"]
 
@@ -103,15 +104,19 @@ def _hear(
     rates: tuple[int, int, int],
 ) -> None:
     """Let the lanes of every group hear the song, if they want to."""
-    if not any(lane.survey for group in groups for lane in group.lanes):
+    ears = [
+        _Ear(lane.survey, number)
+        for number, group in enumerate(groups)
+        for lane in group.lanes
+        if lane.survey is not None
+    ]
+    if not ears:
         return
     if isinstance(blocks, Iterator):
         raise ParameterError(
             "this model hears a song twice, but blocks can be read only once; expected a function "
             "that begins them anew"
         )
-    ears = [_Ear(lane, number) for number, group in enumerate(groups) for lane in group.lanes]
-    ears = [ear for ear in ears if ear.lane.survey is not None]
     heard = _ToModel(_begin(blocks), layout, channels, rates)
 
     def looks() -> Iterator[tuple[_Ear, tuple[Tensor, int, int | None]]]:
@@ -125,23 +130,20 @@ def _hear(
 
     def look(item: "tuple[_Ear, tuple[Tensor, int, int | None]]") -> "tuple[_Ear, Any]":
         ear, (chunk, index, samples) = item
-        assert ear.lane.survey is not None
-        return ear, ear.lane.survey.look(chunk.to(runner.device), index, samples)
+        return ear, ear.survey.look(chunk.to(runner.device), index, samples)
 
     for ear, seen in runner.map(look, looks()):
-        ear.lane.survey.take(seen)
+        ear.survey.take(seen)
     for ear in ears:
-        assert ear.lane.survey is not None
-        ear.lane.survey.finish(ear.chunker.received, runner.map)
+        ear.survey.finish(ear.chunker.received, runner.map)
 
 
 class _Ear:
-    """The first pass of one lane."""
+    """The first pass of one lane that has one."""
 
-    def __init__(self, lane: LaneStream, group: int) -> None:
-        assert lane.survey is not None
-        self.lane, self.group = lane, group
-        self.chunker = Chunker(lane.survey.first)
+    def __init__(self, survey: Survey, group: int) -> None:
+        self.survey, self.group = survey, group
+        self.chunker = Chunker(survey.first)
 
     def push(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, int, int | None]]:
         for index, chunk in self.chunker.push(parts[self.group]):
