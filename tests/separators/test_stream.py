@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonograd.errors import ParameterError, ShapeError
-from sonograd.separators import ChunkPlan, Separator
+from sonograd.separators import ChunkPlan, Ensemble, SelectStems, Separator, TimeShifts
 
 
 class Toy(Separator):
@@ -168,3 +168,51 @@ def test_errors():
         stream.push(torch.randn(2, 9))
     with pytest.raises(ParameterError, match="this stream is finished"):
         stream.finish()
+
+
+class Speakers(Separator):
+    """Two stems that are not alike, in an order that depends on the chunk."""
+
+    stems = ("speaker 1", "speaker 2")
+    sample_rate = 1000
+    channels = 2
+    interchangeable = True
+
+    def __init__(self, plan):
+        super().__init__()
+        self.plan = plan
+
+    def forward(self, mix):
+        stems = torch.stack((mix.relu(), -(-mix).relu()), dim=1)
+        turned = mix[:, :1, mix.shape[-1] // 2 :][..., :1, None] > 0
+        return torch.where(turned, stems.flip(1), stems)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        ChunkPlan(40, 30),
+        ChunkPlan(40, 30, context=3),
+        ChunkPlan(40, 30, fit=(1, 1)),
+        ChunkPlan(40, 20, offset=20, mirror=True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_speakers_keep_their_places(plan, batch_size):
+    separator = Speakers(plan)
+    mix = torch.randn(2, 1000)
+    stems = separator.separate(mix, batch_size=batch_size)
+    found = stems if stems[0].min() >= 0 else stems.flip(0)
+    torch.testing.assert_close(found, torch.stack((mix.relu(), -(-mix).relu())))
+    second = SelectStems(separator, ["speaker 2"])
+    assert torch.equal(second.separate(mix, batch_size=batch_size), stems[1:])
+    assert torch.equal(stream_in_blocks(second.stream(batch_size=batch_size), mix, [7]), stems[1:])
+
+
+def test_speakers_are_not_averaged():
+    separator = Speakers(ChunkPlan(40, 30))
+    with pytest.raises(ParameterError, match="gives speaker 1, speaker 2 in any order"):
+        Ensemble([separator, separator])
+    with pytest.raises(ParameterError, match="they cannot be averaged over models or copies"):
+        TimeShifts(separator, [1])

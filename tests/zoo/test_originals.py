@@ -208,6 +208,8 @@ def test_conv_tasnet(run, tmp_path):
     mix = torch.randn(2, 1, 3000)
     with torch.no_grad():
         torch.testing.assert_close(separator(mix).flatten(1, 2), net(mix), rtol=1e-5, atol=1e-6)
+        stems = separator.separate(mix[0]).flatten(0, 1)  # shorter than a chunk
+        torch.testing.assert_close(stems, net(mix[:1])[0], rtol=1e-5, atol=1e-6)
     assert separator.stems == ("one", "two")
 
 

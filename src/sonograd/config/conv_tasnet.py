@@ -33,6 +33,8 @@ class ConvTasNetConfig:
         mask_act_fn: Activation of the masks; ``softmax`` runs over the targets.
         encoder_relu: Rectify what the encoder gives.
         causal: See no future; needs the norm ``channel`` or ``cumulative``.
+        interchangeable: Stems have no order of their own, such as speakers: those of a chunk are
+            put into the order of the chunk before.
         sample_length: Length of a chunk in seconds.
         sample_rate: Rate the model works at, in Hz.
 
@@ -58,6 +60,7 @@ class ConvTasNetConfig:
     mask_act_fn: Literal["sigmoid", "relu", "softmax", "linear", "tanh"] = "sigmoid"
     encoder_relu: bool = False
     causal: bool = False
+    interchangeable: bool = False
     sample_length: Seconds = 8
     sample_rate: SampleRate = 8000
 

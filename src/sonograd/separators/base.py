@@ -55,6 +55,8 @@ class Separator(nn.Module, ABC):
         plan: How a signal longer than one chunk is cut; ``forward`` gets ``plan.input_length``
             samples at a time, but accepts any number, 0 included.
         config: What the model was built from; it stays None for models without weights.
+        interchangeable: Stems have no order of their own, such as speakers, so that those of each
+            chunk are put into the order of the chunk before. Neighboring chunks have to overlap.
     """
 
     stems: tuple[str, ...]
@@ -62,6 +64,7 @@ class Separator(nn.Module, ABC):
     channels: int
     plan: ChunkPlan
     config: "SeparatorConfig | None" = None
+    interchangeable: bool = False
 
     @abstractmethod
     def forward(self, mix: Tensor) -> Tensor:

@@ -117,7 +117,9 @@ class ConvTasNet(Separator):
         self.head_act = nn.PReLU()
         self.head = nn.Conv1d(last, len(config.targets) * config.num_filters, 1)
         frames = max(round(config.sample_length * config.sample_rate / hop), 1)
-        self.plan = ChunkPlan(frames * hop, max(3 * frames // 4, 1) * hop, grid=hop)
+        # What is normalized over time must not see silence behind a song: chunks end with it.
+        self.plan = ChunkPlan(frames * hop, max(3 * frames // 4, 1) * hop, grid=hop, fit=(1, 1))
+        self.interchangeable = config.interchangeable
 
     def masks(self, features: Tensor) -> Tensor:
         """Map ``(batch, filters, frames)`` to ``(batch, stems, filters, frames)``."""
@@ -219,6 +221,7 @@ def config_from_published(kwargs: Mapping[str, Any]) -> ConvTasNetConfig:
         mask_act_fn=given["mask_act"],
         encoder_relu=given["encoder_activation"] == "relu",
         causal=given["causal"],
+        interchangeable=given["n_src"] > 1,  # trained with any assignment, as a rule
         sample_rate=round(given["sample_rate"]),
     )
 

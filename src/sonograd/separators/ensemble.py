@@ -47,6 +47,7 @@ class Ensemble(Separator):
         if not members:
             raise ParameterError("there are no members; expected one separator or more")
         first = members[0]
+        _check_order(members)
         for member in members[1:]:
             ours = (member.sample_rate, member.channels)
             if ours != (first.sample_rate, first.channels):
@@ -119,6 +120,16 @@ class Ensemble(Separator):
         return tuple(lanes)
 
 
+def _check_order(members: Sequence[Separator]) -> None:
+    """Refuse stems that cannot be averaged, since nothing says which ones belong together."""
+    for member in members:
+        if member.interchangeable:
+            raise ParameterError(
+                f"{type(member).__name__} gives {', '.join(member.stems)} in any order, so that "
+                "they cannot be averaged over models or copies; use it alone"
+            )
+
+
 def _rows(
     weights: Sequence[float] | Sequence[Sequence[float]] | None, members: int, stems: int
 ) -> tuple[tuple[float, ...], ...]:
@@ -165,6 +176,7 @@ class Transformed(Separator):
         self.stems = separator.stems if stems is None else tuple(stems)
         self.sample_rate, self.channels = separator.sample_rate, separator.channels
         self.plan = separator.plan
+        self.interchangeable = separator.interchangeable
         self._swap, self._sign = swap_channels, -1.0 if invert else 1.0
         names = separator.stems
         self._indices = [names.index(stem) if stem in names else len(names) for stem in self.stems]
@@ -256,6 +268,7 @@ class TimeShifts(Separator):
             ParameterError: If there are no shifts, or one is negative.
         """
         super().__init__()
+        _check_order([separator])
         if not shifts or min(shifts) < 0:
             raise ParameterError(
                 f"shifts are {list(shifts)}; expected one or more numbers of samples, at least 0"

@@ -1,6 +1,7 @@
 """Some of the stems of a separator."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -37,6 +38,7 @@ class SelectStems(Separator):
         self.sample_rate = separator.sample_rate
         self.channels = separator.channels
         self.plan = separator.plan
+        self.interchangeable = separator.interchangeable
         self._indices = [separator.stems.index(name) for name in stems]
 
     def forward(self, mix: Tensor) -> Tensor:
@@ -54,6 +56,11 @@ class SelectStems(Separator):
     def lanes(self, plan: ChunkPlan | None = None) -> tuple[Lane, ...]:
         """Return the lanes of the separator, with these stems only, if there are several."""
         lanes = self.separator.lanes(plan)
+        if self.separator.interchangeable:  # their order shows only where all are there
+            lane = lanes[0]
+            kept = range(len(self.separator.stems)) if lane.kept is None else lane.kept
+            chosen = tuple(list(kept)[index] for index in self._indices)
+            return (replace(lane, kept=chosen),)
         if len(lanes) == 1:
             return super().lanes(plan)
         lanes = tuple(

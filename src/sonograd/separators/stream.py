@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sonograd.errors import ParameterError, ShapeError
+from sonograd.functional.assignment import best_permutation
 from sonograd.separators.chunking import Chunker, ChunkPlan, OverlapAdd
 from sonograd.separators.survey import Survey
 from sonograd.shapes import check_floating
@@ -26,11 +27,13 @@ class Lane:
         separator: The model.
         plan: How the mix is cut for it.
         weights: What it counts in the average of each stem; the same as the others if None.
+        kept: Numbers of the stems that are returned, once all have been put together; all if None.
     """
 
     separator: "Separator"
     plan: ChunkPlan
     weights: tuple[float, ...] | None = None
+    kept: tuple[int, ...] | None = None
 
 
 class LaneStream:
@@ -43,6 +46,7 @@ class LaneStream:
         self.plan = lane.plan if survey is None else survey.second
         self.chunker = Chunker(self.plan)
         self._overlap_add = OverlapAdd(self.plan)
+        self._before: Tensor | None = None  # what the chunk before gave where the next one begins
 
     def push(self, block: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Add a block of the mix; yield the chunks that are complete, with their numbers."""
@@ -57,7 +61,24 @@ class LaneStream:
 
     def add(self, index: int, stems: Tensor) -> Tensor:
         """Add the stems of a chunk, in order; return what is now final."""
-        return self._restore(self._overlap_add.add(index, stems, self.chunker.kept(index)))
+        kept = self.chunker.kept(index)
+        if self.lane.separator.interchangeable:
+            stems = self._ordered(stems, kept)
+        if self.lane.kept is not None:
+            stems = stems[list(self.lane.kept)]
+        return self._restore(self._overlap_add.add(index, stems, kept))
+
+    def _ordered(self, stems: Tensor, kept: int) -> Tensor:
+        """Return stems in the order in which they fit best to the chunk before."""
+        begin, _ = self.plan.margins(kept)
+        part = stems[..., begin : begin + kept]
+        if self._before is not None:
+            shared = min(self._before.shape[-1], kept)
+            likeness = self._before[..., :shared].flatten(1) @ part[..., :shared].flatten(1).mT
+            order = best_permutation(likeness.mT, maximize=True)
+            stems, part = stems[order], part[order]
+        self._before = part[..., self.plan.hop :].clone()
+        return stems
 
     def finish(self) -> Tensor | None:
         """Return the rest, or None if there was no chunk."""
