@@ -323,7 +323,7 @@ def score_rows() -> list[str]:
     from sonograd.functional import snr
 
     song = make_song(24, seconds=30.0)
-    mix, rows = song.mixture, []
+    true, mix, rows = dict(zip(song.names, song.stems, strict=True)), song.mixture, []
     for name in ("default", "SpectrogramNetLSTM", "SpectrogramNetSimple"):
         separator = sonograd.load(name)
         case = Case(name, "", "", {}, "", {}, 30)
@@ -335,7 +335,7 @@ def score_rows() -> list[str]:
                 )
             found.append(
                 [
-                    float(snr(stem.double().flatten(), song.stems[target].double().flatten()))
+                    float(snr(stem.double().flatten(), true[target].double().flatten()))
                     for target, stem in zip(separator.stems, stems, strict=True)
                 ]
             )
