@@ -97,18 +97,30 @@ def test_a_long_part_of_another_file_is_replaced(server, tmp_path):
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_a_chunked_answer_that_breaks_off_is_not_the_end(server, tmp_path, known):
-    server.chunked = True
+@pytest.mark.parametrize("chunked", [True, None])
+def test_an_answer_without_a_length_that_breaks_off(server, tmp_path, known, chunked):
+    server.chunked = chunked
     url, sha256 = server.add("a.pth", CONTENT)
     server.broken["/a.pth"] = 300_000
     assert fetch([url], tmp_path / "a.pth", sha256=sha256 if known else None) == sha256
-    assert [asked for _, asked in server.requests] == [None, "bytes=300000-"]
+    first, *more = (asked for _, asked in server.requests)
+    assert (first, set(more)) == (None, {"bytes=300000-"})
     assert left(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_an_answer_without_a_length_that_is_whole(server, tmp_path, ranges):
+    server.chunked, server.ranges = None, ranges
+    url, sha256 = server.add("a.pth", CONTENT)
+    assert fetch([url], tmp_path / "a.pth") == sha256
+    assert [asked for _, asked in server.requests] == [None, f"bytes={len(CONTENT)}-"]
+    with pytest.raises(CheckpointError, match="kept as"):
+        fetch([url], tmp_path / "b.pth", sha256="0" * 64)
 
 
 def test_a_network_that_goes_away_is_no_error_of_writing(server, tmp_path, monkeypatch):
     url, sha256 = server.add("a.pth", CONTENT)
-    read = http.client.HTTPResponse.read
+    read = http.client.HTTPResponse.read1
     gone = OSError(errno.EHOSTUNREACH, "No route to host")
 
     def after_some(response, amount=None):
@@ -117,7 +129,7 @@ def test_a_network_that_goes_away_is_no_error_of_writing(server, tmp_path, monke
         return read(response, 1000)
 
     with monkeypatch.context() as patch:
-        patch.setattr(http.client.HTTPResponse, "read", after_some)
+        patch.setattr(http.client.HTTPResponse, "read1", after_some)
         with pytest.raises(DownloadError, match=r"No route to host.* bytes are kept"):
             fetch([url], tmp_path / "a.pth", sha256=sha256)
     assert fetch([url], tmp_path / "a.pth", sha256=sha256) == sha256

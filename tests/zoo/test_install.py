@@ -229,6 +229,46 @@ def test_settings_come_before_what_is_large(entry, server, tmp_path):
     assert load("tiny").stems == ("a", "b")
 
 
+@pytest.mark.parametrize("what", ["settings", "weights"])
+def test_what_no_hash_vouches_for_is_not_taken_twice(entry, server, net, tmp_path, what):
+    """Such as a page that says that there is an error, with the status of one that is right."""
+    right = {"weights": server.files["/tiny.ckpt"], "settings": json.dumps(ARGUMENTS).encode()}
+    page = b"<html>Please pay: your {rent}</html>"
+    url = {"weights": entry["files"][0]["urls"][0], "settings": f"{server.url}/net.yaml"}
+    entry = {key: value for key, value in entry.items() if key != "arguments"}
+    entry |= {"files": [{"urls": [url["weights"]]}], "settings_urls": [url["settings"]]}
+    (tmp_path / "models.json").write_text(json.dumps({"models": {"tiny": entry}}))
+    for name, content in {**right, what: page}.items():
+        server.add(url[name].rpartition("/")[2], content)
+    bad = url[what].rpartition("/")[2] + ".bad"
+    with pytest.raises((CheckpointError, ConfigError), match=f"kept as .*{re.escape(bad)}"):
+        install("tiny", on_message=print)
+    server.add(url[what].rpartition("/")[2], right[what])
+    install("tiny", on_message=print)
+    mix = torch.randn(1, 2, 900)
+    with torch.no_grad():
+        assert torch.equal(load("tiny")(mix), net(mix))
+
+
+def test_what_a_hash_vouches_for_is_kept(entry, server, tmp_path):
+    """It is the file that was published, whatever is wrong with the settings."""
+    entry = {**entry, "arguments": {**ARGUMENTS, "dims": [4, 12]}}
+    (tmp_path / "models.json").write_text(json.dumps({"models": {"tiny": entry}}))
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match="do not fit") as info:
+            install("tiny", on_message=print)
+        assert "kept" not in str(info.value)
+    assert len(server.requests) == 1
+
+
+def test_entries_without_files_have_nothing_to_download(tmp_path, monkeypatch):
+    models = {"mine": {"family": "SCNet", "stems": ["a"]}}
+    (tmp_path / "models.json").write_text(json.dumps({"models": models}))
+    monkeypatch.setenv("SONOGRAD_MODELS", str(tmp_path / "models.json"))
+    with pytest.raises(ModelNotFoundError, match="mine: has no files, there is nothing"):
+        install("mine")
+
+
 def test_what_cannot_be_checked_is_said_and_held_to_the_first_time(entry, server, net, tmp_path):
     del entry["files"][0]["sha256"]
     (tmp_path / "models.json").write_text(json.dumps({"models": {"tiny": entry}}))

@@ -245,6 +245,17 @@ def _append(url: str, part: Path, have: int, size: int | None, on_progress: OnBy
                     break
     if breaks_off or (total is not None and have < total):
         raise _BrokenError(f"broke off after {have}{f' of {total}' if total else ''} bytes")
+    if total is None and size is None and not response.chunked and _has_more(url, have):
+        raise _BrokenError(f"broke off after {have} bytes")
+
+
+def _has_more(url: str, have: int) -> bool:
+    """Ask whether a file goes on, where its end was nothing but that of a connection."""
+    try:
+        with _open(url, have) as response:
+            return response.status == 206
+    except (_NoMoreError, urllib.error.HTTPError):
+        return False
 
 
 def _position(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
@@ -263,7 +274,7 @@ def _position(response: http.client.HTTPResponse, have: int) -> tuple[int, int |
 def _block(response: http.client.HTTPResponse) -> tuple[bytes, bool]:
     """Return the next bytes, none at the end; and whether the rest is not going to come."""
     try:
-        return response.read(_BLOCK), False
+        return response.read1(_BLOCK), False  # as soon as there is something
     except http.client.IncompleteRead as error:
         return error.partial, True
     except OSError as error:

@@ -1,7 +1,8 @@
 """Bring a published model into the cache: download, check, convert, and forget the rest."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from sonograd.config import write_config
 from sonograd.config.session import CONFIG_NAME, WEIGHTS_NAME
-from sonograd.errors import CheckpointError, ModelNotFoundError
+from sonograd.errors import CheckpointError, ConfigError, ModelNotFoundError, ParameterError
 from sonograd.zoo.cache import (
     FileRecord,
     SourceRecord,
@@ -75,7 +76,8 @@ def install(
         return folder
     entry = _find(name, offline)
     if not entry.files:
-        raise ModelNotFoundError(f"{name}: comes with sonograd, there is nothing to download.")
+        what = "has no files" if entry.kind == "user" else "comes with sonograd"
+        raise ModelNotFoundError(f"{name}: {what}, there is nothing to download.")
     tell = on_message or (lambda _: None)
     with lock_model(folder.name, lambda: tell(f"{name}: waiting for another process")):
         if not overwrite and _is_whole(folder):
@@ -83,9 +85,10 @@ def install(
         tell(license_notice(name, entry))
         if on_message is None and (entry.license is None or entry.commercial is False):
             warnings.warn(license_notice(name, entry), stacklevel=2)
-        settings, paths, files = _fetched(name, entry, offline, on_progress, tell)
-        tell(f"{name}: converting")
-        separators = _converted(entry, paths, settings)
+        with _put_aside(name, entry):
+            settings, paths, files = _fetched(name, entry, offline, on_progress, tell)
+            tell(f"{name}: converting")
+            separators = _converted(entry, paths, settings)
         record = SourceRecord(
             name=name,
             family=_family(entry, separators),
@@ -96,6 +99,38 @@ def install(
         write_converted(separators, folder, record)
         remove_leftovers(folder.name)
     return folder
+
+
+@contextmanager
+def _put_aside(name: str, entry: ModelEntry) -> Iterator[None]:
+    """Keep files that cannot be used, and that no hash vouches for, from being taken again."""
+    try:
+        yield
+    except (CheckpointError, ConfigError, ParameterError) as error:
+        raw = downloads_folder() / cache_name(name)
+        names = _file_names(_addresses(entry))
+        sure = {
+            called
+            for called, file in zip(names, entry.files, strict=False)
+            if file.sha256 is not None
+        }
+        moved = []
+        for path in (raw / called for called in names if called not in sure):
+            if path.is_file():
+                path.replace(path.with_name(path.name + ".bad"))
+                moved.append(f"{path.name}.bad")
+        if not moved:
+            raise
+        kept = f"What was downloaded is kept as {', '.join(moved)} in {raw}."
+        if isinstance(error, ConfigError):
+            raise ConfigError(error.source, [*error.problems, kept]) from None
+        raise type(error)(f"{error} {kept}") from None
+
+
+def _addresses(entry: ModelEntry) -> list[str]:
+    """Return the first addresses of the weights, and behind them that of the settings."""
+    settings = entry.settings_urls if entry.arguments is None else ()
+    return [*(file.urls[0] for file in entry.files), *settings[:1]]
 
 
 def _is_whole(folder: Path) -> bool:
@@ -120,12 +155,9 @@ def _fetched(
     """Bring the settings, then the weights; return where they are, and what they are."""
     raw = downloads_folder() / cache_name(name)
     before = read_source(models_folder() / cache_name(name))
-    urls = [file.urls for file in entry.files]
-    if entry.arguments is None and entry.settings_urls:
-        urls.append(entry.settings_urls)
-    paths = [raw / called for called in _file_names([mirrors[0] for mirrors in urls])]
+    paths = [raw / called for called in _file_names(_addresses(entry))]
     settings = None
-    if len(urls) > len(entry.files):  # first, since nothing can be done without them
+    if len(paths) > len(entry.files):  # first, since nothing can be done without them
         settings = paths.pop()
         fetch(entry.settings_urls, settings, offline=offline)
         if entry.family != UNKNOWN:  # else the weights may do without
@@ -235,7 +267,7 @@ def _converted(
 
     hints = Hints(
         family=None if entry.family == UNKNOWN else entry.family,
-        settings=settings,
+        settings=entry.arguments if entry.arguments is not None else settings,
         overrides=entry.overrides or {},
     )
     groups: list[Sequence[Path] | Mapping[str, Path]] = [paths]
@@ -243,7 +275,7 @@ def _converted(
         groups = [[path] for path in paths]
     elif all(file.target for file in entry.files):
         groups = [{str(file.target): path for file, path in zip(entry.files, paths, strict=True)}]
-    found = [convert_checkpoint(group, settings=entry.arguments, hints=hints) for group in groups]
+    found = [convert_checkpoint(group, hints=hints) for group in groups]
     stems = found[0].stems if entry.stems == (UNKNOWN,) else entry.stems
     for separator, group in zip(found, groups, strict=True):
         if set(separator.stems) != set(stems):
