@@ -84,6 +84,14 @@ def test_a_bag_of_members(publish, nets, contents, weights):
     assert (record.family, len(record.member_weights)) == ("SCNet", 2)
 
 
+def test_a_member_that_is_there_twice_is_fetched_once(publish, server, nets, contents):
+    bag = {"models": ["0123abcd", "89abcdef", "0123abcd"]}
+    files = {"0123abcd.safetensors": contents[0][0], "89abcdef.safetensors": contents[0][1]}
+    publish({"net.yaml": json.dumps(bag).encode(), **files})
+    assert_is(load("hf://me/net"), *nets, nets[0], weights=[[1.0, 1.0]] * 3)
+    assert sum("safetensors" in name for name, _ in server.requests) == 2
+
+
 def test_a_bag_of_one_is_no_bag(publish, nets, contents):
     publish(
         {
@@ -100,6 +108,7 @@ def test_a_bag_of_one_is_no_bag(publish, nets, contents):
     ("bag", "error", "match"),
     [
         ({"models": ["0123abcd", "aaaaaaaa"]}, ModelNotFoundError, "lists aaaaaaaa, which is not"),
+        ({"models": ["0123abcd"] * 99}, ModelNotFoundError, r"net\.yaml lists 99 members"),
         ({"weights": [[1.0]]}, ModelNotFoundError, "expected weights with a row for each member"),
         ({"weights": [["x"], [1]]}, ModelNotFoundError, "expected weights with a row for each"),
         ({"weights": [[1, 0, 0], [0, 1, 1]]}, CheckpointError, "weights for 3 stems, but .* a, b"),

@@ -478,7 +478,7 @@ def test_listing_and_a_missing_network_need_no_torch(entry, server, command, sta
     ("change", "match"),
     [
         ({"family": "SCNett"}, "got 'SCNett'; expected one of .*Did you mean 'SCNet'"),
-        ({"stems": ["../a"]}, "cannot name a file"),
+        ({"stems": ["../a"]}, r"models\.tiny\.stems\.0: '\.\./a' cannot name a file"),
         ({"member_weights": [[1.0]]}, "a row per file, a column per stem"),
         ({"licence": "MIT"}, "licence: no such key. Did you mean 'license'"),
     ],
@@ -487,6 +487,9 @@ def test_entries_of_the_user_are_checked(entry, change, match, tmp_path):
     path = tmp_path / "models.json"
     path.write_text(json.dumps({"models": {"tiny": {**entry, **change}}}))
     with pytest.raises(ConfigError, match=match):
+        model_entries()
+    path.write_text(json.dumps({"models": {"../umx": entry}}))
+    with pytest.raises(ConfigError, match=r"models: '\.\./umx' cannot name a file"):
         model_entries()
     path.write_text(json.dumps({"models": {"umx": entry}}))
     with pytest.raises(ConfigError, match="umx: there is a model of this name already"):

@@ -19,6 +19,8 @@ __all__ = ["hub_entry"]
 _ENDPOINT = "https://huggingface.co"
 _MAX_LIST = 8 << 20
 _MAX_BAG = 1 << 16
+#: Lists that are looked at, and members of one.
+_MAX_BAGS = 32
 _WEIGHTS = (".safetensors", ".ckpt", ".th", ".pth", ".pt", ".bin")
 #: Files of these kinds never say how their network is built.
 _SILENT = (".ckpt",)
@@ -161,7 +163,7 @@ class _Repository:
         if not any(_MEMBER.fullmatch(PurePosixPath(path).stem) for path in self.weights):
             return {}
         bags = {}
-        for path in candidates:
+        for path in candidates[:_MAX_BAGS]:
             content = self._read(path) if path in self.yaml else {}
             names = content.get("models")
             if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
@@ -183,6 +185,8 @@ class _Repository:
     def _bag(self, path: str, bag: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of an entry with the members of a bag."""
         files = []
+        if len(bag["models"]) > _MAX_BAGS:
+            raise ModelNotFoundError(f"{self.name}: {path} lists {len(bag['models'])} members.")
         for member in bag["models"]:
             found = self._named(member)
             if not found:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -155,33 +156,40 @@ def _fetched(
     """Bring the settings, then the weights; return where they are, and what they are."""
     raw = downloads_folder() / cache_name(name)
     before = read_source(models_folder() / cache_name(name))
-    paths = [raw / called for called in _file_names(_addresses(entry))]
+    places = [raw / called for called in _file_names(_addresses(entry))]
     settings = None
-    if len(paths) > len(entry.files):  # first, since nothing can be done without them
-        settings = paths.pop()
+    if len(places) > len(entry.files):  # first, since nothing can be done without them
+        settings = places.pop()
         fetch(entry.settings_urls, settings, offline=offline)
         if entry.family != UNKNOWN:  # else the weights may do without
             model_arguments(read_settings(settings), source=str(settings))
-    files = []
-    for file, path in zip(entry.files, paths, strict=True):
+    found: dict[PublishedFile, tuple[Path, FileRecord]] = {}  # a member may be there twice
+    for file, path in zip(entry.files, places, strict=True):
+        if file in found:
+            continue
         expected = _expected(file, before)
         if expected is None:
             tell(f"{name}: {path.name} cannot be checked, its publisher gives no hash")
-        sources = [file.urls[0]]
-        try:
-            sha256 = fetch(
-                file.urls, path, sha256=expected, size=file.size, offline=offline,
-                on_progress=on_progress, on_source=sources.append,
-            )  # fmt: skip
-        except CheckpointError as error:
-            if expected == file.sha256:
-                raise
-            raise CheckpointError(
-                f"{error} It was another one when it was downloaded first; to take this one: "
-                f"sonograd models remove {name}, then download it again."
-            ) from None
-        files.append(FileRecord(url=sources[-1], sha256=sha256, size=path.stat().st_size))
-    return settings, paths, tuple(files)
+        get = partial(fetch, offline=offline, on_progress=on_progress)
+        found[file] = path, _fetch_one(name, file, path, expected, get)
+    paths, records = zip(*(found[file] for file in entry.files), strict=True)
+    return settings, list(paths), records
+
+
+def _fetch_one(
+    name: str, file: PublishedFile, path: Path, expected: str | None, get: Callable[..., str]
+) -> FileRecord:
+    sources = [file.urls[0]]
+    try:
+        sha256 = get(file.urls, path, sha256=expected, size=file.size, on_source=sources.append)
+    except CheckpointError as error:
+        if expected == file.sha256:
+            raise
+        raise CheckpointError(
+            f"{error} It was another one when it was downloaded first; to take this one: "
+            f"sonograd models remove {name}, then download it again."
+        ) from None
+    return FileRecord(url=sources[-1], sha256=sha256, size=path.stat().st_size)
 
 
 def _expected(file: PublishedFile, before: SourceRecord | None) -> str | None:

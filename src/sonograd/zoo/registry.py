@@ -131,7 +131,10 @@ class ModelEntry:
     @staticmethod
     def contradictions(values: Mapping[str, Any]) -> list[str]:
         """Return what is wrong between those fields that are in ``values``."""
-        problems = target_problems(values["stems"]) if "stems" in values else []
+        problems = [
+            problem.replace("targets", "stems", 1)
+            for problem in target_problems(values.get("stems", ()))
+        ]
         match values:
             case {"files": files, "family": family} if files and family not in {*FAMILIES, UNKNOWN}:
                 problems.append(
@@ -190,7 +193,9 @@ def model_entries() -> dict[str, ModelEntry]:
     path = _user_file()
     if path is not None:
         for name, entry in _read(path).models.items():
-            problems = target_problems([name])
+            problems = [
+                problem.replace("targets.0", "models", 1) for problem in target_problems([name])
+            ]
             if name in entries:
                 problems = [f"models.{name}: there is a model of this name already."]
             if problems:
