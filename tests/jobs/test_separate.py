@@ -418,6 +418,41 @@ def test_a_batch_goes_on_past_bad_songs(separate, make_song, use_model, filters,
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good"]
 
 
+def test_a_song_whose_name_is_no_text_is_left_out(
+    separate, make_song, use_model, filters, tmp_path
+):
+    use_model(filters())
+    good, _ = make_song("music/good.wav")
+    name = os.fsdecode(b"bad\xff.wav")
+    try:
+        (tmp_path / "music" / name).write_bytes(good.read_bytes())
+    except OSError:
+        pytest.skip("this file system has no such names")
+    report = separate(tmp_path / "music", model="m")
+    assert [song.source for song in report.done] == [good]
+    (failed,) = report.failed
+    assert "its name is no valid text; rename the file" in failed.message
+    assert report.status == 1
+
+
+def test_a_header_that_stops_a_reader_does_not_stop_the_others(
+    separate, make_song, use_model, filters, tmp_path, monkeypatch
+):
+    use_model(filters())
+    bad, good = (make_song(f"music/{name}.wav")[0] for name in "ab")
+    opened = job.AudioFile
+
+    def open_file(path):
+        if path == bad:
+            raise ValueError("strange header")
+        return opened(path)
+
+    monkeypatch.setattr("sonograd.jobs.separate.AudioFile", open_file)
+    report = separate(tmp_path / "music", model="m")
+    assert [song.source for song in report.done] == [good]
+    assert report.failed[0].message.startswith(f"{bad}: ValueError: strange header (with SONO")
+
+
 def test_nothing_usable_is_status_two(separate, tmp_path):
     report = separate(tmp_path / "gone.wav")
     assert report.status == 2

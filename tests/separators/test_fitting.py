@@ -19,9 +19,9 @@ from sonograd.config import (
     TFCTDFUNetConfig,
     to_dict,
 )
-from sonograd.errors import CheckpointError
+from sonograd.errors import CheckpointError, SonogradError
 from sonograd.separators import Separator, build_separator, load_separator, save_separator
-from sonograd.separators.fitting import check_tensors, filled_separator, shown, sketched_state
+from sonograd.separators.fitting import built_separator, check_tensors, fill_separator, shown
 
 TINY = {
     kind.__name__: make
@@ -31,15 +31,15 @@ WITH_WEIGHTS = [name for name, make in TINY.items() if make().config is not None
 
 
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
-def test_a_sketch_has_the_names_and_shapes_of_the_model(name, tmp_path):
-    """Of every architecture, so that the check is left out for none."""
-    model = TINY[name]()
-    state = model.state_dict()
-    sketch = sketched_state(tmp_path, model.config, state)
-    assert {key: tensor.shape for key, tensor in sketch.items()} == {
-        key: tensor.shape for key, tensor in state.items()
-    }
-    assert all(tensor.is_meta for tensor in sketch.values())
+def test_every_model_can_be_built_for_its_own_weights(name, tmp_path):
+    model = TINY[name]().eval()
+    before = torch.get_rng_state()
+    built = built_separator(tmp_path, model.config, model.state_dict())
+    assert torch.equal(torch.get_rng_state(), before)
+    filled = fill_separator(tmp_path, built, model.state_dict())
+    assert not filled.training
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(filled.state_dict()[key], tensor)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_sketch_has_the_names_and_shapes_of_the_model(name, tmp_path):
             MelBandRoFormerConfig(),
             {"num_fft": 1 << 27, "num_bands": 1 << 20, "sample_length": 3600.0},
         ),
-        (MelBandRoFormerConfig(), {"num_bands": 1 << 12, "num_fft": 1 << 16}),
+        (MelBandRoFormerConfig(), {"num_bands": 1 << 10, "num_fft": 1 << 15}),
         (MelBandRoFormerConfig(), {"mask_depth": 10**6}),
         (OpenUnmixConfig(), {"recurrent_depth": 10**6}),
         (OpenUnmixConfig(), {"hidden_size": 10**12}),
@@ -94,9 +94,23 @@ def test_settings_of_which_nothing_can_be_built(name, changes, tmp_path):
     config = dataclasses.replace(model.config)
     for key, value in changes.items():
         object.__setattr__(config, key, value)
-    with pytest.raises(Exception) as info:  # noqa: PT011 -- the kind is what is tested
-        filled_separator(tmp_path, config, model.state_dict())
-    assert type(info.value).__module__ == "sonograd.errors"
+    with pytest.raises(SonogradError):
+        built_separator(tmp_path, config, model.state_dict())
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes"), AssertionError(), MemoryError()])
+def test_what_stops_a_network_from_being_built_is_named(error, tmp_path, monkeypatch):
+    model = TINY["OpenUnmix"]()
+
+    def build(config):
+        raise error
+
+    monkeypatch.setattr("sonograd.separators.fitting.build_separator", build)
+    with pytest.raises(
+        CheckpointError, match=f"no OpenUnmix can be built .*{type(error).__name__}"
+    ) as info:
+        built_separator(tmp_path, model.config, model.state_dict())
+    assert info.value.__cause__ is error
 
 
 def test_other_threads_may_build_meanwhile(tmp_path, monkeypatch):
@@ -110,8 +124,29 @@ def test_other_threads_may_build_meanwhile(tmp_path, monkeypatch):
         return build_separator(config)
 
     monkeypatch.setattr("sonograd.separators.fitting.build_separator", build)
-    assert sketched_state(tmp_path, model.config, model.state_dict())
+    assert built_separator(tmp_path, model.config, model.state_dict())
     torch.nn.Linear(2000, 2000)  # and nothing is, afterwards
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda n: torch.empty(n, n),
+        lambda n: torch.zeros((n, n)),
+        lambda n: torch.ones(size=(n, n)),
+        lambda n: torch.full((n, n), 1.0),
+        lambda n: torch.nn.Parameter(torch.rand(n, n)),
+        lambda n: torch.nn.Linear(n, n),
+        lambda n: torch.nn.LSTM(n, n),
+        lambda n: torch.nn.Sequential(*[torch.nn.Linear(100, 100) for _ in range(n)]),
+        lambda n: torch.nn.Sequential(*[torch.nn.Identity() for _ in range(n)]),
+    ],
+)
+def test_nothing_is_taken_beyond_the_budget(tmp_path, monkeypatch, take):
+    model = TINY["OpenUnmix"]()
+    monkeypatch.setattr("sonograd.separators.fitting.build_separator", lambda _: take(30_000))
+    with pytest.raises(CheckpointError, match=r"holds \d+ (numbers|tensors), but a OpenUnmix"):
+        built_separator(tmp_path, model.config, model.state_dict())
 
 
 def test_numbers_that_become_infinite(tmp_path):

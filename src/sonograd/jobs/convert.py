@@ -8,7 +8,9 @@ from sonograd.config.session import WEIGHTS_NAME
 from sonograd.errors import ParameterError
 from sonograd.jobs.configure import configure
 from sonograd.separators import save_separator
-from sonograd.zoo.convert import convert_checkpoint
+from sonograd.separators.checkpoint import is_checkpoint
+from sonograd.zoo.convert import convert_checkpoint, detect_family
+from sonograd.zoo.unpickle import published_names
 
 __all__ = ["convert"]
 
@@ -49,7 +51,7 @@ def convert(
     if not paths:
         raise ParameterError("there is no file to convert")
     given: Sequence[Path] | Mapping[str, Path] = paths
-    if len(paths) > 1 or family == "OpenUnmix":
+    if len(paths) > 1 or _is_one_of_several(paths[0], family):
         given = _by_stem(paths, stems)
         stems = None
     separator = convert_checkpoint(
@@ -60,6 +62,14 @@ def convert(
     weights = configure(separator.config, target, overwrite=overwrite).parent / WEIGHTS_NAME
     save_separator(separator, weights, metadata={"source": ", ".join(p.name for p in paths)})
     return weights
+
+
+def _is_one_of_several(path: Path, family: str | None) -> bool:
+    """Tell whether a file is the network of one stem, of which there may be others."""
+    if family not in {None, "OpenUnmix"} or is_checkpoint(path):
+        return False
+    names = published_names(path)
+    return detect_family(names) == "OpenUnmix" and any(name.startswith("lstm.") for name in names)
 
 
 def _by_stem(paths: Sequence[Path], stems: Sequence[str] | None) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from sonograd.config import SeparationRecord, write_config
 from sonograd.config.output import Bits, Precision
 from sonograd.data import AudioFile, check_finite, check_format, resampled_length
-from sonograd.errors import TRACEBACK, OutputError, SonogradError
+from sonograd.errors import TRACEBACK, AudioError, OutputError, SonogradError
 from sonograd.jobs.catalog import RECORD_NAME, Song, find_songs
 from sonograd.jobs.download import ensure_model
 from sonograd.jobs.existing import has_results, remove_replaced
@@ -191,8 +191,8 @@ class _Job:
         for song in songs:
             try:
                 task = self._look_at(song)
-            except (SonogradError, OSError) as error:
-                self._fail(SongOutcome(song.source, song.folder, message=_line(song, error)))
+            except Exception as error:
+                self._fail_for(song, error)
                 continue
             if task is not None:
                 tasks.append(task)
@@ -202,6 +202,8 @@ class _Job:
     def _look_at(self, song: Song) -> _Task | None:
         """Return what there is to do for a song, or None if it is done."""
         request = self.request
+        if not (_is_text(song.source) and _is_text(song.folder)):
+            raise AudioError(f"{song.source}: its name is no valid text; rename the file.")
         with AudioFile(song.source) as file:
             samples = file.samples
             if request.duration is not None:
@@ -241,11 +243,8 @@ class _Job:
             self._tell_channels(task)
             check_space(self.request.save, _bytes_needed([task], self.request))
             gain_db = self._separate(task)
-        except Exception as error:  # a mistake of ours, too, must not cost the other songs
-            if os.environ.get(TRACEBACK) and not isinstance(error, SonogradError | OSError):
-                raise
-            message = _line(task.song, error)
-            self._fail(SongOutcome(task.song.source, task.song.folder, message=message))
+        except Exception as error:
+            self._fail_for(task.song, error)
         else:
             elapsed = time.perf_counter() - begin
             self._finish(task, elapsed, gain_db)
@@ -341,6 +340,12 @@ class _Job:
             done = min(self._seconds_behind + seconds, self._seconds_total)
             self._on_progress(done, self._seconds_total)
 
+    def _fail_for(self, song: Song, error: Exception) -> None:
+        """Report a song that failed; a mistake of ours, too, must not cost the other songs."""
+        if os.environ.get(TRACEBACK) and not isinstance(error, SonogradError | OSError):
+            raise error
+        self._fail(SongOutcome(song.source, song.folder, message=_line(song, error)))
+
     def _fail(self, outcome: SongOutcome) -> None:
         self._failed.append(outcome)
         self._tell("failed", outcome.source, outcome.message)
@@ -367,6 +372,15 @@ def _bytes_needed(tasks: Sequence[_Task], request: Request) -> int:
         results += values * request.bytes_per_sample
         largest = max(largest, 4 * values)
     return round(results + (largest if request.spool else 0))
+
+
+def _is_text(path: Path) -> bool:
+    """Tell whether a path can be written as text, for records and other programs."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _line(song: Song, error: Exception) -> str:

@@ -21,7 +21,7 @@ from sonograd.atomic import AtomicFile, write_problem
 from sonograd.config import SeparatorConfig, parse_config, to_dict
 from sonograd.errors import CheckpointError, ConfigError, OutputError, ParameterError
 from sonograd.separators.base import Separator
-from sonograd.separators.fitting import filled_separator, join_some
+from sonograd.separators.fitting import built_separator, fill_separator, join_some
 
 __all__ = ["CheckpointInfo", "load_separator", "read_checkpoint_info", "save_separator"]
 
@@ -31,7 +31,7 @@ PICKLED = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".th"})
 #: Settings that may change after training, since no weight depends on them: the length and the
 #: overlap of chunks, and how spectra are filtered behind the networks.
 FREE_SETTINGS = frozenset(
-    {"dropout_p", "num_overlap", "residual_target", "sample_length", "softmask"}
+    {"dropout_p", "interchangeable", "num_overlap", "residual_target", "sample_length", "softmask"}
     | {"wiener_frames", "wiener_iterations", "wiener_residual"}
 )
 
@@ -133,7 +133,8 @@ def load_separator(
     info, tensors = _read(path, weights=True)
     if config is not None:
         _check_same_model(path, info.config, config)
-    return filled_separator(path, config or info.config, tensors)
+    separator = built_separator(path, config or info.config, tensors)
+    return fill_separator(path, separator, tensors)
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -220,7 +220,7 @@ class TFCTDFUNet(Separator):
         borders = _bands(centers)
         self._rows = -(-(len(borders) - 1) // self._factor) * self._factor
         down, up = _pooling(borders, self._rows)
-        window = torch.hann_window(config.num_fft, dtype=torch.float64, device="cpu")
+        window = torch.hann_window(config.num_fft, dtype=torch.float64)
         self._scale = 1 / window.square().sum().sqrt().item()
         self.register_buffer("window", window.float(), persistent=False)
         self.register_buffer("_group_of_bin", torch.from_numpy(groups), persistent=False)

@@ -1,10 +1,11 @@
 """Do weights out of a file fit the model that the file describes? Found out before it is built."""
 
 import dataclasses
+import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from sonograd.config import SeparatorConfig
@@ -20,12 +22,12 @@ from sonograd.separators.base import Separator
 from sonograd.separators.build import build_separator
 
 __all__ = [
+    "built_separator",
     "check_limits",
     "check_tensors",
-    "filled_separator",
+    "fill_separator",
     "join_some",
     "shown",
-    "sketched_state",
 ]
 
 #: Types of numbers that weights are stored in.
@@ -34,42 +36,25 @@ _DTYPES = frozenset({
     torch.int32, torch.int64, torch.uint8, torch.bool,
 })  # fmt: skip
 #: What settings may be at most, by name; others, and entries of lists, ``_MOST``.
-_LIMITS = {"filter_length": 1 << 17, "num_bands": 1 << 10, "num_fft": 1 << 17,
-           "window_size": 1 << 17}  # fmt: skip
+_LIMITS = {"filter_length": 1 << 16, "num_bands": 1 << 9, "num_fft": 1 << 16,
+           "window_size": 1 << 16}  # fmt: skip
 _MOST = 1 << 20
 _MOST_ENTRIES = 1 << 14
+#: What takes memory while a model is built.
+_FACTORIES = frozenset({torch.empty, torch.full, torch.ones, torch.rand, torch.randn, torch.zeros})
 
 
-def filled_separator(
+def built_separator(
     path: Path, config: SeparatorConfig, tensors: Mapping[str, Tensor]
 ) -> Separator:
-    """Build a model and load all its weights, once they are known to fit.
+    """Build a model whose weights are to be replaced by those out of a file.
+
+    Neither memory nor time is spent on a model that is far larger than they are.
 
     Args:
         path: Where they come from; named in errors.
         config: What the model is built from.
-        tensors: Its state.
-
-    Returns:
-        The model in evaluation mode, in float32 on the CPU.
-
-    Raises:
-        CheckpointError: If no model can be built from ``config``, or the weights do not fit it.
-    """
-    check_tensors(path, tensors, sketched_state(path, config, tensors))
-    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
-        separator = build_separator(config)
-    expected = separator.state_dict()
-    separator.load_state_dict({name: tensors[name].to(expected[name].dtype) for name in expected})
-    return separator.eval()
-
-
-def sketched_state(
-    path: Path, config: SeparatorConfig, tensors: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Return the state of the model that ``config`` stands for, with shapes and no numbers.
-
-    Neither memory nor time is spent on a model that is far larger than ``tensors``.
+        tensors: The weights, by any names.
 
     Raises:
         CheckpointError: If there is no such model, or it is far larger.
@@ -77,8 +62,8 @@ def sketched_state(
     check_limits(path, config)
     name = config.model_type
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"), _Budget(tensors):
-            return build_separator(config).state_dict()
+        with torch.random.fork_rng(devices=[]), _Budget(tensors):  # weights are drawn
+            return build_separator(config)
     except _BudgetError as error:
         raise CheckpointError(
             f"{path}: holds {error.held}, but a {name} with these settings has more than "
@@ -86,13 +71,25 @@ def sketched_state(
         ) from None
     except SonogradError:
         raise
-    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError,
+    except (ArithmeticError, AssertionError, LookupError, MemoryError, RuntimeError, TypeError,
             ValueError) as error:  # fmt: skip
         reason = shown(str(error) or type(error).__name__)
         raise CheckpointError(
             f"{path}: no {name} can be built from these settings ({type(error).__name__}: "
             f"{reason})."
         ) from error
+
+
+def fill_separator(path: Path, separator: Separator, tensors: Mapping[str, Tensor]) -> Separator:
+    """Load all weights into a model, and return it in evaluation mode.
+
+    Raises:
+        CheckpointError: If they do not fit.
+    """
+    expected = separator.state_dict()
+    check_tensors(path, tensors, expected)
+    separator.load_state_dict({name: tensors[name].to(expected[name].dtype) for name in expected})
+    return separator.eval()
 
 
 def check_limits(path: Path, config: SeparatorConfig) -> None:
@@ -127,10 +124,11 @@ class _BudgetError(Exception):
         self.held, self.most = held, most
 
 
-class _Budget:
+class _Budget(TorchFunctionMode):
     """While entered, counts what the models that this thread builds are made of."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
         held = sum(tensor.numel() for tensor in tensors.values())
         self._held = {"numbers": held, "tensors": len(tensors), "layers": len(tensors)}
         self._left = {
@@ -142,15 +140,34 @@ class _Budget:
         self._thread = threading.get_ident()
         self._handles: list[RemovableHandle] = []
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._handles = [
             register_module_parameter_registration_hook(self._count_parameter),
             register_module_module_registration_hook(self._count_layer),
         ]
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
 
     def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         for handle in self._handles:
             handle.remove()
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Look at shapes before memory is taken for them."""
+        if function in _FACTORIES:
+            given = (kwargs or {}).get("size", args)
+            given = given[0] if given and isinstance(given[0], Sequence) else given
+            numbers = math.prod(size for size in given if isinstance(size, int))
+            if numbers > self._left["numbers"]:
+                self._spend("numbers", numbers)
+        return function(*args, **(kwargs or {}))
 
     def _count_parameter(self, module: nn.Module, name: str, value: Tensor) -> None:
         del module, name

@@ -5,6 +5,7 @@ must fit the model exactly. The family is chosen from a list: nothing that a fil
 """
 
 import reprlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,7 +19,7 @@ from sonograd.config import SeparatorConfig, parse_config, suggest, validate
 from sonograd.errors import CheckpointError, ConfigError, ParameterError, SonogradError
 from sonograd.separators import Separator
 from sonograd.separators.checkpoint import is_checkpoint, load_separator
-from sonograd.separators.fitting import check_limits, filled_separator, shown
+from sonograd.separators.fitting import built_separator, fill_separator, shown
 from sonograd.zoo.registry import FAMILIES
 from sonograd.zoo.settings import model_arguments, read_settings
 from sonograd.zoo.unpickle import PublishedCheckpoint, read_published
@@ -125,7 +126,8 @@ def convert_checkpoint(
         raise ParameterError("there is no file to convert")
     name = ", ".join(path.name for path in named.values())
     if len(named) == 1 and is_checkpoint(next(iter(named.values()))):
-        return load_separator(next(iter(named.values())))
+        given = {"family": family, "settings": settings, "stems": stems}
+        return _own(next(iter(named.values())), [key for key, value in given.items() if value])
     read = {key: read_published(path) for key, path in named.items()}
     family = family or _family_of(read, name, hints.family)
     checkpoint = _joined(read, family, per_stem=isinstance(files, Mapping))
@@ -159,6 +161,16 @@ def detect_family(names: Sequence[str]) -> str | None:
     return None
 
 
+def _own(path: Path, given: Sequence[str]) -> Separator:
+    """Load a file of our own, which needs no arguments and takes none."""
+    if given:
+        raise ParameterError(
+            f"{path} was written by sonograd and says itself how it was built; "
+            f"leave out {', '.join(given)}."
+        )
+    return load_separator(path)
+
+
 def _built(
     checkpoint: PublishedCheckpoint, family: str, arguments: Mapping[str, Any], name: str
 ) -> Separator:
@@ -166,9 +178,9 @@ def _built(
     config = _config(module, arguments, family)
     if config.model_type != family:
         raise ConfigError(name, [f"settings: of a {config.model_type}, expected a {family}."])
-    check_limits(Path(name), config)
+    separator = built_separator(Path(name), config, checkpoint.state)
     state = _converted(module, checkpoint.state, config, name)
-    return filled_separator(Path(name), config, state)
+    return fill_separator(Path(name), separator, state)
 
 
 def _sign_of_another(names: Iterable[str], family: str) -> str:
@@ -300,7 +312,11 @@ def _converted(
 ) -> dict[str, Tensor]:
     """Return tensors under our names; those of another network may not even have the axes."""
     try:
-        return module.convert_state(state, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about axes that there are not
+            return module.convert_state(state, config)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from None
     except SonogradError:
         raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -20,11 +20,14 @@ from sonograd.separators.fitting import shown
 from sonograd.zoo.archive import Archive
 from sonograd.zoo.pickles import Inert, Name, StoredTensor
 
-__all__ = ["PublishedCheckpoint", "read_published"]
+__all__ = ["PublishedCheckpoint", "published_names", "read_published"]
 
 #: Where tensors lie in files that hold more than a state dict.
 _STATE_KEYS = ("state", "state_dict", "model_state_dict", "model")
+#: What parallel and compiled networks put before the names of their tensors.
+_WRAPPERS = ("module.", "_orig_mod.", "module.")
 _MAX_HEADER = 100 << 20
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,33 @@ def read_published(path: Path) -> PublishedCheckpoint:
         kind = content.name if isinstance(content, Inert) else type(content).__name__
         raise CheckpointError(f"{path}: holds a {shown(kind)}, expected tensors by name.")
     class_name, arguments = _settings(content)
-    for key in _STATE_KEYS:
-        if isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if content.get("__quantized"):
-        raise CheckpointError(f"{path}: packed by a quantizer that is not supported.")
-    tensors = archive.tensors(_stored(path, content))
-    return PublishedCheckpoint(_tensors(path, tensors), class_name, arguments)
+    tensors = archive.tensors(_stored(path, _state(path, content)))
+    return PublishedCheckpoint(_named_tensors(path, tensors), class_name, arguments)
+
+
+def published_names(path: Path) -> list[str]:
+    """Return the names of the tensors in a file, without reading them.
+
+    Raises:
+        CheckpointError: As for :func:`read_published`.
+    """
+    if path.suffix.lower() == ".safetensors" or not path.is_file():
+        return list(read_published(path).state)
+    content = Archive(path).content
+    stored = _stored(path, _state(path, content)) if isinstance(content, Mapping) else {}
+    return list(_named_tensors(path, stored))
+
+
+def _state(path: Path, content: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return the part of a file that has the tensors."""
+    parts = [content.get(key) for key in _STATE_KEYS]
+    for part in parts:
+        if isinstance(part, Mapping):
+            if part.get("__quantized"):
+                raise CheckpointError(f"{path}: packed by a quantizer that is not supported.")
+            if any(isinstance(value, StoredTensor) for value in part.values()):
+                return part
+    return content
 
 
 def _settings(content: Mapping[Any, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -102,10 +124,13 @@ def _stored(path: Path, state: Mapping[Any, Any]) -> dict[str, StoredTensor]:
     return stored
 
 
-def _tensors(path: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Return the tensors, if there are any."""
+def _named_tensors(path: Path, tensors: Mapping[str, _T]) -> Mapping[str, _T]:
+    """Return the tensors without what programs that wrap networks put before all their names."""
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensors.")
+    for wrapper in _WRAPPERS:
+        if all(name.startswith(wrapper) for name in tensors):
+            tensors = {name.removeprefix(wrapper): value for name, value in tensors.items()}
     return tensors
 
 
@@ -123,7 +148,9 @@ def _read_safetensors(path: Path) -> PublishedCheckpoint:
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: damaged, or no file of weights ({reason[:200]}).") from None
-    return PublishedCheckpoint(_tensors(path, tensors), header.get("klass"), _arguments(header))
+    return PublishedCheckpoint(
+        _named_tensors(path, tensors), header.get("klass"), _arguments(header)
+    )
 
 
 def _arguments(header: Mapping[str, str]) -> dict[str, Any]:
