@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import http.server
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ class Server:
     def __init__(self):
         self.files, self.broken, self.requests = {}, {}, []
         self.ranges, self.says_length, self.chunked, self.moved = True, False, False, {}
-        self.delay = 0.0
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -29,7 +27,9 @@ class Server:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        )
         self._thread.start()
 
     def add(self, name, content):
@@ -39,7 +39,6 @@ class Server:
     def answer(self, request):
         name = request.path
         self.requests.append((name, request.headers.get("Range")))
-        time.sleep(self.delay)
         if name in self.moved:
             request.send_response(302)
             request.send_header("Location", self.moved[name])
