@@ -193,6 +193,17 @@ def test_the_mirror_that_gave_a_file_is_written_down(entry, tmp_path):
     assert [file.url for file in source.files] == [url]
 
 
+def test_weights_of_members_follow_the_names_of_stems(entry, net, tmp_path):
+    bag = {
+        **entry,
+        "stems": ["b", "a"],  # the networks have them the other way round
+        "files": entry["files"] * 2,
+        "member_weights": [[0.0, 1.0], [2.0, 3.0]],
+    }
+    (tmp_path / "models.json").write_text(json.dumps({"models": {"bag": bag}}))
+    assert read_source(install("bag")).member_weights == ((1.0, 0.0), (3.0, 2.0))
+
+
 @pytest.mark.parametrize("second", ["model", "Model"])
 def test_two_files_of_one_name_stay_two(entry, server, tmp_path, second):
     """Neither has a hash that would notice that one took the place of the other."""
@@ -333,11 +344,12 @@ def test_what_downloads_leave_is_said_and_removed(entry, server, capsys):
     assert [path.name for path in downloads.iterdir()] == ["tiny.lock"]
     assert main(["models", "remove", "tiny"]) == 2
     server.files["/tiny.ckpt"] = right
-    stale = models_folder() / ".tiny.0123abcd.part"
-    stale.mkdir(parents=True)
-    (stale / "weights.safetensors").write_bytes(b"half")
+    others = ".tiny.er.0123abcd.part"
+    for name in (".tiny.0123abcd.part", others):
+        (models_folder() / name).mkdir(parents=True)
+        (models_folder() / name / "weights.safetensors").write_bytes(b"half")
     install("tiny", on_message=print)
-    assert [path.name for path in models_folder().iterdir()] == ["tiny"]
+    assert sorted(path.name for path in models_folder().iterdir()) == [others, "tiny"]
 
 
 def test_models_are_removed(entry, capsys):

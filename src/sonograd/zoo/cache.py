@@ -7,6 +7,7 @@ file had, the rest is a session folder, or several of them for a model with memb
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -156,7 +157,7 @@ def remove_leftovers(name: str) -> int:
         stale += [
             path
             for path in folder.iterdir()
-            if path.name.startswith(f".{name}.") and path.name.endswith(".part")
+            if re.fullmatch(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.part", path.name)
         ]
     size = sum(_size(path) for path in stale)
     for path in stale:

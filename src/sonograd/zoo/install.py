@@ -303,7 +303,9 @@ def _family(entry: ModelEntry, separators: "Sequence[Separator]") -> str:
 def _member_weights(
     entry: ModelEntry, separators: "Sequence[Separator]"
 ) -> tuple[tuple[float, ...], ...] | None:
-    """Return a weight per stem for each member; one number is meant for all stems.
+    """Return a weight for each member and stem of the first one, in its order.
+
+    One number is meant for all stems.
 
     Raises:
         CheckpointError: If there are more or less numbers than stems.
@@ -317,4 +319,5 @@ def _member_weights(
             f"{entry.page or 'members'}: has weights for {len(entry.member_weights[0])} stems, but "
             f"the members give {', '.join(stems)}."
         )
-    return rows
+    order = stems if entry.stems == (UNKNOWN,) else entry.stems
+    return tuple(tuple(row[order.index(stem)] for stem in stems) for row in rows)
