@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sonograd.errors import ParameterError, SonogradError
+from sonograd.jobs.resources import give_memory_back, resident_bytes
 from sonograd.jobs.workers import ChunkRunner
 from sonograd.separators import ChunkPlan, Separator
 
@@ -150,3 +151,23 @@ def test_lower_precision_gives_float32_back():
 def test_numbers_below_one_are_refused(options):
     with pytest.raises(ParameterError, match="expected at least 1"):
         ChunkRunner(CPU, **options)
+
+
+def test_memory_that_piles_up_is_given_back(monkeypatch):
+    resident = iter([100, 200, 150, 180, *[209] * 20, 211, 100, 209, 300])
+    given_back = []
+    monkeypatch.setattr("sonograd.jobs.workers.resident_bytes", lambda: next(resident))
+    monkeypatch.setattr(
+        "sonograd.jobs.workers.give_memory_back", lambda: given_back.append(len(seen))
+    )
+    seen = []
+    with ChunkRunner(CPU, workers=1) as runner:
+        list(runner.map(seen.append, range(28)))
+    assert given_back == [25, 28]
+
+
+def test_giving_memory_back_harms_nothing():
+    kept = torch.ones(1000)
+    give_memory_back()
+    assert resident_bytes() >= 0
+    assert kept.sum() == 1000

@@ -1,13 +1,16 @@
 """What this machine has to give: devices, free cores, places to write to."""
 
+import ctypes
 import math
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -21,7 +24,9 @@ __all__ = [
     "choose_device",
     "format_bytes",
     "free_cores",
+    "give_memory_back",
     "peak_memory_bytes",
+    "resident_bytes",
     "usable_cores",
 ]
 
@@ -126,6 +131,36 @@ def _core_times(cores: Iterable[int]) -> tuple[int, int] | None:
     if not ticks:
         return None
     return sum(row[3] + row[4] for row in ticks), sum(sum(row) for row in ticks)
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process has now; 0 where the system (not Linux) does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def give_memory_back() -> None:
+    """Give what was freed back to the system, where the allocator (glibc's) keeps it.
+
+    Between blocks that are still used, free ones are too small for what comes next, and would pile
+    up.
+    """
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _trim() -> Callable[[int], object] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return cast("Callable[[int], object]", ctypes.CDLL(None).malloc_trim)
+    except (OSError, AttributeError):  # another library of C
+        return None
 
 
 def peak_memory_bytes() -> int:

@@ -24,11 +24,19 @@ from torch import Tensor
 
 from sonograd.config.output import Precision
 from sonograd.errors import ParameterError, SonogradError
-from sonograd.jobs.resources import free_cores, usable_cores
+from sonograd.jobs.resources import (
+    free_cores,
+    give_memory_back,
+    resident_bytes,
+    usable_cores,
+)
 from sonograd.separators import Lane, Separator
 from sonograd.separators.stream import LaneStream
 
 __all__ = ["ChunkRunner", "one_thread", "shared_cores"]
+
+#: Chunks per worker that show how much memory is usual, and how much more is too much.
+_USUAL_CHUNKS, _MOST_GROWTH = 4, 1.05
 
 
 @contextmanager
@@ -99,6 +107,7 @@ class ChunkRunner:
             self.workers = workers if workers is not None else free_cores()
         self._threads: int | None = None
         self._pool: ThreadPoolExecutor | None = None
+        self._finished, self._usual = 0, 0
 
     def __enter__(self) -> Self:
         """Start the workers."""
@@ -178,7 +187,18 @@ class ChunkRunner:
 
     def _apply(self, function: Callable[[Any], Any], item: Any) -> Any:
         with self._arithmetic():
-            return function(item)
+            result = function(item)
+        self._tidy()
+        return result
+
+    def _tidy(self) -> None:
+        """Give memory back that has piled up since the first chunks: it costs time to ask anew."""
+        resident = resident_bytes()
+        self._finished += 1
+        if self._finished <= _USUAL_CHUNKS * self.workers:
+            self._usual = max(self._usual, resident)
+        elif resident > _MOST_GROWTH * self._usual:
+            give_memory_back()
 
     def _batches(
         self, items: Iterable[tuple[LaneStream, int, Tensor]]
