@@ -68,6 +68,18 @@ def test_nothing_to_do_is_no_error(capsys):
     assert "100 %" in capsys.readouterr().err
 
 
+def test_a_message_is_one_line_and_moves_no_cursor(capsys):
+    with Console() as console:
+        console.error("song a\nb.wav: bad\x1b[2J \udcff ä")
+        console.warning("x\ry")
+    module.print_error("w\x1b]0;owned\x07")
+    assert capsys.readouterr().err.splitlines() == [
+        r"error: song a\nb.wav: bad\x1b[2J \udcff ä",
+        r"warning: x\ry",
+        r"error: w\x1b]0;owned\x07",
+    ]
+
+
 def test_format_seconds():
     assert [format_seconds(x) for x in (0, 59.6, 3599, 36000)] == [
         "0:00", "1:00", "59:59", "10:00:00",

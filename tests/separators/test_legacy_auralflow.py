@@ -1,6 +1,7 @@
 """Weights of auralflow."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import torch
 
 import sonograd
 from sonograd.cli.app import main
-from sonograd.errors import CheckpointError, ConfigError
+from sonograd.errors import CheckpointError, ConfigError, ModelNotFoundError
 from sonograd.separators.legacy_auralflow import (
     LegacyAuralflow,
     LegacyDialect,
     LegacySettings,
     load_legacy_auralflow,
+    read_legacy_weights,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "legacy_auralflow.npz"
@@ -137,6 +139,20 @@ def test_bad_checkpoints_are_one_line(tmp_path):
     (tmp_path / "checkpoint.pth").write_bytes(b"no")
     with pytest.raises(CheckpointError, match="damaged"):
         load_legacy_auralflow(tmp_path / "checkpoint.pth", {})
+
+
+def test_a_compressed_checkpoint_is_not_unpacked(tmp_path):
+    _session(tmp_path, LegacyAuralflow(_settings()))
+    path = tmp_path / "checkpoint.pth"
+    with zipfile.ZipFile(path) as file:
+        parts = {entry.filename: file.read(entry) for entry in file.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in parts.items():
+            file.writestr(name, data)
+    with pytest.raises(CheckpointError, match="which files of weights never are"):
+        read_legacy_weights(path)
+    with pytest.raises(ModelNotFoundError, match="has no weights yet"):
+        sonograd.load(tmp_path)
 
 
 def test_its_folders_are_not_trained_on(tmp_path, capsys):

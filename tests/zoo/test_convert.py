@@ -7,7 +7,13 @@ import torch
 from safetensors.torch import save_file
 
 from sonograd.config import ConvTasNetConfig, MelBandRoFormerConfig, OpenUnmixConfig
-from sonograd.errors import CheckpointError, ConfigError, ParameterError, SonogradError
+from sonograd.errors import (
+    CheckpointError,
+    ConfigError,
+    OutputError,
+    ParameterError,
+    SonogradError,
+)
 from sonograd.jobs.convert import convert
 from sonograd.separators import MelBandRoFormer, OpenUnmix, load_separator, save_separator
 from sonograd.zoo.convert import convert_checkpoint
@@ -178,6 +184,34 @@ def test_settings_in_the_header_of_a_file(tmp_path, kwargs):
     header = {"klass": "demucs.htdemucs.HTDemucs", "args": '[["a"]]', "kwargs": kwargs}
     save_file({"crosstransformer.x": torch.ones(2)}, path, metadata=header)
     refused([path], "HTDemucs|fit")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_full_disk_leaves_the_folder_as_it_was(umx, tmp_path, monkeypatch, overwrite):
+    path, _ = umx
+    out = tmp_path / "sub" / "out"
+    if overwrite:
+        convert(path, out, config=tmp_path / "net.json")
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sonograd.separators.checkpoint.save_file", full)
+    with pytest.raises(OutputError, match=r"out/weights\.safetensors: cannot be written"):
+        convert(path, out, config=tmp_path / "net.json", overwrite=overwrite)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+    monkeypatch.undo()
+    assert convert(path, out, config=tmp_path / "net.json", overwrite=overwrite).is_file()
+    assert sorted(file.name for file in out.iterdir()) == ["model.json", "weights.safetensors"]
+
+
+def test_a_folder_in_use_is_kept(umx, tmp_path):
+    path, _ = umx
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OutputError, match="is not empty and is kept"):
+        convert(path, tmp_path, config=tmp_path / "net.json")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_defaults_are_not_beyond_the_bounds(tmp_path):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress as RichProgress
 
-__all__ = ["Console", "format_seconds", "print_error", "progress"]
+__all__ = ["Console", "format_seconds", "print_error", "progress", "visible"]
 
 #: Seconds between lines of progress when stderr is no terminal.
 PLAIN_INTERVAL = 5.0
@@ -20,7 +20,18 @@ PLAIN_INTERVAL = 5.0
 
 def print_error(message: str) -> None:
     """Print ``error: message`` to stderr."""
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    print(visible(f"error: {message}"), file=sys.stderr, flush=True)
+
+
+def visible(text: str) -> str:
+    r"""Return one line on which signs that control a terminal can be seen, instead of doing so.
+
+    >>> visible("a\nb\x1b[2J")
+    'a\\nb\\x1b[2J'
+    """
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 def format_seconds(seconds: float) -> str:
@@ -93,7 +104,7 @@ class Console:
         """Say what is being worked on; shown with the progress."""
         self._description = text
         if self._bar is not None:
-            self._bar.update(self._task, description=_shorten(text))
+            self._bar.update(self._task, description=_shorten(visible(text)))
 
     def progress(self, done: float, total: float) -> None:
         """Show that ``done`` of ``total`` units are done; safe to call very often."""
@@ -132,7 +143,9 @@ class Console:
                 console=RichConsole(stderr=True),
                 transient=True,
             )
-            self._task = self._bar.add_task(_shorten(self._description), total=total, speed="")
+            self._task = self._bar.add_task(
+                _shorten(visible(self._description)), total=total, speed=""
+            )
             self._bar.start()
         elapsed = self._bar.tasks[0].elapsed or 0.0
         rate = (done - self._begin) / elapsed if elapsed > 0.5 else 0.0
@@ -140,6 +153,7 @@ class Console:
         self._bar.update(self._task, completed=done, total=total, speed=speed)
 
     def _print(self, text: str) -> None:
+        text = visible(text)
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -2,15 +2,16 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from sonograd.config import SeparatorConfig, parse_config, suggest, to_dict, write_config
-from sonograd.config.session import CONFIG_NAME
+from sonograd.config.session import CONFIG_NAME, WEIGHTS_NAME
 from sonograd.errors import ConfigError, ModelNotFoundError, OutputError
 
-__all__ = ["MODEL_TYPES", "configure", "describe", "model_config"]
+__all__ = ["MODEL_TYPES", "configure", "describe", "model_config", "write_session"]
 
 _KINDS: Mapping[str, Any] = {
     kind.__dataclass_fields__["model_type"].default: kind for kind in get_args(SeparatorConfig)
@@ -76,7 +77,56 @@ def configure(
         OutputError: If the folder holds a model already, or cannot be written to.
     """
     folder = Path(folder)
+    _check_folder(folder, overwrite=overwrite)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}.") from None
     path = folder / CONFIG_NAME
+    write_config(config, path)
+    return path
+
+
+def write_session(
+    config: SeparatorConfig,
+    folder: str | os.PathLike[str],
+    write_weights: Callable[[Path], object],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write ``model.json`` and weights into a session folder: both, or none of them.
+
+    Args:
+        config: What the model is built from.
+        folder: Is made if need be; nothing else in it is touched.
+        write_weights: Writes the weights to a path that it is given.
+        overwrite: Replace these two files in a folder that is not empty.
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        OutputError: If the folder holds a model already, or cannot be written to.
+    """
+    folder = Path(folder).absolute()
+    _check_folder(folder, overwrite=overwrite)
+    # Beside the folder: one that is not there, or empty, shall stay so if anything fails.
+    stage = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.safetensors")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        write_weights(stage)
+        target = configure(config, folder, overwrite=overwrite).parent / WEIGHTS_NAME
+        stage.replace(target)
+    except OutputError as error:
+        raise OutputError(str(error).replace(str(stage), str(folder / WEIGHTS_NAME))) from None
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}.") from None
+    finally:
+        stage.unlink(missing_ok=True)
+    return target
+
+
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; expected a folder.")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
@@ -84,12 +134,6 @@ def configure(
             f"{folder}: is not empty and is kept; choose another folder, "
             "or replace its model.json alone with --overwrite."
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}.") from None
-    write_config(config, path)
-    return path
 
 
 def describe(config: SeparatorConfig) -> dict[str, Any]:

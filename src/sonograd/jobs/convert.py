@@ -4,9 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sonograd.config.session import WEIGHTS_NAME
 from sonograd.errors import ParameterError
-from sonograd.jobs.configure import configure
+from sonograd.jobs.configure import write_session
 from sonograd.separators import save_separator
 from sonograd.separators.checkpoint import is_checkpoint
 from sonograd.zoo.convert import convert_checkpoint, detect_family
@@ -59,9 +58,13 @@ def convert(
     )
     assert separator.config is not None  # every model with weights has one
     target = Path(folder) if folder is not None else Path(paths[0].stem)
-    weights = configure(separator.config, target, overwrite=overwrite).parent / WEIGHTS_NAME
-    save_separator(separator, weights, metadata={"source": ", ".join(p.name for p in paths)})
-    return weights
+    notes = {"source": ", ".join(path.name for path in paths)}
+    return write_session(
+        separator.config,
+        target,
+        lambda path: save_separator(separator, path, metadata=notes),
+        overwrite=overwrite,
+    )
 
 
 def _is_one_of_several(path: Path, family: str | None) -> bool:

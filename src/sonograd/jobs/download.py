@@ -5,10 +5,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from sonograd.atomic import AtomicFile
-from sonograd.config.session import WEIGHTS_NAME
-from sonograd.errors import OutputError, ParameterError
-from sonograd.jobs.configure import configure
+from sonograd.errors import ParameterError
+from sonograd.jobs.configure import write_session
 from sonograd.zoo.cache import SOURCE_NAME
 from sonograd.zoo.install import install
 from sonograd.zoo.lookup import is_published, resolve
@@ -96,10 +94,8 @@ def download(
         )
     config = found.load().config
     assert config is not None  # every model with weights has one
-    target = configure(config, folder, overwrite=overwrite).parent / WEIGHTS_NAME
-    try:
-        with AtomicFile(target) as file:
-            shutil.copyfile(found.path, file.path)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror}.") from None
-    return target
+    source = found.path
+
+    return write_session(
+        config, folder, lambda path: shutil.copyfile(source, path), overwrite=overwrite
+    )

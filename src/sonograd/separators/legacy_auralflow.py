@@ -25,8 +25,10 @@ from torch.nn import functional as F
 
 from sonograd.errors import CheckpointError, ConfigError
 from sonograd.functional.spectral import istft, stft
+from sonograd.separators.archive import Archive
 from sonograd.separators.base import MaskEstimate, Separator
 from sonograd.separators.chunking import ChunkPlan
+from sonograd.separators.pickles import StoredTensor
 from sonograd.shapes import check_batch
 
 __all__ = [
@@ -366,12 +368,13 @@ def read_legacy_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If the file is damaged, or something else.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes can lead to any error in the reader
-        reason = (str(error).splitlines() or [""])[0]
-        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {reason}).") from None
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file.")
+    archive = Archive(path)
+    content = archive.content
     weights = content.get("best_model") if isinstance(content, dict) else None
     if not isinstance(weights, dict):
         raise CheckpointError(f"{path}: not a checkpoint of auralflow.")
-    return weights
+    return archive.tensors(
+        {str(key): value for key, value in weights.items() if isinstance(value, StoredTensor)}
+    )

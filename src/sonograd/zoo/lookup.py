@@ -258,11 +258,11 @@ def _is_auralflow(state: Path) -> bool:
     """Tell whether a file is a checkpoint that auralflow wrote, by the names in it."""
     if not state.is_file():
         return False
-    import torch
+    from sonograd.separators.archive import Archive
 
     try:
-        content = torch.load(state, map_location="meta", weights_only=True)
-    except Exception:
+        content = Archive(state).content
+    except (CheckpointError, OSError):
         return False
     return isinstance(content, dict) and "best_model" in content
 

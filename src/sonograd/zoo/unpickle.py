@@ -1,8 +1,8 @@
 """Read the files in which others publish weights, without running anything that is in them.
 
 A ``.th``, ``.pth`` or ``.ckpt`` file is a program for a small machine, which may call anything.
-Ours, :mod:`sonograd.zoo.pickles`, knows plain data only. Classes stay names; a file that asks for a
-function to be called is refused.
+Ours, :mod:`sonograd.separators.pickles`, knows plain data only. Classes stay names; a file that
+asks for a function to be called is refused.
 """
 
 import json
@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sonograd.errors import CheckpointError
+from sonograd.separators.archive import Archive
 from sonograd.separators.fitting import shown
-from sonograd.zoo.archive import Archive
-from sonograd.zoo.pickles import Inert, Name, StoredTensor
+from sonograd.separators.pickles import Inert, Name, StoredTensor
 
 __all__ = ["PublishedCheckpoint", "published_names", "read_published"]
 

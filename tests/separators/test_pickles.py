@@ -291,6 +291,22 @@ def test_other_protocols(tmp_path, protocol):
         refused(path, f"protocol {protocol}, where torch.save has 2")
 
 
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"<!DOCTYPE html><title>404</title>", r"no file of weights \(it begins with b'<!DOCTYP'"),
+        (b"no", r"it begins with b'no'"),
+        (b"", r"it begins with b''"),
+        (b"\x80\x02n", "no valid pickle: instruction b'n'"),
+        (b"\x80\x02(i", r"refused; .*instruction b'i', which files of torch.save do not have"),
+    ],
+)
+def test_other_files_are_called_what_they_are(tmp_path, content, match):
+    path = tmp_path / "a.pth"
+    path.write_bytes(content)
+    refused(path, match)
+
+
 def test_names_of_tensors_stay_on_one_line(tmp_path):
     path = tmp_path / "a.pth"
     torch.save({"a\nb\x1b[2J": torch.ones(1).to_sparse()}, path)

@@ -2,6 +2,7 @@
 
 import io
 import math
+import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from sonograd.errors import CheckpointError
 from sonograd.separators.fitting import shown
-from sonograd.zoo.pickles import (
+from sonograd.separators.pickles import (
     MAX_PROGRAM,
     PickleReader,
     PickleRefusedError,
@@ -36,7 +37,8 @@ class Archive:
     """What is in a file of ``torch.save``; tensors are read when they are asked for.
 
     Attributes:
-        content: Plain data, with a :class:`~sonograd.zoo.pickles.StoredTensor` for each tensor.
+        content: Plain data; each tensor is a
+            :class:`~sonograd.separators.pickles.StoredTensor`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -118,6 +120,9 @@ class Archive:
         return content
 
     def _read_old(self, file: IO[bytes]) -> Any:
+        if (begin := file.read(1)) != pickle.PROTO:
+            raise ValueError(f"it begins with {begin + file.read(7)!r}")
+        file.seek(0)
         reader = PickleReader(file, self._size)
         if (reader.load(), reader.load()) != _OLD_START:
             raise ValueError("it does not begin like one of torch.save")

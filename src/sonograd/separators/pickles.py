@@ -10,6 +10,7 @@ Instructions are those of pickle's protocol 2 (Python Enhancement Proposal 307),
 """
 
 import pickle
+import pickletools
 import re
 import struct
 import sys
@@ -148,6 +149,8 @@ class PickleReader:
                 if self._instructions > _MAX_INSTRUCTIONS:
                     raise PickleRefusedError(f"more than {_MAX_INSTRUCTIONS} instructions")
                 if code not in _INSTRUCTIONS:
+                    if code not in _OTHER_INSTRUCTIONS:
+                        raise ValueError(f"no valid pickle: instruction {code!r}")
                     raise PickleRefusedError(
                         f"instruction {code!r}, which files of torch.save do not have"
                     )
@@ -363,3 +366,5 @@ _INSTRUCTIONS: dict[bytes, Callable[[PickleReader], None]] = {
     pickle.BINPUT: lambda self: self._put("<B"),
     pickle.LONG_BINPUT: lambda self: self._put("<I"),
 }
+#: What pickles of other programs have besides.
+_OTHER_INSTRUCTIONS = frozenset(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
