@@ -155,6 +155,14 @@ def test_servers_that_lead_nowhere(server, tmp_path, where):
         fetch_bytes(f"{server.url}/a.pth", limit=10)
 
 
+def test_reasons_are_one_line(server, tmp_path):
+    server.moved["/a.pth"] = f"{server.url}/a.pth"  # round and round
+    for get in (fetch_bytes, lambda url, limit: fetch([url], tmp_path / "a.pth")):
+        with pytest.raises(DownloadError, match="302") as info:
+            get(f"{server.url}/a.pth", limit=10)
+        assert "\n" not in str(info.value)
+
+
 def test_the_beginning_of_another_file_is_thrown_away(server, tmp_path):
     url, sha256 = server.add("a.pth", CONTENT)
     (tmp_path / "a.pth.part").write_bytes(b"x" * 1000)

@@ -139,6 +139,26 @@ def test_a_model_becomes_a_session_folder(entry, net, tmp_path, song, capsys):
         assert torch.equal(load(tmp_path / "mine")(mix), net(mix))
 
 
+def test_what_a_license_forbids_is_said_quiet_or_not(entry, song, tmp_path, capsys):
+    assert main(["download", "tiny", "-q"]) == 0
+    shown = capsys.readouterr().err
+    assert (
+        shown == "warning: tiny: license CC BY-NC 4.0: no commercial use; see https://example.org\n"
+    )
+    assert main(["models", "remove", "tiny"]) == 0
+    assert main(["separate", "tiny", str(song), "-q", "--save", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == shown
+
+
+def test_the_cache_may_be_below_the_home_of_the_user(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SONOGRAD_CACHE", "~/x")
+    assert models_folder() == tmp_path / "x" / "models"
+    (tmp_path / "mine.json").write_text('{"models": {"mine": {"family": "f", "stems": ["a"]}}}')
+    monkeypatch.setenv("SONOGRAD_MODELS", "~/mine.json")
+    assert "mine" in model_entries()
+
+
 def test_the_license_is_said_once(entry, song, tmp_path, capsys):
     command = ["separate", "tiny", str(song), "--bits", "32f", "--save"]
     assert main([*command, str(tmp_path / "first")]) == 0
@@ -159,10 +179,10 @@ def test_other_rates_and_channels_come_back(entry, tmp_path):
 def test_another_file_than_published_is_kept_aside(entry, server, capsys, tmp_path):
     server.files["/tiny.ckpt"] = b"another file"
     assert main(["download", "tiny", "--quiet"]) == 2
-    said = capsys.readouterr().err.strip()
+    license, said = capsys.readouterr().err.splitlines()
+    assert license.startswith("warning: tiny: license")
     assert "SHA-256 is " in said
     assert entry["files"][0]["sha256"] in said
-    assert said.count("\n") == 0
     assert (models_folder().parent / "downloads" / "tiny" / "tiny.ckpt.bad").is_file()
     assert cached_models() == ()
 
@@ -428,6 +448,9 @@ def test_a_model_of_a_hub_is_shown_by_what_is_here(entry, capsys):
     shown = capsys.readouterr().out
     assert "family: SCNet" in shown
     assert "license: CC BY-NC 4.0" in shown
+    assert "stems: a, b" in shown
+    assert main(["models", "--stem", "b", "--json"]) == 0
+    assert "hf://a/b" in json.loads(capsys.readouterr().out)
 
 
 def test_unknown_names_get_the_nearest():

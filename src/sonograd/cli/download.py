@@ -1,6 +1,9 @@
 """``sonograd download MODEL --save FOLDER``."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from sonograd.cli.console import Console
 
@@ -14,7 +17,7 @@ def download(
     save: Path | None = None,
     overwrite: bool = False,
     offline: bool = False,
-    quiet: bool = False,
+    quiet: Annotated[bool, Parameter(alias="-q")] = False,
 ) -> int:
     """Bring a published model here, checked and converted; prints where its weights are.
 
@@ -29,7 +32,7 @@ def download(
         overwrite: Replace model.json and weights.safetensors in a folder that is not empty;
             without --save: download it again.
         offline: Use no network.
-        quiet: Show neither progress nor messages.
+        quiet: Show neither progress nor messages; only what a license forbids.
     """
     from sonograd.jobs.download import download as run
 
@@ -42,6 +45,7 @@ def download(
             offline=offline or None,
             on_progress=console.progress,
             on_message=console.message,
+            on_warning=console.warning,
         )
     print(path)
     return 0

@@ -76,7 +76,7 @@ def _row(status: "ModelStatus") -> tuple[str, ...]:
     return (
         status.name,
         entry.family if entry else status.source.family if status.source else "",
-        ", ".join(entry.stems) if entry else "",
+        ", ".join(entry.stems if entry else status.source.stems if status.source else ()),
         _license(status),
         score,
         "yes" if status.is_here else "",
@@ -135,7 +135,7 @@ def _plain(status: "ModelStatus") -> dict[str, Any]:
     entry = asdict(status.entry) if status.entry else {}
     source = asdict(status.source) if status.source else None
     if source is not None and status.entry is None:
-        entry = {"family": source["family"], "license": source["license"]}
+        entry = {key: source[key] for key in ("family", "stems", "license")}
     known = {key: value for key, value in entry.items() if value not in (None, (), [])}
     return {
         "name": status.name,

@@ -140,6 +140,7 @@ def _download(models: Iterable[str], *, offline: bool, quiet: bool) -> None:
                 offline=offline or None,
                 on_progress=console.progress,
                 on_message=console.message,
+                on_warning=console.warning,
             )
 
 

@@ -22,6 +22,7 @@ def ensure_model(
     offline: bool | None = None,
     on_progress: OnBytes | None = None,
     on_message: Callable[[str], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
 ) -> None:
     """Download a published model unless it is here; anything else is left alone.
 
@@ -30,6 +31,7 @@ def ensure_model(
         offline: Use no network; ``$SONOGRAD_OFFLINE`` if None.
         on_progress: Called with ``(done, total)`` in bytes, for each file.
         on_message: Told what happens, and once under which license.
+        on_warning: Told that instead, where the license forbids commercial use or there is none.
 
     Raises:
         DownloadError: If a file cannot be fetched.
@@ -40,7 +42,13 @@ def ensure_model(
         return
     found = resolve(model)
     if found.path is None or not found.path.exists():
-        install(str(model), offline=offline, on_progress=on_progress, on_message=on_message)
+        install(
+            str(model),
+            offline=offline,
+            on_progress=on_progress,
+            on_message=on_message,
+            on_warning=on_warning,
+        )
 
 
 def download(
@@ -51,6 +59,7 @@ def download(
     offline: bool | None = None,
     on_progress: OnBytes | None = None,
     on_message: Callable[[str], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
 ) -> Path:
     """Bring a model into the cache, or into a session folder that can be trained on.
 
@@ -63,6 +72,7 @@ def download(
         offline: Use no network; ``$SONOGRAD_OFFLINE`` if None.
         on_progress: Called with ``(done, total)`` in bytes, for each file.
         on_message: Told what happens, and once under which license.
+        on_warning: Told that instead, where the license forbids commercial use or there is none.
 
     Returns:
         The path of the weights.
@@ -81,6 +91,7 @@ def download(
             overwrite=overwrite and folder is None,
             on_progress=on_progress,
             on_message=on_message,
+            on_warning=on_warning,
         )
     found = resolve(model)
     if found.path is None:
@@ -95,7 +106,6 @@ def download(
     config = found.load().config
     assert config is not None  # every model with weights has one
     source = found.path
-
     return write_session(
         config, folder, lambda path: shutil.copyfile(source, path), overwrite=overwrite
     )

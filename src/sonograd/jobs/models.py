@@ -178,7 +178,9 @@ def _family(status: ModelStatus) -> str:
 
 
 def _stems(status: ModelStatus) -> tuple[str, ...]:
-    return status.entry.stems if status.entry else ()
+    if status.entry is not None:
+        return status.entry.stems
+    return status.source.stems if status.source else ()
 
 
 def _words(status: ModelStatus) -> str:

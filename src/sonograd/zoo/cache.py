@@ -67,6 +67,7 @@ class SourceRecord:
         name: What the model is called.
         family: Its architecture.
         license: Under which conditions its weights were published; None if that is unknown.
+        stems: What it gives.
         files: The files it was made from.
         weights: Hash of each file that it was made into, by its name in this folder.
         member_weights: How much of each stem each member gives, for a model with members.
@@ -77,6 +78,7 @@ class SourceRecord:
     name: str
     family: str
     license: str | None = None
+    stems: tuple[str, ...] = ()
     files: tuple[FileRecord, ...] = ()
     weights: dict[str, str] = field(default_factory=dict)
     member_weights: tuple[tuple[float, ...], ...] | None = None
@@ -86,7 +88,7 @@ def models_folder() -> Path:
     """Return the folder for models: below ``$SONOGRAD_CACHE``, or the user's cache."""
     base = os.environ.get("SONOGRAD_CACHE")
     if base:
-        return Path(base, "models")
+        return Path(os.path.expanduser(base), "models")  # noqa: PTH111, never fails
     import pooch
 
     return Path(pooch.os_cache("sonograd"), "models")

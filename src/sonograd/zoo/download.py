@@ -384,7 +384,11 @@ class _Call:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what went wrong, in a few words."""
+    """Return what went wrong, in a few words on one line."""
+    return " ".join(_words(error).split())[:300]
+
+
+def _words(error: BaseException) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"the server says {error.code} {error.reason}"
     if isinstance(error, urllib.error.URLError):

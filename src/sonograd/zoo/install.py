@@ -48,6 +48,7 @@ def install(
     overwrite: bool = False,
     on_progress: OnBytes | None = None,
     on_message: Callable[[str], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
 ) -> Path:
     """Make sure that a published model is in the cache; return its folder.
 
@@ -59,9 +60,9 @@ def install(
         overwrite: Download it again, even if it is there and whole. Files whose publisher gives
             no hash have to be those of the first time.
         on_progress: Called with ``(done, total)`` in bytes, for each file.
-        on_message: Told what happens, once under which license, and which files cannot be
-            checked; if None, a warning says so where the license forbids commercial use, or
-            there is none.
+        on_message: Told what happens, once under which license, and which files cannot be checked.
+        on_warning: Told once under which license instead, where it forbids commercial use or there
+            is none; if both are None, that is a warning.
 
     Raises:
         ModelNotFoundError: If there is no such model, or it is not one to download.
@@ -70,7 +71,7 @@ def install(
         OutputError: If the cache cannot be written to.
 
     Warns:
-        UserWarning: Once, when it is downloaded, see ``on_message``.
+        UserWarning: Once, when it is downloaded, see ``on_warning``.
     """
     folder = models_folder() / cache_name(name)
     if not overwrite and _is_whole(folder):
@@ -83,9 +84,11 @@ def install(
     with lock_model(folder.name, lambda: tell(f"{name}: waiting for another process")):
         if not overwrite and _is_whole(folder):
             return folder
-        tell(license_notice(name, entry))
-        if on_message is None and (entry.license is None or entry.commercial is False):
-            warnings.warn(license_notice(name, entry), stacklevel=2)
+        if entry.license is None or entry.commercial is False:
+            warn = on_warning or on_message or partial(warnings.warn, stacklevel=2)
+            warn(license_notice(name, entry))
+        else:
+            tell(license_notice(name, entry))
         with _put_aside(name, entry):
             settings, paths, files = _fetched(name, entry, offline, on_progress, tell)
             tell(f"{name}: converting")
@@ -94,6 +97,7 @@ def install(
             name=name,
             family=_family(entry, separators),
             license=entry.license,
+            stems=separators[0].stems,
             files=files,
             member_weights=_member_weights(entry, separators),
         )

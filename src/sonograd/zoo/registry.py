@@ -221,7 +221,7 @@ def find_entry(name: str) -> ModelEntry:
 def _user_file() -> Path | None:
     given = os.environ.get("SONOGRAD_MODELS")
     if given:
-        return Path(given)
+        return Path(os.path.expanduser(given))  # noqa: PTH111, never fails
     path = models_folder().with_name("models.json")
     return path if path.is_file() else None
 
