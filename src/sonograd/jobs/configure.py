@@ -108,22 +108,22 @@ def write_session(
     Raises:
         OutputError: If the folder holds a model already, or cannot be written to.
     """
-    folder = Path(folder).absolute()
+    given, folder = Path(folder), Path(folder).absolute()
     _check_folder(folder, overwrite=overwrite)
     # Beside the folder: one that is not there, or empty, shall stay so if anything fails.
     stage = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.safetensors")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_weights(stage)
-        target = configure(config, folder, overwrite=overwrite).parent / WEIGHTS_NAME
-        stage.replace(target)
+        configure(config, folder, overwrite=overwrite)
+        stage.replace(folder / WEIGHTS_NAME)
     except OutputError as error:
         raise OutputError(str(error).replace(str(stage), str(folder / WEIGHTS_NAME))) from None
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}.") from None
     finally:
         stage.unlink(missing_ok=True)
-    return target
+    return given / WEIGHTS_NAME
 
 
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
