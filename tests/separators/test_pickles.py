@@ -10,10 +10,12 @@ import zipfile
 from collections import Counter, OrderedDict, defaultdict, namedtuple
 from fractions import Fraction
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sonograd.errors import CheckpointError
 from sonograd.zoo.unpickle import read_published
@@ -267,18 +269,78 @@ def test_one_storage_is_not_a_thousand_weights(tmp_path):
     refused(path, "refused; its tensors have 40000000 bytes, the file 4")
 
 
-def test_programs_end(tmp_path):
+def test_programs_end(tmp_path, monkeypatch):
     doubled = b"K\x01" + b"q\x00h\x00\x86" * 40  # a tuple of tuples: 2**40 numbers
     path = archive(tmp_path / "a.pth", program(b"}", doubled, b"K\x01s"))
     refused(path, "holds no tensors")
-    path = archive(tmp_path / "c.pth", program(*[b"]"] * 2_100_000))
-    refused(path, "more than 2000000 instructions")
-    path = archive(tmp_path / "d.pth", program(*[b"("] * 1_000_000))
+    monkeypatch.setattr("sonograd.separators.pickles._MAX_INSTRUCTIONS", 10_000)
+    path = archive(tmp_path / "c.pth", program(*[b"]"] * 10_100))
+    refused(path, "more than 10000 instructions")
+    path = archive(tmp_path / "d.pth", program(*[b"("] * 9_000))
     refused(path, "damaged")
     path = archive(tmp_path / "e.pth", program(b"X\xff\xff\xff\xff"))
     refused(path, "ends early")
     path = archive(tmp_path / "f.pth", program(b"cos\n" + b"x" * 1000 + b"\n"))
     refused(path, "a name that is too long")
+
+
+def test_numbers_of_rare_types_may_lie_beside_the_weights(tmp_path):
+    path = tmp_path / "a.pth"
+    rare = torch.zeros(2).to(torch.float8_e4m3fn)
+    torch.save({"state": {"weight": torch.ones(2)}, "rare": rare}, path)
+    assert read_published(path).state["weight"].tolist() == [1, 1]
+    torch.save({"state": {"weight": rare}}, path)
+    refused(path, "weight is no plain tensor|holds no tensors")
+
+
+def mutated(data, random):
+    """Return bytes with a few changes."""
+    data = bytearray(data)
+    for _ in range(random.choice((1, 1, 2, 8))):
+        at = random.randrange(len(data))
+        match random.randrange(5):
+            case 0:
+                data[at] ^= 1 << random.randrange(8)
+            case 1:
+                data[at : at + 4] = random.choice((bytes(4), b"\xff" * 4, b"\xff\xff\xff\x7f"))
+            case 2:
+                data[at : at + 1] = random.choice(b"().RtbQsuae}]N\x81\x85\x86\x87").to_bytes()
+            case 3:
+                del data[at : at + random.randrange(1, 9)]
+            case _:
+                data[at:at] = data[at // 2 : at // 2 + random.randrange(30)]
+        if not data:
+            return b""
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["program", "archive", "old", "safetensors"])
+def test_damaged_bytes_are_damage(tmp_path, kind):
+    """Whatever comes: tensors, or one line."""
+    path = tmp_path / ("a.safetensors" if kind == "safetensors" else "a.pth")
+    state = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(3), "b": torch.ones(())}
+    content = {"state": state, "epoch": 3, "kwargs": {"segment": Fraction(39, 5), "x": [1.5, None]}}
+    if kind == "safetensors":
+        save_file(state, path, metadata={"klass": "x", "kwargs": '{"a": 1}'})
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind != "old")
+    whole, random, outcomes = path.read_bytes(), Random(kind), set()
+    parts = {}
+    if kind == "program":
+        with zipfile.ZipFile(path) as file:
+            parts = {entry.filename: file.read(entry) for entry in file.infolist()}
+    for _ in range(250):
+        if parts:
+            with zipfile.ZipFile(path, "w") as file:
+                for part, data in parts.items():
+                    file.writestr(part, mutated(data, random) if ".pkl" in part else data)
+        else:
+            path.write_bytes(mutated(whole, random))
+        try:
+            outcomes.add(type(read_published(path)).__name__)
+        except CheckpointError as error:
+            outcomes.add("damage" if "\n" not in str(error) else "more than one line")
+    assert outcomes == {"PublishedCheckpoint", "damage"}
 
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])

@@ -137,6 +137,13 @@ def test_settings_that_make_no_sense(tmp_path, family, settings, match):
     refused([path], match, family=family, settings={**base, **settings})
 
 
+def test_settings_of_a_file_that_are_tensors(tmp_path):
+    path = tmp_path / "a.ckpt"
+    content = {"model_name": "x", "model_args": {"channels": torch.ones(2), "sources": ["a"]}}
+    torch.save({"state_dict": {"crosstransformer.x": torch.ones(2)}, **content}, path)
+    refused([path], "HTDemucs: channels: a tensor, expected plain values", family="HTDemucs")
+
+
 def test_settings_within_themselves(tmp_path):
     path = tmp_path / "a.ckpt"
     torch.save({"weight": torch.ones(2)}, path)

@@ -270,8 +270,9 @@ class PickleReader:
             case ("storage", Name(kind), (str() | int()) as key, _, int(count), *view) if (
                 count >= 0
             ):
-                if kind not in _STORAGES:
-                    raise PickleRefusedError(f"numbers of the type {kind}")
+                if kind not in _STORAGES:  # no weights, but maybe something beside them
+                    self._push(Inert(kind))
+                    return
                 storage = Storage(str(key), _STORAGES[kind], count)
                 known = self.storages.setdefault(storage.key, storage)
                 if (known.dtype, known.count) != (storage.dtype, storage.count):

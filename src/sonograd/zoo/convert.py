@@ -20,6 +20,7 @@ from sonograd.errors import CheckpointError, ConfigError, ParameterError, Sonogr
 from sonograd.separators import Separator
 from sonograd.separators.checkpoint import is_checkpoint, load_separator
 from sonograd.separators.fitting import built_separator, fill_separator, shown
+from sonograd.separators.pickles import StoredTensor
 from sonograd.zoo.registry import FAMILIES
 from sonograd.zoo.settings import model_arguments, read_settings
 from sonograd.zoo.unpickle import PublishedCheckpoint, read_published
@@ -302,7 +303,7 @@ def _value_problem(value: Any) -> str:
                 waiting.extend(found)
             case int(found) if abs(found) > _MOST_WHOLE:
                 return f"a number of {found.bit_length()} bits, expected {_MOST_WHOLE} at most."
-            case Tensor():
+            case Tensor() | StoredTensor():
                 return "a tensor, expected plain values."
     return f"more than {_MOST_VALUES} values, or one within itself."
 
