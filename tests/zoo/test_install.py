@@ -150,6 +150,15 @@ def test_what_a_license_forbids_is_said_quiet_or_not(entry, song, tmp_path, caps
     assert capsys.readouterr().err == shown
 
 
+def test_an_interrupted_download_keeps_what_has_arrived(entry, monkeypatch, capsys):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sonograd.zoo.install.fetch", interrupt)
+    assert main(["download", "tiny", "--quiet"]) == 130
+    assert "what has arrived is kept, the next" in capsys.readouterr().err
+
+
 def test_the_cache_may_be_below_the_home_of_the_user(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SONOGRAD_CACHE", "~/x")
