@@ -284,6 +284,15 @@ def test_programs_end(tmp_path, monkeypatch):
     refused(path, "a name that is too long")
 
 
+def test_keys_of_old_storages_are_text(tmp_path):
+    head = [0x1950A86A20F9469CFC6C, 1001, {}]
+    data = b"".join(pickle.dumps(item, protocol=2) for item in head) + program(b"}")
+    keys = b"]" + b"K\x01" + b"q\x00h\x00\x86" * 40 + b"a"  # one, a tuple of tuples of tuples
+    path = tmp_path / "a.pth"
+    path.write_bytes(data + program(keys) + bytes(8))
+    refused(path, "a storage of 0 numbers that was not announced")
+
+
 def test_numbers_of_rare_types_may_lie_beside_the_weights(tmp_path):
     path = tmp_path / "a.pth"
     rare = torch.zeros(2).to(torch.float8_e4m3fn)

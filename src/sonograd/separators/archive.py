@@ -5,7 +5,8 @@ import math
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -75,13 +76,8 @@ class Archive:
             raise CheckpointError(
                 f"{self.path}: refused; its tensors have {used} bytes, the file {self._size}."
             )
-        read: dict[str, Tensor] = {}
         try:
-            with self.path.open("rb") as file:
-                for tensor in stored.values():
-                    key = tensor.storage.key
-                    if key not in read:
-                        read[key] = self._numbers(file, key)
+            read = self._numbers({one.storage.key for one in stored.values()})
         except (EOFError, OSError, ValueError, zipfile.BadZipFile, RuntimeError, MemoryError,
                 NotImplementedError) as error:  # fmt: skip
             raise CheckpointError(_damage(self.path, error)) from error
@@ -134,7 +130,7 @@ class Archive:
         if not isinstance(keys, list):
             raise ValueError("no list of storages")
         for key in keys:
-            storage = reader.storages.get(str(key))
+            storage = reader.storages.get(str(key)) if isinstance(key, str | int) else None
             count = int.from_bytes(file.read(8), "little")
             if storage is None or count != storage.count:
                 raise ValueError(f"a storage of {count} numbers that was not announced")
@@ -143,16 +139,24 @@ class Archive:
                 raise EOFError("ends early")
         return content
 
-    def _numbers(self, file: IO[bytes], key: str) -> Tensor:
-        """Return all numbers of a storage."""
-        if key not in self._places:
-            raise ValueError(f"storage {key} is not there")
-        storage, place = self._places[key]
-        if isinstance(place, int):
-            file.seek(place)
-            return _take(file, storage)
-        with zipfile.ZipFile(file) as archive, archive.open(place) as entry:
-            return _take(entry, storage)
+    def _numbers(self, keys: Iterable[str]) -> dict[str, Tensor]:
+        """Return all numbers of some storages."""
+        read = {}
+        with ExitStack() as opened:
+            file = opened.enter_context(self.path.open("rb"))
+            archive: zipfile.ZipFile | None = None
+            for key in keys:
+                if key not in self._places:
+                    raise ValueError(f"storage {key} is not there")
+                storage, place = self._places[key]
+                if isinstance(place, int):
+                    file.seek(place)
+                    read[key] = _take(file, storage)
+                    continue
+                archive = archive or opened.enter_context(zipfile.ZipFile(file))
+                with archive.open(place) as entry:
+                    read[key] = _take(entry, storage)
+        return read
 
 
 def _take(file: IO[bytes], storage: Storage) -> Tensor:
