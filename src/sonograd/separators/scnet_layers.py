@@ -158,9 +158,15 @@ class _Path(nn.Module):
             * self.norm.weight
             + self.norm.bias
         )
-        y, _ = self.lstm(normed.flatten(0, 1))
-        result: Tensor = x + self.linear(y).reshape(x.shape)
-        return result
+        y = normed.flatten(0, 1)
+        # Sequences do not see each other.
+        y = map_bands(self._along, y, y, dim=0) if may_work_in_bands(y) else self._along(y)
+        return x + y.reshape(x.shape)
+
+    def _along(self, x: Tensor) -> Tensor:
+        """Recur over ``(sequences, steps, channels)``."""
+        y: Tensor = self.linear(self.lstm(x)[0])
+        return y
 
 
 class DualPath(nn.Module):
