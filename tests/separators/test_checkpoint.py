@@ -1,5 +1,6 @@
 """Checkpoints: what is stored comes back, and nothing else is accepted."""
 
+import dataclasses
 import json
 import os
 import struct
@@ -9,7 +10,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from sonograd.config import SpectrogramNetLSTMConfig, SpectrogramNetSimpleConfig
+from sonograd.config import (
+    OpenUnmixConfig,
+    SpectrogramNetLSTMConfig,
+    SpectrogramNetSimpleConfig,
+)
 from sonograd.errors import CheckpointError, OutputError, ParameterError
 from sonograd.separators import (
     CenterExtraction,
@@ -255,6 +260,21 @@ def test_settings_that_no_weight_depends_on_may_change(path):
     loaded = load_separator(path, config=changed)
     assert loaded.config == changed
     assert loaded.plan.length == 1600
+
+
+def test_filters_behind_the_networks_may_change(tmp_path):
+    small = {"targets": ("vocals", "drums"), "num_fft": 64, "hop_length": 16, "hidden_size": 8}
+    net = build_separator(OpenUnmixConfig(**small, sample_rate=8000)).eval()
+    save_separator(net, tmp_path / "umx.safetensors")
+    changed = dataclasses.replace(
+        net.config, wiener_iterations=2, wiener_frames=20, softmask=True, residual_target="rest"
+    )
+    loaded = load_separator(tmp_path / "umx.safetensors", config=changed)
+    mix = torch.randn(2, 1000)
+    assert loaded.stems == ("vocals", "drums", "rest")
+    stems = loaded.separate(mix)
+    assert (stems[:2] - net.separate(mix)).abs().max() > 1e-3
+    torch.testing.assert_close(stems.sum(0), mix, rtol=0, atol=1e-4)
 
 
 def test_the_stored_configuration_is_plain_json(path, net):
