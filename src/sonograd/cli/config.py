@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from sonograd.cli.console import Console
+from sonograd.cli.fetch import fetch_models
 from sonograd.cli.settings import parse_changes, print_table
 from sonograd.config.separators import MaskActivation
 from sonograd.config.session import CONFIG_NAME
@@ -120,6 +121,7 @@ def config(
         raise ConfigError("model type", [f"is missing; expected one of {', '.join(MODEL_TYPES)}."])
     flags = {"vocals": vocals, "drums": drums, "bass": bass, "other": other}
     targets = [stem for stem, wanted in flags.items() if wanted] + list(target or ())
+    fetch_models([kind])
     chosen = model_config(kind, targets=targets, settings=given | parse_changes(change))
     path = configure(chosen, save, overwrite=overwrite)
     if display:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sonograd.cli import console
+from sonograd.cli.fetch import fetch_models
 
 
 def demo(
@@ -31,6 +32,8 @@ def demo(
     overwrite
         Replace what an earlier demo wrote.
     """
+    if model is not None:
+        fetch_models([model])
     from sonograd import jobs
 
     with console.progress("separating") as on_progress:

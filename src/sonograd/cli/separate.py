@@ -1,12 +1,12 @@
 """``sonograd separate MODEL AUDIO...``."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from sonograd.cli.console import Console
+from sonograd.cli.fetch import fetch_models
 from sonograd.config.output import Bits, Precision
 from sonograd.errors import ParameterError
 
@@ -80,7 +80,7 @@ def separate(
         quiet: Show neither progress nor messages.
     """
     others = _names(ensemble)
-    _download((model, *others), offline=offline, quiet=quiet)
+    fetch_models((model, *others), offline=offline, quiet=quiet)
     from sonograd.jobs.separate import separate_files  # loads torch
 
     with Console(quiet=quiet) as console:
@@ -126,22 +126,6 @@ def _numbers(text: str | None) -> list[float]:
         raise ParameterError(
             f"weights is {text!r}; expected numbers, separated by commas"
         ) from None
-
-
-def _download(models: Iterable[str], *, offline: bool, quiet: bool) -> None:
-    """Bring the models here, with progress in bytes."""
-    from sonograd.jobs.download import ensure_model
-
-    for model in models:
-        with Console(quiet=quiet, unit="bytes") as console:
-            console.describe(model)
-            ensure_model(
-                model,
-                offline=offline or None,
-                on_progress=console.progress,
-                on_message=console.message,
-                on_warning=console.warning,
-            )
 
 
 def _show(console: Console, event: "SeparationEvent") -> None:

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from sonograd.cli.console import Console
 from sonograd.cli.evaluate import metric_names, show_report
+from sonograd.cli.fetch import fetch_models
 
 __all__ = ["test"]
 
@@ -49,6 +50,7 @@ def test(
         workers: Chunks in work at a time on the CPU; as many as there are free cores by default.
         quiet: Show neither progress nor messages.
     """
+    fetch_models([model], quiet=quiet)
     from sonograd.jobs.scoring import DEFAULT_METRICS
     from sonograd.jobs.test import test as run
     from sonograd.zoo import resolve
