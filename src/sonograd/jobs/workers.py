@@ -187,18 +187,21 @@ class ChunkRunner:
 
     def _apply(self, function: Callable[[Any], Any], item: Any) -> Any:
         with self._arithmetic():
-            result = function(item)
-        self._tidy()
-        return result
+            return function(item)
 
     def _tidy(self) -> None:
-        """Give memory back that has piled up since the first chunks: it costs time to ask anew."""
+        """Give memory back that has piled up since the first chunks were separated.
+
+        To ask for it anew takes time; so this is done only where there is more than usual, and
+        what it leaves is usual from then on.
+        """
         resident = resident_bytes()
         self._finished += 1
         if self._finished <= _USUAL_CHUNKS * self.workers:
             self._usual = max(self._usual, resident)
         elif resident > _MOST_GROWTH * self._usual:
             give_memory_back()
+            self._usual = max(self._usual, resident_bytes())
 
     def _batches(
         self, items: Iterable[tuple[LaneStream, int, Tensor]]
@@ -223,7 +226,9 @@ class ChunkRunner:
             return batch.new_zeros(size, len(lane.lane.separator.stems), channels, samples)
         try:
             stems = lane.separate(batch.to(self.device), indices)
-            return stems.to(device="cpu", dtype=batch.dtype)
+            stems = stems.to(device="cpu", dtype=batch.dtype)
+            self._tidy()
+            return stems
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
