@@ -175,6 +175,29 @@ def test_open_unmix_equals_the_original(niter, residual, softmask, channels):
             assert deviation(song, expected) < loose * bound, (dtype, samples)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("niter", [1, 2])
+def test_open_unmix_of_the_usual_size_is_as_exact_as_others(niter):
+    """With thousands of frames and bins, spatial models are well-conditioned."""
+    model = originals.original("openunmix.model")
+    kwargs = {"nb_bins": 2049, "hidden_size": 32, "max_bin": 1487}
+    targets = ("vocals", "drums", "bass", "other")
+    nets = {
+        target: originals.randomize(model.OpenUnmix(**kwargs), seed)
+        for seed, target in enumerate(targets)
+    }
+    theirs = model.Separator(nets, niter=niter).eval()
+    config = open_unmix.config_from_published({**kwargs, "targets": targets, "niter": niter})
+    mine = build_separator(config).eval()
+    mine.load_state_dict(open_unmix.convert_state(theirs.state_dict(), config), strict=True)
+    originals.with_exact_phases()
+    for dtype, bound in BOUNDS.items():
+        mix = cases.mix_of(2, 3 * 44_100, 1, dtype)
+        with torch.no_grad():
+            expected = theirs.to(dtype)(mix)
+        assert deviation(mine.to(dtype).separate(mix[0]), expected[0]) < bound
+
+
 def test_open_unmix_streams_to_the_bit_whatever_the_blocks():
     mine = build_separator(cases.umx_config()).eval()
     mix = cases.mix_of(2, 6001, dtype=torch.float32)[0]
