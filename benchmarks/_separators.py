@@ -110,10 +110,12 @@ def _tests(name):
 
 
 def load_original(name):
+    import pytest
+
     originals = _tests("originals")
     try:
         return originals, originals.original(name)
-    except BaseException as error:  # a skip of pytest
+    except (ImportError, pytest.skip.Exception) as error:
         raise ImportError(str(error)) from None
 
 
@@ -267,5 +269,3 @@ def separate(case, separator, precision, samples, workers, *, keep, mix=None):
                 stems.append(part)
     elapsed = _now() - begin
     return elapsed, torch.cat(stems, -1) if stems else None
-
-

@@ -7,6 +7,8 @@ the samples it gave. ``busy`` means that another program keeps one core busy: on
 already, or a loop that is started for it. Times on several cores are taken when nothing else is in
 the way, and tried again where something came.
 
+Memory, and whether other programs are in the way, are read as Linux tells them.
+
 Every run is kept in a file, and none takes more than five minutes, so that ``python -m benchmarks
 separators`` goes on where it was stopped. ``python -m benchmarks.separators --rows htdemucs
 --minutes 4`` runs a part of it.

@@ -26,5 +26,13 @@ def test_products_take_time():
     assert 0 < precision.product_seconds(torch.float32) < 1
 
 
-def test_other_devices_are_not_measured():
+def test_other_devices_are_not_measured(monkeypatch):
+    monkeypatch.setattr(precision, "product_seconds", None)
     assert not precision.bf16_is_faster(torch.device("meta"))
+    assert not precision.has_bf16_units(torch.device("meta"))
+
+
+@pytest.mark.parametrize("flags", ["fpu avx512_bf16 amx_bf16 amx_tile", "fpu avx512_bf16"])
+def test_units_are_told_by_the_system(monkeypatch, flags):
+    monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: f"flags : {flags}")
+    assert precision.has_bf16_units(CPU) is ("amx_bf16" in flags)

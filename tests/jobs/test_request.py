@@ -8,7 +8,9 @@ from sonograd.jobs import separate_files
 from sonograd.separators import OpenUnmix
 
 
-@pytest.mark.parametrize("option", [{"overlap": 0.5}, {"padding": 16}])
+@pytest.mark.parametrize(
+    "option", [{"overlap": 0.5}, {"padding": 16}, {"overlap": 0.5, "shifts": 2, "invert": True}]
+)
 def test_whole_songs_have_no_overlap(use_model, make_song, tmp_path, option):
     use_model(
         OpenUnmix(
@@ -32,3 +34,11 @@ def test_slow_arithmetic_is_said(monkeypatch, use_model, filters, make_song, tmp
     separate_files("m", [song], save=tmp_path / "out", precision="bf16", on_event=told.append)
     warnings = [event.message for event in told if event.kind == "warning"]
     assert warnings == ([] if faster else ["bf16 is not faster than float32 on this cpu"])
+
+
+def test_speakers_need_some_overlap(use_model, filters, make_song, tmp_path):
+    model = use_model(filters())
+    model.interchangeable = True
+    song, _ = make_song()
+    with pytest.raises(ConfigError, match="overlap: got 0; this model puts the stems of chunks"):
+        separate_files("m", [song], save=tmp_path / "out", overlap=0.0)

@@ -209,7 +209,7 @@ def test_parts_import_without_lightning():
     ("faster", "use_amp", "wanted"),
     [(True, True, "bf16-mixed"), (False, True, "32-true"), (True, False, "32-true")],
 )
-def test_automatic_precision_is_the_faster_one(monkeypatch, faster, use_amp, wanted):
-    monkeypatch.setattr("sonograd.training.loop.bf16_is_faster", lambda _: faster)
+def test_automatic_precision_is_what_the_device_has_units_for(monkeypatch, faster, use_amp, wanted):
+    monkeypatch.setattr("sonograd.training.loop.has_bf16_units", lambda _: faster)
     config = TrainingConfig(max_epochs=1, use_amp=use_amp)
     assert chosen_precision(config, torch.device("cpu")) == wanted

@@ -121,7 +121,8 @@ def config(
         raise ConfigError("model type", [f"is missing; expected one of {', '.join(MODEL_TYPES)}."])
     flags = {"vocals": vocals, "drums": drums, "bass": bass, "other": other}
     targets = [stem for stem, wanted in flags.items() if wanted] + list(target or ())
-    fetch_models([kind])
+    if kind not in MODEL_TYPES:
+        fetch_models([kind])
     chosen = model_config(kind, targets=targets, settings=given | parse_changes(change))
     path = configure(chosen, save, overwrite=overwrite)
     if display:

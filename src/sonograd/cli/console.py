@@ -2,6 +2,7 @@
 
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Console", "format_seconds", "print_error", "progress", "visible"]
 
+#: Kinds of signs that control a terminal, or cannot be written; and two that only join letters.
+_CONTROLS, _JOINERS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"}), "\u200c\u200d"
 #: Seconds between lines of progress when stderr is no terminal.
 PLAIN_INTERVAL = 5.0
 
@@ -30,7 +33,10 @@ def visible(text: str) -> str:
     'a\\nb\\x1b[2J'
     """
     return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+        sign.encode("unicode_escape").decode()
+        if unicodedata.category(sign) in _CONTROLS and sign not in _JOINERS
+        else sign
+        for sign in text
     )
 
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sonograd.cli.console import Console, print_error
+from sonograd.cli.console import Console
+from sonograd.cli.fetch import resumable
 
 __all__ = ["download"]
 
@@ -36,20 +37,16 @@ def download(
     """
     from sonograd.jobs.download import download as run
 
-    try:
-        with Console(quiet=quiet, unit="bytes") as console:
-            console.describe(model)
-            path = run(
-                model,
-                save,
-                overwrite=overwrite,
-                offline=offline or None,
-                on_progress=console.progress,
-                on_message=console.message,
-                on_warning=console.warning,
-            )
-    except KeyboardInterrupt:
-        print_error("interrupted; what has arrived is kept, the next download goes on from there")
-        return 130
+    with resumable(), Console(quiet=quiet, unit="bytes") as console:
+        console.describe(model)
+        path = run(
+            model,
+            save,
+            overwrite=overwrite,
+            offline=offline or None,
+            on_progress=console.progress,
+            on_message=console.message,
+            on_warning=console.warning,
+        )
     print(path)
     return 0

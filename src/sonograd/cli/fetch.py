@@ -1,10 +1,11 @@
 """Published models, brought here before a command uses them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-from sonograd.cli.console import Console
+from sonograd.cli.console import Console, print_error
 
-__all__ = ["fetch_models"]
+__all__ = ["fetch_models", "resumable"]
 
 
 def fetch_models(models: Iterable[str], *, offline: bool = False, quiet: bool = False) -> None:
@@ -12,7 +13,7 @@ def fetch_models(models: Iterable[str], *, offline: bool = False, quiet: bool = 
     from sonograd.jobs.download import ensure_model
 
     for model in models:
-        with Console(quiet=quiet, unit="bytes") as console:
+        with resumable(), Console(quiet=quiet, unit="bytes") as console:
             console.describe(model)
             ensure_model(
                 model,
@@ -21,3 +22,13 @@ def fetch_models(models: Iterable[str], *, offline: bool = False, quiet: bool = 
                 on_message=console.message,
                 on_warning=console.warning,
             )
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say what becomes of a download that is interrupted, and end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print_error("interrupted; what has arrived is kept, the next download goes on from there")
+        raise SystemExit(130) from None

@@ -54,7 +54,9 @@ def separate_blocks(
         ParameterError: If the song has to be heard twice but can be read only once.
     """
     layout = ChannelLayout.between(channels, separator.channels)
-    groups = [_Group(separator, plan) for _ in layout.groups]
+    groups: list[_Group] = []
+    for _ in layout.groups:
+        groups.append(_Group(separator, plan, like=groups[0] if groups else None))
     rates = (sample_rate, separator.sample_rate, output_rate)
     _hear(runner, groups, blocks, layout, channels, rates)
     intake = _Intake(_begin(blocks), groups, layout, channels, rates)
@@ -157,11 +159,16 @@ class _Ear:
 class _Group:
     """Channels that go through the model together: their lanes, and what is ready of them."""
 
-    def __init__(self, separator: Separator, plan: ChunkPlan) -> None:
+    lanes: list[LaneStream]
+
+    def __init__(
+        self, separator: Separator, plan: ChunkPlan, *, like: "_Group | None" = None
+    ) -> None:
         lanes = separator.lanes(plan)
+        others: Sequence[LaneStream | None] = [None] * len(lanes) if like is None else like.lanes
         self.lanes = [
-            LaneStream(lane, lane.separator.survey(lane.plan, blocks=SpooledBlocks()))
-            for lane in lanes
+            LaneStream(lane, lane.separator.survey(lane.plan, blocks=SpooledBlocks()), like=other)
+            for lane, other in zip(lanes, others, strict=True)
         ]
         self._mixer = LaneMixer(lanes, len(separator.stems))
         self.ready = _Queue()

@@ -216,7 +216,14 @@ def check_request(
         }
         for option, change in asked.items():
             changed = None if change is None else attempt(option, change)
-            if changed is not None and not _is_followed(separator, changed):
+            if changed is None:
+                continue
+            if separator.interchangeable and changed.hop >= changed.length:
+                problems.append(
+                    f"{option}: got 0; this model puts the stems of chunks into one order by what "
+                    "they share, so that some is needed"
+                )
+            if not _is_followed(separator, changed):
                 problems.append(
                     f"{option}: this model hears a song as a whole, so that nothing overlaps; "
                     f"leave out {option}"
@@ -242,9 +249,13 @@ def check_request(
 
 
 def _is_followed(separator: Separator, plan: ChunkPlan) -> bool:
-    """Tell whether a model cuts a song by a plan that it is given."""
-    survey = separator.survey(plan)
-    return survey is None or survey.second == plan
+    """Tell whether a model, or one of several, cuts a song by a plan that it is given."""
+    lanes = separator.lanes(plan)
+    surveys = [lane.separator.survey(lane.plan) for lane in lanes]
+    return any(
+        survey is None or survey.second == lane.plan
+        for lane, survey in zip(lanes, surveys, strict=True)
+    )
 
 
 def _check_format(name: str, bits: str | None) -> None:

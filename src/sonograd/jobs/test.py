@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sonograd.data.layouts import SongFiles, StemFile, find_songs, find_splits
 from sonograd.errors import DatasetError, SonogradError
+from sonograd.jobs.download import ensure_model
 from sonograd.jobs.evaluate import (
     Evaluation,
     EvaluationReport,
@@ -81,6 +82,7 @@ def test(
         OutputError: If results cannot be written, or others are there.
     """
     check_counts(max_tracks=max_tracks, workers=workers)
+    ensure_model(model)
     found = resolve(model)
     root = Path(dataset)
     known = found.load().stems

@@ -120,8 +120,8 @@ def load_separator(
     Args:
         path: A file written by :func:`save_separator`.
         config: What the model is expected to be built from, such as the ``model.json`` beside the
-            checkpoint. Settings that no weight depends on (``sample_length``, ``dropout_p``) are
-            taken from it; any other difference is an error.
+            checkpoint. Settings that no weight depends on (:data:`FREE_SETTINGS`) are taken
+            from it; any other difference is an error.
 
     Returns:
         The model in evaluation mode, in float32 on the CPU.

@@ -126,7 +126,8 @@ def _check_order(members: Sequence[Separator]) -> None:
         if member.interchangeable:
             raise ParameterError(
                 f"{type(member).__name__} gives {', '.join(member.stems)} in any order, so that "
-                "they cannot be averaged over models or copies; use it alone"
+                "they cannot be averaged over models or copies; use it alone, or set "
+                "interchangeable to false in its model.json if they have an order"
             )
 
 

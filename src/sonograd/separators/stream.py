@@ -39,13 +39,24 @@ class Lane:
 class LaneStream:
     """A mix on its way through one lane: blocks to chunks, and stems of chunks to blocks."""
 
-    def __init__(self, lane: Lane, survey: Survey | None = None) -> None:
-        """Start before the first sample; ``survey`` has heard the mix."""
+    def __init__(
+        self, lane: Lane, survey: Survey | None = None, *, like: "LaneStream | None" = None
+    ) -> None:
+        """Start before the first sample.
+
+        Args:
+            lane: The model, and how the mix is cut for it.
+            survey: Has heard the mix.
+            like: The stream of other channels of the same mix, whose chunks come before those of
+                this one: stems without an order of their own take that of its first chunk.
+        """
         self.lane = lane
         self.survey = survey
         self.plan = lane.plan if survey is None else survey.second
         self.chunker = Chunker(self.plan)
         self._overlap_add = OverlapAdd(self.plan)
+        self._like = like
+        self._first: Tensor | None = None  # what the first chunk gave
         self._before: Tensor | None = None  # what the chunk before gave where the next one begins
 
     def push(self, block: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -72,11 +83,16 @@ class LaneStream:
         """Return stems in the order in which they fit best to the chunk before."""
         begin, _ = self.plan.margins(kept)
         part = stems[..., begin : begin + kept]
-        if self._before is not None:
-            shared = min(self._before.shape[-1], kept)
-            likeness = self._before[..., :shared].flatten(1) @ part[..., :shared].flatten(1).mT
+        known = self._before
+        if known is None and self._like is not None:
+            known = self._like._first
+        if known is not None:
+            shared = min(known.shape[-1], kept)
+            likeness = known[..., :shared].flatten(1) @ part[..., :shared].flatten(1).mT
             order = best_permutation(likeness.mT, maximize=True)
             stems, part = stems[order], part[order]
+        if self._first is None:
+            self._first = part.clone()
         self._before = part[..., self.plan.hop :].clone()
         return stems
 

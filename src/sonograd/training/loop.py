@@ -19,7 +19,7 @@ from sonograd.config.training import TrainingConfig
 from sonograd.data.chunks import Chunk, ChunkDataset
 from sonograd.data.stems import Example
 from sonograd.errors import MissingExtraError, OutputError, ParameterError, TrainingError
-from sonograd.precision import bf16_is_faster
+from sonograd.precision import has_bf16_units
 from sonograd.separators.base import Separator
 from sonograd.training.callbacks import Conductor
 from sonograd.training.logging import OnEvent
@@ -258,6 +258,6 @@ def chosen_precision(
         case "auto":
             if not config.use_amp:
                 return "32-true"
-            if device.type == "cuda" and (config.scale_grad or not bf16_is_faster(device)):
+            if device.type == "cuda" and (config.scale_grad or not has_bf16_units(device)):
                 return "16-mixed"
-            return "bf16-mixed" if bf16_is_faster(device) else "32-true"
+            return "bf16-mixed" if has_bf16_units(device) else "32-true"
