@@ -102,6 +102,38 @@ def test_a_view_of_an_old_storage(tmp_path):
     assert torch.load(path, weights_only=True)["w"].tolist() == [3, 4]  # as torch reads it
 
 
+def test_dictionaries_of_python_2(tmp_path):
+    """They are made from a list of lists, of a name and a value each."""
+    content = stored([2], [1]).removeprefix(b"\x80\x02").removesuffix(b".")
+    tensor = content.removeprefix(b"}" + text("weight")).removesuffix(b"s")
+    pair = b"](" + text("weight") + tensor + b"e"
+    made = name("collections.OrderedDict") + b"](" + pair + b"e\x85R"
+    path = archive(tmp_path / "a.pth", program(made), {"0": struct.pack("<4f", *range(4))})
+    assert read_published(path).state["weight"].tolist() == [0, 1]
+    archive(path, program(name("collections.OrderedDict") + b"]K\x01a\x85R"))
+    refused(path, "a dictionary of what are no pairs")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied"), "cannot be read: Permission denied"),
+        (MemoryError(), "cannot be read: there is not enough memory"),
+        (OSError(22, "Invalid argument"), "damaged, or no file of weights"),
+    ],
+)
+def test_what_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch, error, said):
+    def fail(*_):
+        raise error
+
+    for suffix in (".pth", ".safetensors"):
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes(bytes(20))
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", fail)
+            refused(path, said)
+
+
 Pair = namedtuple("Pair", "a b")
 
 
@@ -275,6 +307,10 @@ def test_programs_end(tmp_path, monkeypatch):
     refused(path, "holds no tensors")
     monkeypatch.setattr("sonograd.separators.pickles._MAX_INSTRUCTIONS", 10_000)
     path = archive(tmp_path / "c.pth", program(*[b"]"] * 10_100))
+    refused(path, r"refused; it takes more than 10000 instructions to read")
+    pairs = b"](" + b"K\x01K\x02\x86" * 900 + b"eq\x00"
+    many = name("collections.OrderedDict") + b"q\x01" + b"h\x01h\x00\x85R" * 9
+    path = archive(tmp_path / "b.pth", program(pairs, many))
     refused(path, "more than 10000 instructions")
     path = archive(tmp_path / "d.pth", program(*[b"("] * 9_000))
     refused(path, "damaged")

@@ -70,6 +70,25 @@ def test_names_of_networks_in_wrappers(umx, tmp_path, prefix):
     assert list(read_published(wrapped).state) == list(state)
 
 
+def test_names_out_of_a_file_are_shown_short_and_on_one_line(tmp_path):
+    path = tmp_path / "a.ckpt"
+    torch.save({f"{n}\n" + "x" * 2000: torch.ones(1) for n in range(9)}, path)
+    refused([path], r"its tensors are '0\\nx+\.\.\., .* and 6 more\); give one of")
+    sign = "separation_net.dp_modules.\n" + "x" * 2000
+    torch.save({sign: torch.ones(1)}, path)
+    refused([path], r"which has 'separation_net\S+\.\.\., not", family="HTDemucs", settings=UMX)
+
+
+def test_names_are_found_without_the_numbers(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    save_file({"module.a": torch.ones(1), "module.b": torch.ones(1)}, path)
+    with monkeypatch.context() as patch:
+        patch.setattr("sonograd.zoo.unpickle._read_safetensors", None)
+        assert published_names(path) == ["a", "b"]
+    with pytest.raises(CheckpointError, match="no such file"):
+        published_names(tmp_path / "b.safetensors")
+
+
 def test_the_state_is_what_has_tensors(tmp_path):
     path = tmp_path / "a.ckpt"
     weight = torch.ones(2)

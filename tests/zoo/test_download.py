@@ -98,11 +98,13 @@ def test_a_long_part_of_another_file_is_replaced(server, tmp_path):
 
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("chunked", [True, None])
-def test_an_answer_without_a_length_that_breaks_off(server, tmp_path, known, chunked):
+@pytest.mark.parametrize("size", [None, len(CONTENT)])
+def test_an_answer_without_a_length_that_breaks_off(server, tmp_path, known, chunked, size):
     server.chunked = chunked
     url, sha256 = server.add("a.pth", CONTENT)
     server.broken["/a.pth"] = 300_000
-    assert fetch([url], tmp_path / "a.pth", sha256=sha256 if known else None) == sha256
+    given = sha256 if known else None
+    assert fetch([url], tmp_path / "a.pth", sha256=given, size=size) == sha256
     first, *more = (asked for _, asked in server.requests)
     assert (first, set(more)) == (None, {"bytes=300000-"})
     assert left(tmp_path) == ["a.pth"]

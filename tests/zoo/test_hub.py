@@ -107,14 +107,23 @@ def test_a_bag_of_one_is_no_bag(publish, nets, contents):
 @pytest.mark.parametrize(
     ("bag", "error", "match"),
     [
-        ({"models": ["0123abcd", "aaaaaaaa"]}, ModelNotFoundError, "lists aaaaaaaa, which is not"),
+        (
+            {"models": ["0123abcd", "aaaaaaaa"]},
+            ModelNotFoundError,
+            "lists 'aaaaaaaa', which is not",
+        ),
         ({"models": ["0123abcd"] * 99}, ModelNotFoundError, r"net\.yaml lists 99 members"),
         ({"weights": [[1.0]]}, ModelNotFoundError, "expected weights with a row for each member"),
         ({"weights": [["x"], [1]]}, ModelNotFoundError, "expected weights with a row for each"),
+        ({"weights": [["nan", 1], [1, 1]]}, ModelNotFoundError, "weights of 0 or more"),
+        ({"weights": [[1, "inf"], [1, 1]]}, ModelNotFoundError, "weights of 0 or more"),
+        ({"weights": [[-1, 1], [2, 1]]}, ModelNotFoundError, "weights of 0 or more"),
+        ({"weights": [[0, 1], [0, 1]]}, ModelNotFoundError, "more than 0 of each stem"),
+        ({"models": ["a\nb" * 999]}, ModelNotFoundError, r"lists 'a\\nb.{1,199}', which is not"),
         ({"weights": [[1, 0, 0], [0, 1, 1]]}, CheckpointError, "weights for 3 stems, but .* a, b"),
     ],
 )
-def test_bags_that_make_no_sense(publish, contents, bag, error, match):
+def test_bags_that_make_no_sense(publish, server, contents, bag, error, match):
     ours, _ = contents
     bag = {"models": ["0123abcd", "89abcdef"], **bag}
     files = {"0123abcd.safetensors": ours[0], "89abcdef.safetensors": ours[1]}
@@ -122,6 +131,14 @@ def test_bags_that_make_no_sense(publish, contents, bag, error, match):
     with pytest.raises(error, match=match) as info:
         load("hf://me/net/net.yaml")
     assert "\n" not in str(info.value)
+    if error is ModelNotFoundError:
+        assert not any("safetensors" in name for name, _ in server.requests)
+
+
+@pytest.mark.parametrize("name", ["a\nb.ckpt", "a\x1b[2J.ckpt", f"{'a' * 999}.ckpt"])
+def test_names_that_no_file_has_are_passed_over(publish, nets, contents, name):
+    publish({name: contents[0][0], f"x{name}": b"", "model.safetensors": contents[0][0]})
+    assert_is(load("hf://me/net"), nets[0], weights=[[1.0, 1.0]])
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".pt", ".pth", ".th", ".ckpt"])
@@ -172,6 +189,7 @@ def test_one_of_several_is_named(publish, nets, contents, capsys):
     assert_is(load("hf://me/net/a.ckpt"), nets[0], weights=[[1.0, 1.0]])
     assert_is(load("hf://me/net/old/b #1?.ckpt"), nets[1], weights=[[1.0, 1.0]])
     assert len(cached_models()) == 2
+    assert cached_models()[0] == "hf--me--net--a.ckpt"
     assert main(["models", "remove", "hf://me/net/a.ckpt"]) == 0
     assert "removed" in capsys.readouterr().out
 

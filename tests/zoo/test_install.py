@@ -23,8 +23,8 @@ from sonograd.errors import (
 from sonograd.jobs.download import download
 from sonograd.separators import SCNet, save_separator
 from sonograd.zoo import find_entry, load, model_entries, model_names, resolve
-from sonograd.zoo.cache import cached_models, lock_model, models_folder, read_source
-from sonograd.zoo.install import install, license_notice
+from sonograd.zoo.cache import cached_models, leftovers, lock_model, models_folder, read_source
+from sonograd.zoo.install import cache_name, install, installed_folder, license_notice
 from sonograd.zoo.registry import CLASSICAL, FAMILIES
 
 MALICIOUS = runpy.run_path(str(Path(__file__).with_name("test_malicious.py")))
@@ -301,6 +301,48 @@ def test_what_a_hash_vouches_for_is_kept(entry, server, tmp_path):
     assert len(server.requests) == 1
 
 
+def test_a_wrong_member_puts_aside_itself_alone(entry, server, tmp_path):
+    """What came whole, and may be right, is not to be fetched again."""
+    files = [{"urls": entry["files"][0]["urls"]}, {"urls": [server.url + "/tiny.ckpt?second"]}]
+    files[1]["sha256"] = "0" * 64
+    bag = {**entry, "files": files, "member_weights": [[1.0, 0.0], [0.0, 1.0]]}
+    (tmp_path / "models.json").write_text(json.dumps({"models": {"bag": bag}}))
+    with pytest.raises(CheckpointError, match="SHA-256 is "):
+        install("bag", on_message=print)
+    folder = models_folder().parent / "downloads" / "bag"
+    names = sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+    assert names == ["1-tiny.ckpt.bad", "tiny.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("hf://me/net/a b.ckpt", "hf://me/net/a_b.ckpt"),
+        ("hf://me/net/x/y.ckpt", "hf://me/net/x--y.ckpt"),
+        ("hf://me/net/x/-y.ckpt", "hf://me/net/x-/y.ckpt"),
+    ],
+)
+def test_no_two_models_share_a_folder(first, second):
+    assert cache_name(first) != cache_name(second)
+    for name in (first, second):
+        assert re.fullmatch(r"hf--me--net--[\w.-]+", cache_name(name))
+
+
+def test_a_folder_of_another_model_is_not_taken(entry):
+    folder = install("tiny", on_message=print)
+    assert installed_folder("tiny") == folder
+    path = folder / "source.json"
+    path.write_text(path.read_text().replace('"tiny"', '"Tiny"'))  # where case does not count
+    assert installed_folder("tiny") is None
+    install("tiny", on_message=print)
+    assert read_source(folder).name == "tiny"
+
+
+def test_names_of_the_registry_are_those_of_their_folders():
+    for name in model_entries():
+        assert cache_name(name) == name
+
+
 def test_entries_without_files_have_nothing_to_download(tmp_path, monkeypatch):
     models = {"mine": {"family": "SCNet", "stems": ["a"]}}
     (tmp_path / "models.json").write_text(json.dumps({"models": models}))
@@ -331,6 +373,7 @@ def test_what_cannot_be_checked_is_said_and_held_to_the_first_time(entry, server
 
 def test_processes_that_want_one_model_bring_it_once(entry, server):
     """Whoever comes first holds the others up until the model is whole."""
+    pytest.importorskip("fcntl")
     code = (
         "from sonograd.zoo.install import install; "
         "install('bag', on_message=lambda text: print(text, flush=True))"
@@ -349,7 +392,21 @@ def test_processes_that_want_one_model_bring_it_once(entry, server):
     assert load("bag").stems == ("a", "b")
 
 
+def test_a_running_download_is_not_left_over(entry, capsys):
+    pytest.importorskip("fcntl")
+    part = models_folder().parent / "downloads" / "tiny" / "tiny.ckpt.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(10))
+    assert leftovers() == {"tiny": 10}
+    with lock_model("tiny"):
+        assert leftovers() == {}
+        assert main(["models", "remove", "tiny"]) == 2
+    assert "is being written by another process" in capsys.readouterr().err
+    assert leftovers() == {"tiny": 10}
+
+
 def test_a_model_that_is_being_written_is_not_removed(entry, capsys):
+    pytest.importorskip("fcntl")
     install("tiny", on_message=print)
     with lock_model("tiny"):
         assert main(["models", "remove", "tiny"]) == 2
@@ -524,6 +581,9 @@ def test_listing_and_a_missing_network_need_no_torch(entry, server, command, sta
         ({"family": "SCNett"}, "got 'SCNett'; expected one of .*Did you mean 'SCNet'"),
         ({"stems": ["../a"]}, r"models\.tiny\.stems\.0: '\.\./a' cannot name a file"),
         ({"member_weights": [[1.0]]}, "a row per file, a column per stem"),
+        ({"member_weights": [[1.0, float("nan")]]}, r"member_weights.*got nan"),
+        ({"member_weights": [[1.0, -1.0]]}, "more than 0 of each stem"),
+        ({"member_weights": [[1.0, 0.0]]}, "more than 0 of each stem"),
         ({"licence": "MIT"}, "licence: no such key. Did you mean 'license'"),
     ],
 )

@@ -2,11 +2,11 @@
 
 import dataclasses
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from sonograd.atomic import write_problem
 from sonograd.config import SeparatorConfig, parse_config, suggest, to_dict, write_config
 from sonograd.config.session import CONFIG_NAME, WEIGHTS_NAME
 from sonograd.errors import ConfigError, ModelNotFoundError, OutputError
@@ -81,7 +81,7 @@ def configure(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}.") from None
+        raise OutputError(f"{folder}: cannot be made: {write_problem(error)}.") from None
     path = folder / CONFIG_NAME
     write_config(config, path)
     return path
@@ -94,7 +94,13 @@ def write_session(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Write ``model.json`` and weights into a session folder: both, or none of them.
+    """Write ``model.json`` and weights into a session folder.
+
+    Both are written in full first, in a hidden folder: within the session folder if that is there,
+    else beside it. A new session folder then appears with both, or not at all; in one that was
+    there they take their places one right after the other. If anything fails before, all is as it
+    was. What a process that was killed has left there is removed by the next one, where the system
+    can tell (locks of files).
 
     Args:
         config: What the model is built from.
@@ -108,21 +114,21 @@ def write_session(
     Raises:
         OutputError: If the folder holds a model already, or cannot be written to.
     """
+    from sonograd.jobs.outputs import StagedFolder, remove_abandoned  # loads torch
+
     given, folder = Path(folder), Path(folder).absolute()
+    stage = StagedFolder(folder)
+    if folder.is_dir():  # perhaps of another disk, or of a parent that cannot be written to
+        stage.path = folder / stage.path.name
+    remove_abandoned([stage.path.parent])
     _check_folder(folder, overwrite=overwrite)
-    # Beside the folder: one that is not there, or empty, shall stay so if anything fails.
-    stage = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.safetensors")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        write_weights(stage)
-        configure(config, folder, overwrite=overwrite)
-        stage.replace(folder / WEIGHTS_NAME)
-    except OutputError as error:
-        raise OutputError(str(error).replace(str(stage), str(folder / WEIGHTS_NAME))) from None
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}.") from None
-    finally:
-        stage.unlink(missing_ok=True)
+    with stage:
+        try:
+            write_weights(stage.path / WEIGHTS_NAME)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written: {write_problem(error)}.") from None
+        write_config(config, stage.path / CONFIG_NAME)
+        stage.publish()
     return given / WEIGHTS_NAME
 
 

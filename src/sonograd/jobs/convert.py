@@ -71,8 +71,7 @@ def _is_one_of_several(path: Path, family: str | None) -> bool:
     """Tell whether a file is the network of one stem, of which there may be others."""
     if family not in {None, "OpenUnmix"} or is_checkpoint(path):
         return False
-    names = published_names(path)
-    return detect_family(names) == "OpenUnmix" and any(name.startswith("lstm.") for name in names)
+    return detect_family(published_names(path)) == "OpenUnmix"
 
 
 def _by_stem(paths: Sequence[Path], stems: Sequence[str] | None) -> dict[str, Path]:

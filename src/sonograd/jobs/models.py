@@ -147,7 +147,8 @@ def remove_model(name: str) -> int:
         ModelNotFoundError: If nothing of it was downloaded.
         OutputError: If it cannot be deleted, or is being downloaded.
     """
-    return remove_cached(_cached_folder(name, (*cached_models(), *leftovers())).name)
+    known = dict.fromkeys((*cached_models(), *leftovers(with_running=True)))
+    return remove_cached(_cached_folder(name, tuple(known)).name)
 
 
 def _cached_folder(name: str, known: tuple[str, ...] | None = None) -> Path:

@@ -19,11 +19,12 @@ from sonograd.separators.pickles import (
     MAX_PROGRAM,
     PickleReader,
     PickleRefusedError,
+    PickleTooLongError,
     Storage,
     StoredTensor,
 )
 
-__all__ = ["Archive"]
+__all__ = ["Archive", "read_problem"]
 
 _MAX_ENTRIES = 100_000
 _MAX_AXES = 16
@@ -32,6 +33,11 @@ _MAX_SHARED = 4
 _BLOCK = 16 << 20
 #: What begins the files of before torch 1.6, as pickles: a number and a version.
 _OLD_START = (0x1950A86A20F9469CFC6C, 1001)
+#: What reading a file raises that is damaged, or cannot be read.
+_UNREADABLE = (
+    EOFError, OSError, ValueError, zipfile.BadZipFile, RuntimeError, MemoryError,
+    NotImplementedError,
+)  # fmt: skip
 
 
 class Archive:
@@ -51,17 +57,16 @@ class Archive:
         self.path = path
         #: Storages by key, each with its entry of the archive, or where it begins in the file.
         self._places: dict[str, tuple[Storage, zipfile.ZipInfo | int]] = {}
-        self._size = path.stat().st_size
         try:
             with path.open("rb") as file:
+                self._size = path.stat().st_size
                 is_archive = file.read(4) == b"PK\x03\x04"
                 file.seek(0)
-                self.content = self._read_archive() if is_archive else self._read_old(file)
+                self.content = self._read_archive(file) if is_archive else self._read_old(file)
         except PickleRefusedError as error:
             raise CheckpointError(_refusal(path, error)) from None
-        except (EOFError, OSError, ValueError, zipfile.BadZipFile, RuntimeError, MemoryError,
-                NotImplementedError) as error:  # fmt: skip
-            raise CheckpointError(_damage(path, error)) from error
+        except _UNREADABLE as error:
+            raise CheckpointError(read_problem(path, error)) from error
 
     def tensors(self, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
         """Read tensors, by names of the caller's.
@@ -78,9 +83,8 @@ class Archive:
             )
         try:
             read = self._numbers({one.storage.key for one in stored.values()})
-        except (EOFError, OSError, ValueError, zipfile.BadZipFile, RuntimeError, MemoryError,
-                NotImplementedError) as error:  # fmt: skip
-            raise CheckpointError(_damage(self.path, error)) from error
+        except _UNREADABLE as error:
+            raise CheckpointError(read_problem(self.path, error)) from error
         return {
             name: read[one.storage.key].as_strided(
                 one.shape, one.stride, one.offset + one.storage.begin
@@ -88,8 +92,8 @@ class Archive:
             for name, one in stored.items()
         }
 
-    def _read_archive(self) -> Any:
-        with zipfile.ZipFile(self.path) as archive:
+    def _read_archive(self, file: IO[bytes]) -> Any:
+        with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             _check_entries(self.path, self._size, entries)
             named = {entry.filename: entry for entry in entries}
@@ -215,6 +219,8 @@ def _check_entries(path: Path, size: int, entries: list[zipfile.ZipInfo]) -> Non
 
 
 def _refusal(path: Path, error: PickleRefusedError) -> str:
+    if isinstance(error, PickleTooLongError):
+        return f"{path}: refused; it takes {error} to read, which files of weights never do."
     if error.name is None:
         return f"{path}: refused; it is more than tensors and plain values ({error})."
     return (
@@ -223,6 +229,11 @@ def _refusal(path: Path, error: PickleRefusedError) -> str:
     )
 
 
-def _damage(path: Path, error: Exception) -> str:
+def read_problem(path: Path, error: Exception) -> str:
+    """Return why a file of weights cannot be read, as a message: it may be damaged, or not."""
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        return f"{path}: cannot be read: there is not enough memory."
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return f"{path}: cannot be read: {error.strerror or type(error).__name__}."
     reason = shown(str(error) or type(error).__name__, 200)
     return f"{path}: damaged, or no file of weights ({reason})."

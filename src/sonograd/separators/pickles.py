@@ -21,7 +21,15 @@ from typing import IO, Any
 
 import torch
 
-__all__ = ["Inert", "Name", "PickleReader", "PickleRefusedError", "Storage", "StoredTensor"]
+__all__ = [
+    "Inert",
+    "Name",
+    "PickleReader",
+    "PickleRefusedError",
+    "PickleTooLongError",
+    "Storage",
+    "StoredTensor",
+]
 
 _MAX_INSTRUCTIONS = 2_000_000
 #: Bytes of a pickle at most; tensors lie elsewhere.
@@ -73,6 +81,10 @@ class PickleRefusedError(pickle.UnpicklingError):
         """Note the reason, and the function or class that is asked for, if it is one."""
         self.name = name
         super().__init__(reason)
+
+
+class PickleTooLongError(PickleRefusedError):
+    """A pickle has more instructions than any file of weights."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +157,7 @@ class PickleReader:
         self._reset()
         try:
             while (code := self._read(1)) != pickle.STOP:
-                self._instructions += 1
-                if self._instructions > _MAX_INSTRUCTIONS:
-                    raise PickleRefusedError(f"more than {_MAX_INSTRUCTIONS} instructions")
+                self._count(1)
                 if code not in _INSTRUCTIONS:
                     if code not in _OTHER_INSTRUCTIONS:
                         raise ValueError(f"no valid pickle: instruction {code!r}")
@@ -160,6 +170,11 @@ class PickleReader:
             raise ValueError(f"no valid pickle: {type(error).__name__}") from error
         finally:
             self._reset()
+
+    def _count(self, steps: int) -> None:
+        self._instructions += steps
+        if self._instructions > _MAX_INSTRUCTIONS:
+            raise PickleTooLongError(f"more than {_MAX_INSTRUCTIONS} instructions")
 
     def _reset(self) -> None:
         self._stack: list[Any] = []
@@ -258,7 +273,19 @@ class PickleReader:
         arguments, name = self._stack.pop(), self._stack.pop()
         if not isinstance(name, Name) or not isinstance(arguments, tuple):
             raise ValueError("no valid pickle: a call of what is no function")
-        self._push(_call(name.text, arguments))
+        match name.text, arguments:
+            case "collections.OrderedDict", (list() as pairs,):
+                self._ordered(pairs)
+            case _:
+                self._push(_call(name.text, arguments))
+
+    def _ordered(self, pairs: list[Any]) -> None:
+        """Make a dictionary of a list of pairs, as Python 2 wrote them."""
+        self._count(len(pairs))  # one list may be given many times
+        if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+            raise ValueError("no valid pickle: a dictionary of what are no pairs")
+        self._push({})
+        self._set([item for pair in pairs for item in pair])
 
     def _build(self) -> None:
         self._stack.pop()

@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -139,12 +139,21 @@ def downloads_folder() -> Path:
     return models_folder().with_name("downloads")
 
 
-def leftovers() -> dict[str, int]:
-    """Return how many bytes are left of downloads that broke off or were refused, by model."""
+def leftovers(*, with_running: bool = False) -> dict[str, int]:
+    """Return how many bytes are left of downloads that broke off or were refused, by model.
+
+    Args:
+        with_running: Those that a process is at, too; they are known by their locks.
+    """
     folder = downloads_folder()
     if not folder.is_dir():
         return {}
-    sizes = {path.name: _size(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+    found = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    sizes = {
+        path.name: _size(path)
+        for path in found
+        if with_running or not _is_locked(path.with_name(f"{path.name}.lock"))
+    }
     return {name: size for name, size in sizes.items() if size}
 
 
@@ -213,7 +222,13 @@ def remove_cached(name: str) -> int:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Return the bytes of all files; some may go while they are counted."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                size += Path(place, name).stat().st_size
+    return size
 
 
 @contextmanager
@@ -269,6 +284,22 @@ def only_one(lock: Path, on_wait: Callable[[], None] | None = None) -> Iterator[
         except OSError:  # some file systems have no locks
             pass
         yield
+
+
+def _is_locked(lock: Path) -> bool:
+    """Tell whether another process or thread is where :func:`only_one` lets one at a time go."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none, or the file system has no locks
+        pass
+    return False
 
 
 def file_sha256(path: Path) -> str:

@@ -19,7 +19,7 @@ from sonograd.config import SeparatorConfig, parse_config, suggest, validate
 from sonograd.errors import CheckpointError, ConfigError, ParameterError, SonogradError
 from sonograd.separators import Separator
 from sonograd.separators.checkpoint import is_checkpoint, load_separator
-from sonograd.separators.fitting import built_separator, fill_separator, shown
+from sonograd.separators.fitting import built_separator, fill_separator, join_some, shown
 from sonograd.separators.pickles import StoredTensor
 from sonograd.zoo.registry import FAMILIES
 from sonograd.zoo.settings import model_arguments, read_settings
@@ -61,6 +61,10 @@ _NUMBER = (int, float, Fraction)
 _MOST_ARGUMENTS = 1000
 _MOST_VALUES = 100_000
 _MOST_WHOLE = 1 << 53
+#: What is raised where something is calculated with values of another kind than was expected.
+_NO_SENSE = (
+    ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 
 
 class _Family(Protocol):
@@ -191,7 +195,7 @@ def _sign_of_another(names: Iterable[str], family: str) -> str:
         return ""
     signs = tuple(sign for sign, of in _SIGNS if of == other)
     found = next(name for name in names if name.startswith(signs))
-    return f"The file looks like a {other}, which has {found}, not like a {family}."
+    return f"The file looks like a {other}, which has {shown(found)}, not like a {family}."
 
 
 def _family_of(
@@ -203,7 +207,7 @@ def _family_of(
     family = known or expected or detect_family(list(first.state))
     if family is None:
         raise CheckpointError(
-            f"{name}: of no family that is known (its tensors are {_some(first.state)}); "
+            f"{name}: of no family that is known (its tensors are {join_some(first.state)}); "
             f"give one of {', '.join(FAMILIES)} with --family."
         )
     return family
@@ -270,9 +274,7 @@ def _config(module: _Family, arguments: Mapping[str, Any], family: str) -> Separ
         return validate(module.config_from_published(arguments), source=family)
     except SonogradError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
-            ValueError) as error:  # fmt: skip
-        # What is calculated with a value of another kind than was expected.
+    except _NO_SENSE as error:
         given = ", ".join(f"{key} {reprlib.repr(value)}" for key, value in arguments.items())
         raise ConfigError(
             family,
@@ -320,12 +322,7 @@ def _converted(
         raise CheckpointError(f"{name}: {error}") from None
     except SonogradError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
-            ValueError) as error:  # fmt: skip
+    except _NO_SENSE as error:
         raise CheckpointError(
             f"{name}: weights do not fit the model ({type(error).__name__}: {shown(str(error))})."
         ) from error
-
-
-def _some(names: Mapping[str, Any]) -> str:
-    return ", ".join(list(names)[:3])

@@ -243,9 +243,10 @@ def _append(url: str, part: Path, have: int, size: int | None, on_progress: OnBy
                     on_progress(have, total or size or have)
                 if breaks_off or not block:
                     break
-    if breaks_off or (total is not None and have < total):
-        raise _BrokenError(f"broke off after {have}{f' of {total}' if total else ''} bytes")
-    if total is None and size is None and not response.chunked and _has_more(url, have):
+    whole = total if total is not None else size
+    if breaks_off or (whole is not None and have < whole):
+        raise _BrokenError(f"broke off after {have}{f' of {whole}' if whole else ''} bytes")
+    if whole is None and not response.chunked and _has_more(url, have):
         raise _BrokenError(f"broke off after {have} bytes")
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from sonograd.errors import ConfigError, DownloadError, ModelNotFoundError
 from sonograd.zoo.download import fetch_bytes
-from sonograd.zoo.registry import HUB_PREFIX, UNKNOWN, ModelEntry, PublishedFile
+from sonograd.zoo.registry import HUB_PREFIX, UNKNOWN, ModelEntry, PublishedFile, usable_weights
 from sonograd.zoo.settings import read_settings
 
 __all__ = ["hub_entry"]
@@ -21,6 +21,8 @@ _MAX_LIST = 8 << 20
 _MAX_BAG = 1 << 16
 #: Lists that are looked at, and members of one.
 _MAX_BAGS = 32
+#: Signs in the name of a file.
+_MAX_NAME = 250
 _WEIGHTS = (".safetensors", ".ckpt", ".th", ".pth", ".pt", ".bin")
 #: Files of these kinds never say how their network is built.
 _SILENT = (".ckpt",)
@@ -62,9 +64,9 @@ def hub_entry(name: str, *, offline: bool | None = None) -> ModelEntry:
     listing = _listing(f"{endpoint}/api/models/{repository}?blobs=true", offline)
     siblings = listing.get("siblings")
     files = {
-        str(item["rfilename"]): item
+        item["rfilename"]: item
         for item in (siblings if isinstance(siblings, list) else ())
-        if isinstance(item, dict) and "rfilename" in item
+        if isinstance(item, dict) and _is_name(item.get("rfilename"))
     }
     model = _Repository(
         name=HUB_PREFIX + repository,
@@ -190,7 +192,9 @@ class _Repository:
         for member in bag["models"]:
             found = self._named(member)
             if not found:
-                raise ModelNotFoundError(f"{self.name}: {path} lists {member}, which is not there.")
+                raise ModelNotFoundError(
+                    f"{self.name}: {path} lists {member[:80]!r}, which is not there."
+                )
             files.append(self._file(found[0]))
         weights, segment = bag.get("weights"), bag.get("segment")
         fields: dict[str, Any] = {"files": tuple(files)}
@@ -224,6 +228,11 @@ class _Repository:
         return self.root + quote(path)
 
 
+def _is_name(name: Any) -> bool:
+    """Tell whether a file may be called so: in one line, and not beyond all measure."""
+    return isinstance(name, str) and name.isprintable() and len(name) <= _MAX_NAME
+
+
 def _is_weights(path: str) -> bool:
     place = PurePosixPath(path)
     return place.suffix.lower() in _WEIGHTS and not _NOT_WEIGHTS.match(place.name)
@@ -250,6 +259,10 @@ def _rows(weights: Any, members: int, source: str) -> tuple[tuple[float, ...], .
         rows = ()
     if len(rows) != members or len({len(row) for row in rows}) != 1 or not rows[0]:
         raise ModelNotFoundError(f"{source}: expected weights with a row for each member.")
+    if not usable_weights(rows):
+        raise ModelNotFoundError(
+            f"{source}: expected weights of 0 or more, and more than 0 of each stem altogether."
+        )
     return rows
 
 

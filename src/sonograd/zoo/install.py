@@ -1,5 +1,6 @@
 """Bring a published model into the cache: download, check, convert, and forget the rest."""
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ __all__ = ["cache_name", "install", "installed_folder", "license_notice", "write
 def installed_folder(name: str) -> Path | None:
     """Return the folder of a model in the cache, or None if it is not there."""
     folder = models_folder() / cache_name(name)
-    return folder if read_source(folder) is not None else None
+    return folder if _is_of(folder, name) else None
 
 
 def install(
@@ -52,7 +53,9 @@ def install(
 ) -> Path:
     """Make sure that a published model is in the cache; return its folder.
 
-    Where several processes ask for one model, one brings it and the others wait.
+    Where several processes ask for one model, one brings it and the others wait. That needs locks
+    of files, which Windows and some network file systems do not have: there each brings its own,
+    and the last one stays.
 
     Args:
         name: Its name.
@@ -74,7 +77,7 @@ def install(
         UserWarning: Once, when it is downloaded, see ``on_warning``.
     """
     folder = models_folder() / cache_name(name)
-    if not overwrite and _is_whole(folder):
+    if not overwrite and _is_whole(folder, name):
         return folder
     entry = _find(name, offline)
     if not entry.files:
@@ -82,16 +85,19 @@ def install(
         raise ModelNotFoundError(f"{name}: {what}, there is nothing to download.")
     tell = on_message or (lambda _: None)
     with lock_model(folder.name, lambda: tell(f"{name}: waiting for another process")):
-        if not overwrite and _is_whole(folder):
+        if not overwrite and _is_whole(folder, name):
             return folder
         if entry.license is None or entry.commercial is False:
             warn = on_warning or on_message or partial(warnings.warn, stacklevel=2)
             warn(license_notice(name, entry))
         else:
             tell(license_notice(name, entry))
-        with _put_aside(name, entry):
-            settings, paths, files = _fetched(name, entry, offline, on_progress, tell)
-            tell(f"{name}: converting")
+        settings, paths, files = _fetched(name, entry, offline, on_progress, tell)
+        tell(f"{name}: converting")
+        unsure = [
+            path for path, file in zip(paths, entry.files, strict=True) if file.sha256 is None
+        ]
+        with _put_aside([*unsure, *([settings] if settings else ())]):
             separators = _converted(entry, paths, settings)
         record = SourceRecord(
             name=name,
@@ -107,26 +113,19 @@ def install(
 
 
 @contextmanager
-def _put_aside(name: str, entry: ModelEntry) -> Iterator[None]:
+def _put_aside(paths: Sequence[Path]) -> Iterator[None]:
     """Keep files that cannot be used, and that no hash vouches for, from being taken again."""
     try:
         yield
     except (CheckpointError, ConfigError, ParameterError) as error:
-        raw = downloads_folder() / cache_name(name)
-        names = _file_names(_addresses(entry))
-        sure = {
-            called
-            for called, file in zip(names, entry.files, strict=False)
-            if file.sha256 is not None
-        }
         moved = []
-        for path in (raw / called for called in names if called not in sure):
+        for path in paths:
             if path.is_file():
                 path.replace(path.with_name(path.name + ".bad"))
                 moved.append(f"{path.name}.bad")
         if not moved:
             raise
-        kept = f"What was downloaded is kept as {', '.join(moved)} in {raw}."
+        kept = f"What was downloaded is kept as {', '.join(moved)} in {paths[0].parent}."
         if isinstance(error, ConfigError):
             raise ConfigError(error.source, [*error.problems, kept]) from None
         raise type(error)(f"{error} {kept}") from None
@@ -138,8 +137,14 @@ def _addresses(entry: ModelEntry) -> list[str]:
     return [*(file.urls[0] for file in entry.files), *settings[:1]]
 
 
-def _is_whole(folder: Path) -> bool:
-    return read_source(folder) is not None and not damaged_files(folder)
+def _is_of(folder: Path, name: str) -> bool:
+    """Tell whether a folder of the cache holds this model, by its name or that of the folder."""
+    record = read_source(folder)
+    return record is not None and (record.name == name or cache_name(record.name) == name)
+
+
+def _is_whole(folder: Path, name: str) -> bool:
+    return _is_of(folder, name) and not damaged_files(folder)
 
 
 def _find(name: str, offline: bool | None) -> ModelEntry:
@@ -166,7 +171,8 @@ def _fetched(
         settings = places.pop()
         fetch(entry.settings_urls, settings, offline=offline)
         if entry.family != UNKNOWN:  # else the weights may do without
-            model_arguments(read_settings(settings), source=str(settings))
+            with _put_aside([settings]):
+                model_arguments(read_settings(settings), source=str(settings))
     found: dict[PublishedFile, tuple[Path, FileRecord]] = {}  # a member may be there twice
     for file, path in zip(entry.files, places, strict=True):
         if file in found:
@@ -205,13 +211,20 @@ def _expected(file: PublishedFile, before: SourceRecord | None) -> str | None:
 
 
 def cache_name(name: str) -> str:
-    """Return what the folder of a model is called.
+    """Return what the folder of a model is called, no two alike.
 
     >>> cache_name("hf://owner/name")
     'hf--owner--name'
+    >>> cache_name("hf://owner/name/a b.th")
+    'hf--owner--name--a_b.th-4a0c1e34'
     """
     flat = name.replace("://", "--").replace("/", "--")
-    return _plain_name(flat) if name.startswith(HUB_PREFIX) else flat
+    if not name.startswith(HUB_PREFIX):
+        return flat
+    plain = _plain_name(flat)
+    if HUB_PREFIX + plain.removeprefix("hf--").replace("--", "/") == name:
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def license_notice(name: str, entry: ModelEntry) -> str:

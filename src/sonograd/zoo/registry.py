@@ -4,8 +4,9 @@
 layout, ``$SONOGRAD_MODELS`` or ``models.json`` in the folder of the cache, adds entries.
 """
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,7 @@ __all__ = [
     "model_entries",
     "published_entries",
     "shipped_entries",
+    "usable_weights",
 ]
 
 _HERE = Path(__file__).parent
@@ -148,12 +150,28 @@ class ModelEntry:
                 or (stems != (UNKNOWN,) and columns != {len(stems)})
             ):
                 problems.append("member_weights: expected a row per file, a column per stem.")
+        match values:
+            case {"member_weights": rows} if rows and not usable_weights(rows):
+                problems.append(
+                    "member_weights: expected 0 or more, and more than 0 of each stem altogether."
+                )
         return problems
 
     def __post_init__(self) -> None:
         """Refuse values that contradict each other."""
         if problems := self.contradictions(vars(self)):
             raise ConfigError("model", problems)
+
+
+def usable_weights(rows: Sequence[Sequence[float]]) -> bool:
+    """Tell whether members with these weights, ``(members, stems)``, have a mean of each stem.
+
+    >>> usable_weights([[1.0, 0.5], [0.0, 1.0]]), usable_weights([[1.0, 0.0], [1.0, 0.0]])
+    (True, False)
+    """
+    return all(
+        min(column) >= 0 and 0 < sum(column) < math.inf for column in zip(*rows, strict=False)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

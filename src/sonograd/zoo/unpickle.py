@@ -6,7 +6,8 @@ asks for a function to be called is refused.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sonograd.errors import CheckpointError
-from sonograd.separators.archive import Archive
+from sonograd.separators.archive import Archive, read_problem
 from sonograd.separators.fitting import shown
 from sonograd.separators.pickles import Inert, Name, StoredTensor
 
@@ -55,9 +56,7 @@ def read_published(path: Path) -> PublishedCheckpoint:
         CheckpointError: If it is missing, damaged, holds no tensors, or asks for more than to be
             read.
     """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "no such file"
-        raise CheckpointError(f"{path}: {what}; expected a file of weights.")
+    _check_file(path)
     if path.suffix.lower() == ".safetensors":
         return _read_safetensors(path)
     archive = Archive(path)
@@ -76,11 +75,19 @@ def published_names(path: Path) -> list[str]:
     Raises:
         CheckpointError: As for :func:`read_published`.
     """
-    if path.suffix.lower() == ".safetensors" or not path.is_file():
-        return list(read_published(path).state)
+    _check_file(path)
+    if path.suffix.lower() == ".safetensors":
+        with _opened(path) as file:
+            return list(_named_tensors(path, dict.fromkeys(file.keys())))
     content = Archive(path).content
     stored = _stored(path, _state(path, content)) if isinstance(content, Mapping) else {}
     return list(_named_tensors(path, stored))
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {what}; expected a file of weights.")
 
 
 def _state(path: Path, content: Mapping[Any, Any]) -> Mapping[Any, Any]:
@@ -134,20 +141,26 @@ def _named_tensors(path: Path, tensors: Mapping[str, _T]) -> Mapping[str, _T]:
     return tensors
 
 
-def _read_safetensors(path: Path) -> PublishedCheckpoint:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file; what goes wrong while it is read is an error of the file."""
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
         if size > min(_MAX_HEADER, path.stat().st_size):
             raise CheckpointError(f"{path}: damaged; its header would have {size} bytes.")
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if "structure" in header:
+            if "structure" in (file.metadata() or {}):
                 raise CheckpointError(f"{path}: packed by a quantizer that is not supported.")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: damaged, or no file of weights ({reason[:200]}).") from None
+            yield file
+    except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        raise CheckpointError(read_problem(path, error)) from None
+
+
+def _read_safetensors(path: Path) -> PublishedCheckpoint:
+    with _opened(path) as file:
+        header = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return PublishedCheckpoint(
         _named_tensors(path, tensors), header.get("klass"), _arguments(header)
     )
