@@ -93,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     previous = signal.signal(signal.SIGTERM, _terminate) if arguments is None else None
     try:
         return _run(tokens)
-    except KeyboardInterrupt:
-        print_error("interrupted; unfinished results were removed")
+    except KeyboardInterrupt as interruption:
+        print_error(str(interruption) or "interrupted; unfinished results were removed")
         return 130
     except _Terminated:
         print_error("terminated; unfinished results were removed")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from sonograd.cli.console import Console, print_error
+from sonograd.cli.console import Console
 
 __all__ = ["fetch_models", "resumable"]
 
@@ -26,9 +26,10 @@ def fetch_models(models: Iterable[str], *, offline: bool = False, quiet: bool = 
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Say what becomes of a download that is interrupted, and end."""
+    """Let an interruption say what becomes of a download."""
     try:
         yield
     except KeyboardInterrupt:
-        print_error("interrupted; what has arrived is kept, the next download goes on from there")
-        raise SystemExit(130) from None
+        raise KeyboardInterrupt(
+            "interrupted; what has arrived is kept, the next download goes on from there"
+        ) from None
