@@ -36,6 +36,10 @@ def test_bands_cover_an_axis(band_elements):
     sizes = {end - begin for begin, end in limits[:-1]}
     assert sizes == {1: {1}, 500: {16}, 1 << 20: set()}[band_elements]
     assert list(bands(torch.zeros(2, 3, 0), 2)) == []
+    finer = list(bands(torch.zeros(2, 3, 37, 5), 2, 4))
+    assert {end - begin for begin, end in finer[:-1]} == {1: {1}, 500: {4}, 1 << 20: set()}[
+        band_elements
+    ]
 
 
 @pytest.mark.parametrize("reach", [0, 1, 3])

@@ -24,10 +24,13 @@ def may_work_in_bands(x: Tensor) -> bool:
     return x.device.type == "cpu" and may_work_in_pieces(x)
 
 
-def bands(x: Tensor, dim: int) -> Iterator[tuple[int, int]]:
-    """Yield the limits of bands of an axis, each of about ``BAND_ELEMENTS`` elements of ``x``."""
+def bands(x: Tensor, dim: int, expansion: int = 1) -> Iterator[tuple[int, int]]:
+    """Yield the limits of bands of an axis, each of about ``BAND_ELEMENTS`` elements of ``x``.
+
+    Or fewer, where what is in between is larger by ``expansion``.
+    """
     count = x.shape[dim]
-    size = max(BAND_ELEMENTS * count // max(x.numel(), 1), 1)
+    size = max(BAND_ELEMENTS * count // max(x.numel() * expansion, 1), 1)
     for begin in range(0, count, size):
         yield begin, min(begin + size, count)
 
@@ -40,6 +43,7 @@ def map_bands(
     dim: int,
     reach: int = 0,
     factor: int = 1,
+    expansion: int = 1,
 ) -> Tensor:
     """Apply a function to a tensor band by band.
 
@@ -51,13 +55,14 @@ def map_bands(
         dim: The axis that is cut.
         reach: What a band sees of its neighbors.
         factor: How many times as long as the band is what takes its place.
+        expansion: How many times as large as the band is what it becomes in between.
 
     Returns:
         ``into``.
     """
     count = x.shape[dim]
     before = _zeros(x, dim, reach)
-    for begin, end in bands(x, dim):
+    for begin, end in bands(x, dim, expansion):
         band = x.narrow(dim, begin, end - begin)
         if reach:
             behind = min(reach, count - end)

@@ -131,12 +131,18 @@ class _Transformer(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(_Layer(config, linear=linear) for _ in range(depth))
         self.norm = _Norm(config.width) if normalize else nn.Identity()
+        # Queries, keys and values, and turned copies of them; or what networks expand to.
+        inner = 3 * config.num_heads * config.head_width
+        self._expansion = 2 * max(inner // config.width, 4)
 
     def forward(self, x: Tensor, turn: _Turn | None = None) -> Tensor:
         """Map ``(batch, rows, steps, width)`` to the same shape."""
         y = x.flatten(0, 1)
         if may_work_in_bands(y):  # rows do not see each other, and what is in between is wide
-            y = map_bands(lambda rows: self._along(rows, turn), y, torch.empty_like(y), dim=0)
+            y = map_bands(
+                lambda rows: self._along(rows, turn), y, torch.empty_like(y), dim=0,
+                expansion=self._expansion,
+            )  # fmt: skip
         else:
             y = self._along(y, turn)
         result: Tensor = y.unflatten(0, x.shape[:2])
