@@ -117,12 +117,11 @@ def write_session(
     from sonograd.jobs.outputs import StagedFolder, remove_abandoned  # loads torch
 
     given, folder = Path(folder), Path(folder).absolute()
-    stage = StagedFolder(folder)
-    if folder.is_dir():  # perhaps of another disk, or of a parent that cannot be written to
-        stage.path = folder / stage.path.name
-    remove_abandoned([stage.path.parent])
+    # One that is there may be of another disk, or of a parent that cannot be written to.
+    parent = folder if folder.is_dir() else folder.parent
+    remove_abandoned([parent])
     _check_folder(folder, overwrite=overwrite)
-    with stage:
+    with StagedFolder(folder, parent=parent) as stage:
         try:
             write_weights(stage.path / WEIGHTS_NAME)
         except OSError as error:

@@ -35,10 +35,15 @@ class StagedFolder:
     exists are replaced one by one; others in it are not touched.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Choose the hidden name; ``folder`` is where the files shall be."""
+    def __init__(self, folder: Path, *, parent: Path | None = None) -> None:
+        """Choose the hidden name.
+
+        Args:
+            folder: Where the files shall be.
+            parent: Where the hidden folder is made, on the same disk; beside ``folder`` if None.
+        """
         self.folder = folder
-        self.path = folder.parent / f"{_prefix()}{secrets.token_hex(6)}"
+        self.path = (parent or folder.parent) / f"{_prefix()}{secrets.token_hex(6)}"
         self._lock: int | None = None
         self._made: list[Path] = []
 

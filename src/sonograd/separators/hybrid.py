@@ -81,7 +81,7 @@ class HybridSeparator(Separator):
             spectral, merges = geometry.is_spectral(index), index == geometry.merges
             if merges:
                 maps = time_maps = max(maps, time_maps)
-            self.encoder.append(self._encoder(above, maps, index))
+            self.encoder.append(self._layer(Encoder, BandedEncoder, above, maps, index))
             if spectral:
                 self.time_encoder.append(
                     Encoder(
@@ -90,7 +90,7 @@ class HybridSeparator(Separator):
                 )
             if index == 0:
                 above, time_above = parts * outputs, outputs
-            self.decoder.insert(0, self._decoder(maps, above, index))
+            self.decoder.insert(0, self._layer(Decoder, BandedDecoder, maps, above, index))
             if spectral:
                 self.time_decoder.insert(
                     0,
@@ -106,23 +106,22 @@ class HybridSeparator(Separator):
                 geometry.rows[0], config.num_hidden_channels, config.embedding_scale
             )
 
-    def _encoder(self, inputs: int, maps: int, index: int) -> nn.Module:
+    def _layer(
+        self,
+        plain: type[Encoder | Decoder],
+        banded: type[BandedEncoder | BandedDecoder],
+        inputs: int,
+        outputs: int,
+        index: int,
+    ) -> nn.Module:
         """Return a layer of the spectral branch, or of both where they are one."""
-        config, geometry, size = self.config, self._geometry, self._geometry.spectral[index]
+        config, geometry = self.config, self._geometry
+        size = geometry.spectral[index]
         if index < geometry.banded:
             assert isinstance(config, HybridDemucsConfig)
             rows = geometry.rows_before[index]
-            return BandedEncoder(config, inputs, maps, index, size, rows=rows)
-        return Encoder(config, inputs, maps, index, size, spectral=geometry.is_spectral(index))
-
-    def _decoder(self, maps: int, outputs: int, index: int) -> nn.Module:
-        """Return its counterpart in the decoder."""
-        config, geometry, size = self.config, self._geometry, self._geometry.spectral[index]
-        if index < geometry.banded:
-            assert isinstance(config, HybridDemucsConfig)
-            rows = geometry.rows_before[index]
-            return BandedDecoder(config, maps, outputs, index, size, rows=rows)
-        return Decoder(config, maps, outputs, index, size, spectral=geometry.is_spectral(index))
+            return banded(config, inputs, outputs, index, size, rows=rows)
+        return plain(config, inputs, outputs, index, size, spectral=geometry.is_spectral(index))
 
     def bottom(self, x: Tensor, wave: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Map the deepest maps of both branches to what the decoders start from."""

@@ -212,7 +212,7 @@ def remove_cached(name: str) -> int:
         if not folder.exists():
             return size
         size += _size(folder)
-        trash = folder.with_name(f".{name}.{secrets.token_hex(4)}.part")
+        trash = _hidden(folder)
         try:
             folder.replace(trash)  # so that nobody finds half of it
             shutil.rmtree(trash)
@@ -231,6 +231,11 @@ def _size(folder: Path) -> int:
     return size
 
 
+def _hidden(folder: Path) -> Path:
+    """Return a place beside a folder for what is to take its place, or has lost it."""
+    return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+
+
 @contextmanager
 def staged_folder(target: Path) -> Iterator[Path]:
     """Fill a hidden folder that takes the place of ``target`` at the end, if nothing fails.
@@ -238,7 +243,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: If the folder cannot be made or moved.
     """
-    stage = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    stage = _hidden(target)
     try:
         stage.mkdir(parents=True)
     except OSError as error:
@@ -247,7 +252,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
         yield stage
         try:
             if target.exists():  # somebody else was faster, or it was damaged
-                old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+                old = _hidden(target)
                 target.replace(old)
                 shutil.rmtree(old, ignore_errors=True)
             stage.replace(target)

@@ -28,7 +28,6 @@ from sonograd.zoo.cache import (
 )
 from sonograd.zoo.download import OnBytes, fetch
 from sonograd.zoo.registry import HUB_PREFIX, UNKNOWN, ModelEntry, PublishedFile, find_entry
-from sonograd.zoo.settings import model_arguments, read_settings
 
 if TYPE_CHECKING:
     from sonograd.separators import Separator
@@ -172,6 +171,8 @@ def _fetched(
         fetch(entry.settings_urls, settings, offline=offline)
         if entry.family != UNKNOWN:  # else the weights may do without
             with _put_aside([settings]):
+                from sonograd.zoo.settings import model_arguments, read_settings  # loads yaml
+
                 model_arguments(read_settings(settings), source=str(settings))
     found: dict[PublishedFile, tuple[Path, FileRecord]] = {}  # a member may be there twice
     for file, path in zip(entry.files, places, strict=True):
